@@ -1,0 +1,1 @@
+"""Person re-identification in JAX: networks, training, evaluation and pictures."""

@@ -1,0 +1,224 @@
+"""The configuration of a run: every key with its default, loading from a file and the command line, and comparison.
+
+A config file defines `get_config(arg)`; it starts from `default()` and sets what differs. The config is locked, so
+that a misspelt key fails where it is written. Keys marked [P] carry the number printed in arXiv 1910.07038, with the
+section; the others are ours.
+"""
+
+import difflib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
+
+from reid_jax.errors import InputError
+
+
+def default() -> ConfigDict:
+    """Returns every key of a run with its default: the paper's 1x run on Market-1501. Locked, and typed by the defaults."""
+    c = ConfigDict()
+    c.seed = 0
+
+    c.dataset = "market1501"  # see `reid_jax.data.split.load_split` for the names
+    c.data_dir = "data"
+    c.val_identities = 0  # training identities held out to choose by; the paper's runs train on all of them
+    c.image_size = (160, 64)  # height, width [P 4.1]
+
+    c.model = ConfigDict()
+    c.model.name = "robust_reid_1x"  # a key of `reid_jax.models.network.NETWORKS`
+    c.model.dtype = "float32"  # of activations and convolutions: float32 or bfloat16
+    # The logits' scale: unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
+    c.model.logit_scale = 16.0
+    c.model.logit_scale_learned = True
+    # The other fields of `AttentionNetwork`: None takes the preset's.
+    for field, kind in (
+        ("block", str),
+        ("stem", int),
+        ("widths", tuple),
+        ("repeats", tuple),
+        ("global_width", int),
+        ("local_width", int),
+        ("regions", bool),
+        ("pooling", str),
+        ("gem_per_channel", bool),
+        ("normalisation", str),
+        ("classifier_reads", str),
+        ("classifier_bias", bool),
+        ("crop_align_corners", bool),
+    ):
+        c.model[field] = config_dict.placeholder(kind)
+
+    c.batch = ConfigDict()
+    c.batch.identities = 8  # [P 4.1]
+    c.batch.images = 4  # of each identity [P 4.1]
+
+    c.augment = ConfigDict()
+    c.augment.pad = 10  # pixels on each side before the random crop [P 4.1]
+    c.augment.flip_probability = 0.5
+    c.augment.erase_probability = 0.5  # random erasing [P 4.1]
+    c.augment.erase_area = (0.02, 0.4)  # part of the image [P 4.1]
+    c.augment.erase_aspect = (0.3, 3.3)  # height over width [P 4.1]
+
+    c.loss = ConfigDict()
+    c.loss.cross_entropy_weight = 1.0
+    c.loss.label_smoothing = 0.1  # [P Table 2, "bag of tricks"]
+    c.loss.triplet_weight = 1.0  # 0 leaves the triplet term out
+    c.loss.mining = "batch_soft"  # original (eq. 2), batch_hard (eq. 3) or batch_soft (eq. 4) [P 3.1]
+    c.loss.soft_margin = True  # eq. 5 [P 3.1]
+    c.loss.margin = 0.3  # of the hinge, where soft_margin is off
+    c.loss.detach_weights = False  # no gradient through batch_soft's weights
+    c.loss.nonzero_mean = False  # average over the triplet terms above zero only
+
+    c.optimizer = ConfigDict()
+    c.optimizer.momentum = 0.9
+    c.optimizer.nesterov = False
+    c.optimizer.weight_decay = 5e-4  # none on BatchNorm, biases, GeM's p and the logit scale
+    c.optimizer.logit_scale_rate = 0.1  # multiple of the learning rate for the logit scale's logarithm
+
+    c.schedule = ConfigDict()
+    c.schedule.name = "warmup_step"  # warmup_step (eq. 1) or cyclic_cosine
+    c.schedule.peak = 3e-2  # [P eq. 1]
+    c.schedule.warmup_epochs = 10.0  # [P eq. 1]
+    c.schedule.boundaries = (150.0, 225.0)  # epochs after which the rate falls [P eq. 1]
+    c.schedule.factor = 0.1  # [P eq. 1]
+    c.schedule.cycle_epochs = 35.0  # [P 4.1]
+    c.schedule.cycle_decay = 0.7  # of the peak from cycle to cycle [P 4.1]
+    c.schedule.floor = 0.0
+    c.epochs = 350.0  # [P eq. 1]
+
+    c.steps_per_dispatch = 20  # steps the device runs before the host hears of it
+    c.eval_every = 10.0  # epochs between evaluations on the held-out identities
+    c.checkpoint_every = 10.0  # epochs
+    c.keep_checkpoints = 2  # the latest; the best by validation mAP is kept besides
+    c.sheet_queries = 10  # rows of the picture of ranked results
+    c.tensorboard = False
+    return c.lock()
+
+
+def load(arguments: Sequence[str]) -> ConfigDict:
+    """Reads `--config=FILE.py[:ARG]` and `--config.KEY=VALUE` overrides into a checked config.
+
+    The folder of FILE is importable while it is read, so that configs share code. Raises InputError for a missing or
+    broken file, an unknown key and a value of the wrong type.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    folder = next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
+    if not folder:
+        raise InputError("no config given; add --config=FILE.py, for example --config=configs/quickstart.py")
+    path = Path(folder.partition(":")[0])
+    if not path.is_file():
+        raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        values(["reid-jax", *arguments])
+        config = values.config
+    except InputError:
+        raise
+    except Exception as error:  # a config file is the user's own code: it may raise anything
+        raise InputError(_explain(error, path, arguments)) from error
+    finally:
+        sys.path.pop(0)
+    return check(config)
+
+
+def _explain(error: Exception, path: Path, arguments: Sequence[str]) -> str:
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    keys = _flatten(default().to_dict())
+    for argument in arguments:
+        key = argument.removeprefix("--config.").partition("=")[0]
+        if argument.startswith("--config.") and key not in keys:
+            close = difflib.get_close_matches(key, keys, 1, 0.5)
+            return f"--config.{key} is no key of the config" + (
+                f"; did you mean {close[0]}?" if close else ""
+            )
+    return f"config {path}: {message}"
+
+
+def from_dict(values: Mapping[str, Any]) -> ConfigDict:
+    """Rebuilds a config from plain JSON values, lists turned to tuples; InputError for unknown keys and wrong types."""
+    config = default()
+    flat, known = _flatten(values), _flatten(config.to_dict())
+    for key, value in flat.items():
+        if key not in known:
+            raise InputError(
+                f"the stored config has an unknown key {key!r}; it was written by another version"
+            )
+        value = tuple(value) if isinstance(value, list) else value
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the stored config has {key}={value!r}: {error}") from error
+    return check(config)
+
+
+def to_dict(config: ConfigDict) -> dict[str, Any]:
+    """Returns the config as nested plain values that JSON can hold (tuples become lists)."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lists 'key: old -> new' for every key whose value differs between two nested dicts."""
+    a, b = _flatten(old), _flatten(new)
+    missing = "absent"
+    return [
+        f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
+        for key in sorted(set(a) | set(b))
+        if a.get(key, missing) != b.get(key, missing)
+    ]
+
+
+def check(config: ConfigDict) -> ConfigDict:
+    """Returns the config if its keys, lengths and ranges are right; raises InputError naming the key otherwise."""
+    known = default().to_dict()
+    flat, flat_known = _flatten(config.to_dict()), _flatten(known)
+    for key in flat:
+        if key not in flat_known:
+            close = difflib.get_close_matches(key, flat_known, 1, 0.5)
+            raise InputError(
+                f"config.{key} is no known key" + (f"; did you mean {close[0]}?" if close else "")
+            )
+    for key in flat_known:
+        if key not in flat:
+            raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default()")
+    # ml-collections checks a tuple's type, not its length.
+    for key in ("image_size", "augment.erase_area", "augment.erase_aspect", "model.widths", "model.repeats"):
+        value, length = flat[key], 3 if key.startswith("model.") else 2
+        if value is not None and len(value) != length:
+            raise InputError(f"config.{key} is {value}; it takes {length} numbers")
+    positive = ("image_size", "batch.identities", "batch.images", "epochs", "steps_per_dispatch")
+    positive += ("eval_every", "checkpoint_every", "keep_checkpoints", "schedule.peak", "model.logit_scale")
+    for key in positive:
+        numbers = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
+        if not all(number > 0 for number in numbers):
+            raise InputError(f"config.{key} is {flat[key]}; it must be above 0")
+    for key in ("val_identities", "augment.pad", "loss.triplet_weight", "loss.cross_entropy_weight"):
+        if flat[key] < 0:
+            raise InputError(f"config.{key} is {flat[key]}; it must be 0 or more")
+    for key in ("augment.flip_probability", "augment.erase_probability"):
+        if not 0 <= flat[key] <= 1:
+            raise InputError(f"config.{key} is {flat[key]}; it is a probability, from 0 to 1")
+    if config.batch.identities < 2:
+        raise InputError(f"config.batch.identities is {config.batch.identities}; a triplet needs at least 2")
+    for key, choices in (
+        ("model.dtype", ("float32", "bfloat16")),
+        ("schedule.name", ("warmup_step", "cyclic_cosine")),
+        ("loss.mining", ("original", "batch_hard", "batch_soft")),
+    ):
+        if flat[key] not in choices:
+            raise InputError(f"config.{key} is {flat[key]!r}; choose one of {', '.join(choices)}")
+    return config
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

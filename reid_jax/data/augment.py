@@ -1,0 +1,76 @@
+"""Augmentation on the device, and the normalisation that training and evaluation share.
+
+In the order of arXiv 1910.07038, section 4.1: pad and crop, horizontal flip, normalise, random erasing (Zhong et al., 2020).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in [0, 1]
+STD = (0.229, 0.224, 0.225)
+_ERASE_ATTEMPTS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Strengths: padding in pixels, probabilities, the erased part of the image and its height over width."""
+
+    pad: int = 10
+    flip_probability: float = 0.5
+    erase_probability: float = 0.5
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_aspect: tuple[float, float] = (0.3, 3.3)
+
+
+def normalise(image: jax.Array) -> jax.Array:
+    """Maps uint8 RGB [..., 3] to float32 with the mean taken off and the standard deviation divided out."""
+    return (image.astype(jnp.float32) / 255.0 - jnp.asarray(MEAN)) / jnp.asarray(STD)
+
+
+def augment(key: jax.Array, image: jax.Array, strength: Augmentation) -> jax.Array:
+    """Augments uint8 [n, h, w, 3] to normalised float32 [n, h, w, 3], each image with its own key.
+
+    Image i's result depends on `key`, i and the image alone, however the batch is spread over devices.
+    """
+    keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(image.shape[0]))
+    return jax.vmap(lambda key, image: _augment_one(key, image, strength))(keys, image)
+
+
+def _augment_one(key, image, strength):
+    crop_key, flip_key, erase_key = jax.random.split(key, 3)
+    image = _pad_and_crop(crop_key, image, strength.pad)
+    flip = jax.random.bernoulli(flip_key, strength.flip_probability)
+    image = jnp.where(flip, image[:, ::-1], image)
+    # The mean is 0 once normalised: that is what the erased rectangle is filled with.
+    return jnp.where(_erased(erase_key, image.shape[:2], strength)[..., None], 0.0, normalise(image))
+
+
+def _pad_and_crop(key, image, pad):
+    padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
+    return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+
+
+def _erased(key, size, strength):
+    """Mask [h, w] of the first drawn rectangle that fits the image; all False where none of the attempts fits."""
+    height, width = size
+    chance_key, area_key, aspect_key, place_key = jax.random.split(key, 4)
+    area = jax.random.uniform(
+        area_key, (_ERASE_ATTEMPTS,), minval=strength.erase_area[0], maxval=strength.erase_area[1]
+    )
+    aspect = jax.random.uniform(
+        aspect_key, (_ERASE_ATTEMPTS,), minval=strength.erase_aspect[0], maxval=strength.erase_aspect[1]
+    )
+    rows = jnp.round(jnp.sqrt(area * height * width * aspect))
+    columns = jnp.round(jnp.sqrt(area * height * width / aspect))
+    fits = (rows < height) & (columns < width)
+    first = jnp.argmax(fits)
+    rows, columns = rows[first], columns[first]
+    place = jax.random.uniform(place_key, (2,))
+    top = jnp.floor(place[0] * (height - rows + 1))
+    left = jnp.floor(place[1] * (width - columns + 1))
+    y, x = jnp.arange(height)[:, None], jnp.arange(width)[None]
+    inside = (y >= top) & (y < top + rows) & (x >= left) & (x < left + columns)
+    return inside & fits.any() & jax.random.bernoulli(chance_key, strength.erase_probability)

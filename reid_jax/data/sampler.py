@@ -1,0 +1,74 @@
+"""Batches of P identities with K images each, as a pure function of (seed, step).
+
+Hermans et al., "In Defense of the Triplet Loss" (2017), section 2; 8 x 4 in arXiv 1910.07038, section 4.1. Nothing is
+consumed, so a resumed run draws what the uninterrupted one would have drawn.
+"""
+
+import functools
+
+import numpy as np
+
+from reid_jax.errors import InputError
+
+
+class IdentitySampler:
+    """Draws batches of `identities` x `images` images from the training images' labels.
+
+    Each epoch every identity's images are shuffled and cut into groups of `images`, the rest dropped; an identity
+    with fewer gets one group, drawn with replacement. The groups are dealt to batches so that no batch holds an
+    identity twice and as many batches as possible are full: that number, `steps_per_epoch`, depends on the labels
+    alone.
+
+    Raises InputError where there are fewer identities than a batch holds.
+    """
+
+    def __init__(self, label: np.ndarray, identities: int, images: int):
+        """`label` int [n]: the identity of each training image, any numbers."""
+        self.identities, self.images = identities, images
+        present, label = np.unique(label, return_inverse=True)
+        if len(present) < identities:
+            raise InputError(
+                f"a batch holds {identities} identities (config.batch.identities), but the training split has "
+                f"{len(present)}; lower it, or hold out fewer identities"
+            )
+        self._members = [np.flatnonzero(label == number) for number in range(len(present))]
+        self._groups = np.array([max(1, len(members) // images) for members in self._members])
+        self.steps_per_epoch = self._most_full_batches()
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch."""
+        return self.identities * self.images
+
+    def indices(self, seed: int, step: int) -> np.ndarray:
+        """Returns the image numbers of batch `step` (0 for the first) as int32 [batch_size], grouped by identity."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        return self._epoch(seed, epoch)[within]
+
+    def _most_full_batches(self) -> int:
+        """The largest s with sum(min(groups, s)) >= P s: an identity is in a batch once, so it fills at most s."""
+        low, high = 1, int(self._groups.sum()) // self.identities
+        while low < high:
+            middle = (low + high + 1) // 2
+            if np.minimum(self._groups, middle).sum() >= self.identities * middle:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two epochs of indices, freed with the sampler's process
+    def _epoch(self, seed: int, epoch: int) -> np.ndarray:
+        random = np.random.default_rng((seed, epoch))
+        steps = self.steps_per_epoch
+        line = []
+        for identity in random.permutation(len(self._members)):
+            members = self._members[identity]
+            if len(members) < self.images:
+                line.append(random.choice(members, (1, self.images)))
+                continue
+            groups = min(self._groups[identity], steps)
+            line.append(random.permutation(members)[: groups * self.images].reshape(groups, self.images))
+        # Dealing the line out like cards puts an identity's groups, at most one for each batch, in different ones.
+        dealt = np.concatenate(line)[: self.identities * steps].reshape(self.identities, steps, self.images)
+        order = random.permutation(steps)
+        return dealt[:, order].transpose(1, 0, 2).reshape(steps, self.batch_size).astype(np.int32)

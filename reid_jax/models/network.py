@@ -1,0 +1,253 @@
+"""The attention network of arXiv 1910.07038 (Table 1, section 3.2) and its presets, HA-CNN among them.
+
+A global stream of three stages, each followed by harmonious attention, and a local stream of four regions that
+the hard attention places. Both end in a vector; the descriptor is the two, normalised and concatenated.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from reid_jax.errors import InputError
+from reid_jax.models import ops
+from reid_jax.models.attention import REGIONS, HarmoniousAttention
+from reid_jax.models.blocks import (
+    BatchNorm,
+    ConvNorm,
+    InceptionA,
+    InceptionB,
+    ShuffleA,
+    ShuffleB,
+    kernel_init,
+)
+from reid_jax.models.pooling import POOLINGS, Pooling
+
+BLOCKS = ("shuffle", "inception")
+NORMALISATIONS = ("l2", "none", "bnneck")
+CLASSIFIER_INPUTS = ("normalised", "raw")
+
+
+class Output(NamedTuple):
+    """What the network returns for n images; all float32."""
+
+    embedding: jax.Array  # [n, d], unit norm: the descriptor
+    features: tuple[jax.Array, ...]  # for each stream [n, width]: what the triplet loss reads
+    logits: tuple[jax.Array, ...]  # for each stream [n, identities]; empty unless training
+
+
+class Stage(nn.Module):
+    """One stage of the global stream: [n, h, w, ci] -> [n, h / 2, w / 2, features].
+
+    Shuffle: B at stride 1, A `repeats` times, B at stride 2. Inception: A, then B at stride 2.
+    """
+
+    block: str
+    features: int
+    repeats: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.block == "inception":
+            x = InceptionA(self.features, self.dtype, name="a")(x, train)
+            return InceptionB(self.features, self.dtype, name="b")(x, train)
+        x = ShuffleB(self.features, 1, self.dtype, name="widen")(x, train)
+        for number in range(1, self.repeats + 1):
+            x = ShuffleA(self.dtype, name=f"unit{number}")(x, train)
+        return ShuffleB(self.features, 2, self.dtype, name="halve")(x, train)
+
+
+class Vector(nn.Module):
+    """Linear with bias, BatchNorm, ReLU: pooled features [n, c] -> stream vector float32 [n, features]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = nn.Dense(self.features, kernel_init=kernel_init, name="linear")(x)
+        return BatchNorm(relu=True, name="norm")(x, train)
+
+
+class Classifier(nn.Module):
+    """One linear layer, training only: stream vector [n, width] -> logits float32 [n, identities] times a scale."""
+
+    identities: int
+    use_bias: bool
+    scale: float
+    scale_learned: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.identities))
+        logits = x @ kernel
+        if self.use_bias:
+            logits = logits + self.param("bias", nn.initializers.zeros, (self.identities,))
+        scale = self.scale
+        if self.scale_learned:
+            first = nn.initializers.constant(math.log(scale))
+            scale = jnp.exp(self.param("log_scale", first, ()))
+        return logits * scale
+
+
+class AttentionNetwork(nn.Module):
+    """Robust-ReID and its relatives; every switch of the paper's ablation and of section 3.3 is a field.
+
+    `__call__(image float [n, h, w, 3], train) -> Output`, with h and w multiples of 32 (160 and 64 in the
+    paper) and `image` normalised. Initialise with `train=True`, so that the classifiers get their parameters.
+
+    Fields:
+      identities: classes of the classifiers; 0 leaves the classifiers out.
+      block: 'shuffle' or 'inception'; stem, widths, repeats: channels of Conv1 and of the stages, Shuffle-A
+        units per stage (inception stages have one A and one B whatever `repeats` says).
+      global_width, local_width: the two stream vectors' lengths.
+      regions: whether there is a local stream.
+      pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
+      normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'none': raw vectors
+        in training; 'bnneck': a bias-free BatchNorm between the triplet's vector and the classifier's.
+        The descriptor is normalised per stream in each case.
+      classifier_reads: 'normalised' (what `normalisation` returns) or 'raw' (the vector before it).
+      classifier_bias: bias of the classifiers.
+      logit_scale: factor on the logits, which unit vectors would bound otherwise; logit_scale_learned: its
+        logarithm is a parameter, `log_scale`.
+      crop_align_corners: the grid of the region crop; see `ops.crop_regions`.
+      dtype: of the activations and convolutions; parameters, statistics and vectors stay float32.
+    Raises InputError for a field or an image size outside these.
+    """
+
+    identities: int
+    block: str = "shuffle"
+    stem: int = 32
+    widths: tuple[int, int, int] = (128, 256, 384)
+    repeats: tuple[int, int, int] = (7, 10, 7)
+    global_width: int = 512
+    local_width: int = 512
+    regions: bool = True
+    pooling: str = "gem"
+    gem_per_channel: bool = False
+    normalisation: str = "l2"
+    classifier_reads: str = "normalised"
+    classifier_bias: bool = False
+    logit_scale: float = 1.0
+    logit_scale_learned: bool = False
+    crop_align_corners: bool = True
+    dtype: Any = jnp.float32
+
+    region_size = (24, 28)  # of the crops at the first level; halved at each further one
+    region_scale = 0.25  # of the image's height
+
+    def __post_init__(self):
+        for field, known in (
+            ("block", BLOCKS),
+            ("pooling", POOLINGS),
+            ("normalisation", NORMALISATIONS),
+            ("classifier_reads", CLASSIFIER_INPUTS),
+        ):
+            if getattr(self, field) not in known:
+                raise InputError(
+                    f"model.{field} is {getattr(self, field)!r}; choose one of {', '.join(known)}"
+                )
+        if self.normalisation == "bnneck" and self.classifier_reads == "raw":
+            raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
+        for field in ("widths", "repeats"):
+            value = tuple(getattr(self, field))
+            if len(value) != 3:
+                raise InputError(f"model.{field} is {value}; it needs one number for each of the 3 stages")
+            object.__setattr__(self, field, value)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool) -> Output:
+        if image.ndim != 4 or image.shape[3] != 3 or image.shape[1] % 32 or image.shape[2] % 32:
+            raise InputError(
+                f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
+                "height and width multiples of 32 (160 and 64 in the paper)"
+            )
+        biased = self.block == "inception"
+        x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
+        local = None
+        for level, (features, repeats) in enumerate(zip(self.widths, self.repeats, strict=True), 1):
+            y = Stage(self.block, features, repeats, self.dtype, name=f"stage{level}")(x, train)
+            attention = HarmoniousAttention(self.regions, biased, self.dtype, name=f"attention{level}")
+            soft, centres = attention(y, train)
+            if self.regions:
+                height, width = (-(-side // 2 ** (level - 1)) for side in self.region_size)
+                # The crop reads what this stage read: Conv1's output, later the last attended output. The four
+                # regions share their weights, so they are folded into the batch.
+                region = ops.crop_regions(
+                    x, centres, height, width, self.region_scale, self.crop_align_corners
+                )
+                local = region if local is None else region + local
+                local = self._local_block(level, features)(local, train)
+            x = y * soft
+
+        pooled = {"global": Pooling(self.pooling, self.gem_per_channel, name="pool_global")(x)}
+        widths = {"global": self.global_width}
+        if self.regions:
+            per_region = Pooling(self.pooling, self.gem_per_channel, name="pool_local")(local)
+            pooled["local"] = per_region.reshape(image.shape[0], REGIONS * per_region.shape[-1])
+            widths["local"] = self.local_width
+
+        descriptors, features, logits = [], [], []
+        for stream, value in pooled.items():
+            raw = Vector(widths[stream], name=f"fc_{stream}")(value, train)
+            normalised = self._normalise(stream, raw, train)
+            descriptors.append(ops.l2_normalise(normalised))
+            features.append(raw if self.normalisation == "bnneck" else normalised)
+            if train and self.identities:
+                read = raw if self.classifier_reads == "raw" else normalised
+                logits.append(self._classify(stream, read))
+        embedding = jnp.concatenate(descriptors, -1) / len(descriptors) ** 0.5
+        return Output(embedding, tuple(features), tuple(logits))
+
+    def _local_block(self, level, features):
+        if self.block == "inception":
+            return InceptionB(features, self.dtype, name=f"local{level}")
+        return ShuffleB(features, 2, self.dtype, name=f"local{level}")
+
+    def _normalise(self, stream, raw, train):
+        if self.normalisation == "l2":
+            return ops.l2_normalise(raw)
+        if self.normalisation == "bnneck":
+            return BatchNorm(use_bias=False, name=f"neck_{stream}")(raw, train)
+        return raw
+
+    def _classify(self, stream, vector):
+        return Classifier(
+            self.identities,
+            self.classifier_bias,
+            self.logit_scale,
+            self.logit_scale_learned,
+            name=f"classifier_{stream}",
+        )(vector)
+
+
+# Fields of each preset; arXiv 1910.07038, Table 1, and HA-CNN's public re-implementation.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "robust_reid_1x": {},
+    # The printed FC-local width is unreadable; 1280 is the multiple of 64 that gives the paper's 6.4M parameters.
+    "robust_reid_2x": dict(
+        stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=1280
+    ),
+    "robust_reid_2x_table": dict(
+        stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=960
+    ),
+    "hacnn": dict(block="inception", pooling="average", normalisation="none", classifier_bias=True),
+    # For laptops and tests: the same plan, small.
+    "nano": dict(stem=16, widths=(64, 96, 128), repeats=(1, 2, 1), global_width=128, local_width=128),
+}
+
+
+def create_network(name: str, identities: int, **fields: Any) -> AttentionNetwork:
+    """Returns the network of preset `name` with `fields` in place of the preset's own; InputError for unknown ones."""
+    if name not in NETWORKS:
+        raise InputError(f"model.name is {name!r}; choose one of {', '.join(NETWORKS)}")
+    known = set(AttentionNetwork.__dataclass_fields__) - {"parent", "name", "identities"}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise InputError(
+            f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}"
+        )
+    return AttentionNetwork(identities=identities, **{**NETWORKS[name], **fields})

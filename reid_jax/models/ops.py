@@ -1,0 +1,257 @@
+"""The array operations under the networks, each in the form that XLA runs fastest, with its own gradient where that pays.
+
+Images are NHWC. Every function is pure, traces under `jit` with a sharded batch, and has a plain form in
+`tests/ops_test.py` that it must equal, gradients included. `jax.named_scope` marks the operations that
+`reid_jax.models.summary` counts.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """Convolves with zero padding of (k - 1) / 2 on both sides.
+
+    `x` [n, h, w, ci], `kernel` [k, k, ci, co] with odd k -> [n, ceil(h / stride), ceil(w / stride), co].
+    'SAME' would pad (0, 1) at stride 2 on even sizes and shift the grid by a pixel.
+    """
+    size = kernel.shape[0]
+    if size == 1 and stride == 1:
+        return pointwise_conv(x, kernel[0, 0])
+    pad = (size - 1) // 2
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@jax.custom_vjp
+def pointwise_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves 1x1: `x` [..., ci], `kernel` [ci, co] -> [..., co]."""
+    return x @ kernel
+
+
+def _pointwise_conv_forward(x, kernel):
+    return x @ kernel, (x, kernel)
+
+
+def _pointwise_conv_backward(saved, gradient):
+    x, kernel = saved
+    # Without the barrier XLA computes whatever made the gradient (a whole BatchNorm's) twice, the second time
+    # transposed, to feed the kernel's product.
+    gradient = lax.optimization_barrier(gradient)
+    x_rows, gradient_rows = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    x_gradient = lax.dot_general(gradient_rows, kernel, (((1,), (1,)), ((), ()))).reshape(x.shape)
+    kernel_gradient = lax.dot_general(
+        x_rows, gradient_rows, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    return x_gradient, kernel_gradient.astype(kernel.dtype)
+
+
+pointwise_conv.defvjp(_pointwise_conv_forward, _pointwise_conv_backward)
+
+
+def _windows(x, stride):
+    """The nine shifted views of the padded `x` that a 3x3 window reads, in row-major order."""
+    n, h, w, c = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    reach_h, reach_w = stride * ((h - 1) // stride) + 1, stride * ((w - 1) // stride) + 1
+    return [
+        lax.slice(padded, (0, i, j, 0), (n, i + reach_h, j + reach_w, c), (1, stride, stride, 1))
+        for i in range(3)
+        for j in range(3)
+    ]
+
+
+def _weighted_windows(x, kernel, stride):
+    with jax.named_scope("depthwise_conv"):
+        flat = kernel.reshape(9, -1)
+        total = None
+        for window, weight in zip(_windows(x, stride), flat, strict=True):
+            total = window * weight if total is None else total + window * weight
+        return total
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """Convolves each channel with its own 3x3 kernel, padding 1 on both sides.
+
+    `x` [n, h, w, c], `kernel` [3, 3, 1, c] -> [n, ceil(h / stride), ceil(w / stride), c]. A sum of nine
+    shifted products: XLA's grouped convolution is about ten times slower on a CPU, its gradients worse.
+    """
+    return _weighted_windows(x, kernel, stride)
+
+
+def _depthwise_conv_forward(x, kernel, stride):
+    return _weighted_windows(x, kernel, stride), (x, kernel)
+
+
+def _depthwise_conv_backward(stride, saved, gradient):
+    x, kernel = saved
+    # One reduction with nine results: `x` and the gradient are read once for all nine sums, an image at a time.
+    wide = gradient.astype(jnp.float32)
+    products = [window.astype(jnp.float32) * wide for window in _windows(x, stride)]
+    per_image = lax.reduce(
+        products,
+        [jnp.zeros((), jnp.float32)] * 9,
+        lambda left, right: [a + b for a, b in zip(left, right, strict=True)],
+        (1, 2),
+    )
+    kernel_gradient = jnp.stack([part.sum(0) for part in lax.optimization_barrier(per_image)])
+    if stride > 1:  # spread the gradient over the input's grid
+        (h, w), (out_h, out_w) = x.shape[1:3], gradient.shape[1:3]
+        trail_h, trail_w = h - stride * (out_h - 1) - 1, w - stride * (out_w - 1) - 1
+        gradient = lax.pad(
+            gradient,
+            jnp.zeros((), gradient.dtype),
+            ((0, 0, 0), (0, trail_h, stride - 1), (0, trail_w, stride - 1), (0, 0, 0)),
+        )
+    x_gradient = _weighted_windows(gradient, kernel[::-1, ::-1], 1)
+    return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
+
+
+def _axes_and_count(x):
+    return tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, relu: bool, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises by the batch's own statistics, then applies ReLU if asked.
+
+    `x` [..., c], `scale` and `bias` float32 [c] -> (y like `x`, mean float32 [c], biased variance float32 [c]).
+    No gradient flows through the two statistics returned. Statistics are float32 whatever `x` is, and those of
+    the global batch: under `jit` a sharded batch axis is summed across devices.
+    """
+    return _batch_norm_forward(x, scale, bias, relu, epsilon)[0]
+
+
+def _batch_norm_forward(x, scale, bias, relu, epsilon):
+    x = lax.optimization_barrier(x)  # keep x: recomputing it inside both sums and the output costs more
+    axes, count = _axes_and_count(x)
+    wide = x.astype(jnp.float32)
+    mean = jnp.sum(wide, axes) / count
+    variance = jnp.maximum(jnp.sum(wide * wide, axes) / count - mean * mean, 0.0)
+    inverse = lax.rsqrt(variance + epsilon)
+    y = normalise(x, scale * inverse, bias - mean * scale * inverse, relu)
+    return (y, mean, variance), (x, y if relu else None, mean, inverse, scale)
+
+
+def _batch_norm_backward(relu, epsilon, saved, gradients):
+    x, y, mean, inverse, scale = saved
+    gradient = gradients[0]
+    axes, count = _axes_and_count(x)
+    if relu:
+        gradient = jnp.where(y > 0, gradient, 0)
+    wide_gradient, wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
+    bias_gradient = jnp.sum(wide_gradient, axes)
+    scale_gradient = inverse * (jnp.sum(wide_gradient * wide, axes) - mean * bias_gradient)
+    slope = scale * inverse
+    pull = slope * inverse * scale_gradient / count
+    x_gradient = slope * wide_gradient - pull * wide + (pull * mean - slope * bias_gradient / count)
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
+
+
+batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> jax.Array:
+    """Returns slope * x + offset per channel in `x`'s dtype, with ReLU if asked: BatchNorm with fixed statistics."""
+    with jax.named_scope("batch_norm"):
+        y = (x * slope + offset).astype(x.dtype)
+    if relu:
+        with jax.named_scope("relu"):
+            y = jnp.maximum(y, 0)
+    return y
+
+
+def l2_normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
+    """Scales rows [..., d] to unit Euclidean norm; a zero row stays zero and its gradient finite."""
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), epsilon))
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """Takes 3x3 maxima at stride 2 with padding 1: [n, h, w, c] -> [n, ceil(h / 2), ceil(w / 2), c]."""
+    lowest = jnp.array(-jnp.inf, x.dtype)
+    padded = lax.pad(x, lowest, ((0, 0, 0), (1, 1, 0), (1, 1, 0), (0, 0, 0)))
+    return lax.reduce_window(
+        padded,
+        -jnp.inf,
+        lax.max,
+        window_dimensions=(1, 3, 3, 1),
+        window_strides=(1, 2, 2, 1),
+        padding="VALID",
+    )
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+    """Takes 3x3 means at stride 1, the padding's zeros counted: [n, h, w, c] -> the same shape."""
+    n, h, w, c = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    rows = padded[:, :h] + padded[:, 1 : h + 1] + padded[:, 2:]
+    return (rows[:, :, :w] + rows[:, :, 1 : w + 1] + rows[:, :, 2:]) / jnp.asarray(9, x.dtype)
+
+
+def interpolation_matrix(position: jax.Array, size: int) -> jax.Array:
+    """Returns the weights of linear interpolation at `position` between `size` samples, zero outside.
+
+    `position` float [..., m] in samples -> [..., m, size]; row i holds max(0, 1 - |position_i - j|). Its
+    gradient to the position is that of bilinear sampling (Jaderberg et al., Spatial Transformer Networks, 2015).
+    """
+    return jnp.maximum(0.0, 1.0 - jnp.abs(position[..., None] - jnp.arange(size, dtype=position.dtype)))
+
+
+def resize_matrix(target: int, size: int) -> jax.Array:
+    """Returns the align-corners linear resize from `size` to `target` samples as a matrix [target, size]."""
+    # min(): rounding may put the last position a hair past the last sample, which would lose weight there.
+    return interpolation_matrix(jnp.minimum(jnp.linspace(0.0, size - 1.0, target), size - 1.0), size)
+
+
+def resize(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Resizes bilinearly with aligned corners: [n, h, w, c] -> [n, height, width, c]."""
+    rows = resize_matrix(height, x.shape[1]).astype(x.dtype)
+    columns = resize_matrix(width, x.shape[2]).astype(x.dtype)
+    with jax.named_scope("interpolation"):
+        x = jnp.einsum("ph,nhwc->npwc", rows, x, precision=lax.Precision.HIGHEST)
+        return jnp.einsum("qw,npwc->npqc", columns, x, precision=lax.Precision.HIGHEST)
+
+
+def _crop_matrix(centre, scale, size, target, align_corners):
+    """Crop along one axis at the source's resolution, then resize: `centre` [...] -> [..., target, size]."""
+    grid = jnp.linspace(-1.0, 1.0, size)
+    if align_corners:
+        position = (scale * grid + centre[..., None] + 1.0) / 2.0 * (size - 1)
+    else:
+        position = ((scale * grid * (size - 1) / size + centre[..., None] + 1.0) * size - 1.0) / 2.0
+    return jnp.einsum(
+        "ts,...sk->...tk",
+        resize_matrix(target, size),
+        interpolation_matrix(position, size),
+        precision=lax.Precision.HIGHEST,
+    )
+
+
+def crop_regions(
+    x: jax.Array, centre: jax.Array, height: int, width: int, scale: float = 0.25, align_corners: bool = True
+) -> jax.Array:
+    """Crops regions of full width and a `scale` part of the height by a spatial transformer.
+
+    `x` [n, h, w, c], `centre` float32 [n, r, 2] as (tx, ty) with -1 and 1 the image's edges ->
+    [n * r, height, width, c]. theta = [[1, 0, tx], [0, scale, ty]]; bilinear, zero outside, sampled at the
+    source's resolution and then resized with aligned corners, as HA-CNN does (Li et al., CVPR 2018). With
+    scale and translation only, sampling is separable: two small matrix products. `align_corners=False` samples
+    on the half-pixel grid, as PyTorch's `grid_sample` does since 1.3.
+    """
+    n, h, w, c = x.shape
+    with jax.named_scope("interpolation"):
+        rows = _crop_matrix(centre[..., 1], scale, h, height, align_corners).astype(x.dtype)
+        columns = _crop_matrix(centre[..., 0], 1.0, w, width, align_corners).astype(x.dtype)
+        regions = jnp.einsum("nrph,nhwc->nrpwc", rows, x, precision=lax.Precision.HIGHEST)
+        regions = jnp.einsum("nrqw,nrpwc->nrpqc", columns, regions, precision=lax.Precision.HIGHEST)
+    return regions.reshape(-1, height, width, c)

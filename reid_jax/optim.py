@@ -1,0 +1,262 @@
+"""Learning-rate schedules and the SGD chain (arXiv 1910.07038, equation 1 and section 3.3).
+
+Schedules are functions of the step (0 for the first update) as Optax wants them. Parameters are told apart by
+rules on their paths: which ones are decayed, and at what multiple of the learning rate they move.
+"""
+
+import re
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from reid_jax.errors import InputError
+
+# (regular expression searched in the parameter's path 'a/b/kernel', weight decay, multiple of the rate)
+Rule = tuple[str, bool, float]
+
+
+def warmup_step_schedule(
+    *,
+    peak: float,
+    steps_per_epoch: int,
+    warmup_epochs: float = 10,
+    boundaries: Sequence[float] = (150, 225),
+    factor: float = 0.1,
+) -> optax.Schedule:
+    """Linear warm-up, then a staircase: equation 1 of arXiv 1910.07038.
+
+    With t the fractional epoch, `(step + 1) / steps_per_epoch` (so that the first step's rate is above zero):
+    `peak·t/warmup` for t ≤ warmup, `peak` up to and including the first boundary, multiplied by `factor`
+    after each.
+
+    Args:
+      peak: the rate after the warm-up; 3e-2 in the paper.
+      steps_per_epoch: updates in an epoch.
+      warmup_epochs: 0 for none.
+      boundaries: epochs, increasing.
+      factor: what the rate is multiplied by after each boundary.
+
+    Returns:
+      step (int scalar or array) -> float32 rate of the same shape.
+
+    Raises:
+      InputError: an argument is out of range.
+    """
+    _require_positive("steps_per_epoch", steps_per_epoch)
+    boundaries = tuple(boundaries)
+    if warmup_epochs < 0:
+        raise InputError(f"warmup_epochs is {warmup_epochs}: give 0 or more")
+    if any(b <= a for a, b in zip((warmup_epochs, *boundaries), boundaries, strict=False)):
+        raise InputError(
+            f"learning-rate boundaries are {boundaries} with {warmup_epochs} epochs of warm-up: "
+            "they must increase, the first one after the warm-up"
+        )
+    stairs = np.array([peak * factor**passed for passed in range(len(boundaries) + 1)], np.float32)
+    # Compared in steps, where both sides are exact; t itself is a rounded quotient.
+    ends = np.array([boundary * steps_per_epoch for boundary in boundaries], np.float32)
+
+    def schedule(step):
+        done = jnp.asarray(step)[..., None] + 1
+        rate = jnp.asarray(stairs)[jnp.sum(done > ends, axis=-1)]
+        if warmup_epochs:
+            rate *= jnp.minimum(1.0, done[..., 0] / (warmup_epochs * steps_per_epoch))
+        return rate
+
+    return schedule
+
+
+def cyclic_cosine_schedule(
+    *, peak: float, cycle_epochs: float, steps_per_epoch: int, decay: float = 0.7, floor: float = 0.0
+) -> optax.Schedule:
+    """Cosine annealing in cycles, each peak `decay` times the one before: section 3.3 of arXiv 1910.07038.
+
+    The first step of a cycle runs at its peak, the last one a step above `floor`. The paper runs 15 cycles of
+    35 epochs; the schedule itself has no end.
+
+    Args:
+      peak: the first cycle's highest rate.
+      cycle_epochs: length of a cycle.
+      steps_per_epoch: updates in an epoch.
+      decay: ratio of a cycle's peak to the one before.
+      floor: the lowest rate, of all cycles.
+
+    Returns:
+      step (int scalar or array) -> float32 rate of the same shape.
+
+    Raises:
+      InputError: an argument is out of range.
+    """
+    _require_positive("steps_per_epoch", steps_per_epoch)
+    _require_positive("cycle_epochs", cycle_epochs)
+    if not 0 <= floor <= peak:
+        raise InputError(f"learning-rate floor is {floor} with a peak of {peak}: give a floor in [0, peak]")
+    length = max(1, round(cycle_epochs * steps_per_epoch))
+
+    def schedule(step):
+        cycle, within = jnp.divmod(jnp.asarray(step), length)
+        highest = jnp.maximum(peak * jnp.float32(decay) ** cycle, floor)
+        return floor + (highest - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * within / length))
+
+    return schedule
+
+
+def default_rules(*, scale_rate: float = 0.1, pooling_rate: float = 1.0) -> list[Rule]:
+    """The rules of our networks: only kernels are decayed; the logit scale moves slowly.
+
+    Args:
+      scale_rate: multiple of the learning rate for the logarithm of the logits' scale.
+      pooling_rate: the same for GeM's exponent p.
+
+    Returns:
+      Rules, of which the first that matches a parameter's path holds.
+    """
+    return [
+        (r"(^|/)kernel$", True, 1.0),
+        (r"(^|/)(bias|scale)$", False, 1.0),
+        (r"(^|/)p$", False, pooling_rate),
+        (r"(^|/)log_scale$", False, scale_rate),
+    ]
+
+
+def resolve_rules(params, rules: Sequence[Rule]) -> dict[str, tuple[bool, float]]:
+    """Which parameters are decayed, and how fast each one moves.
+
+    Args:
+      params: pytree of arrays or shapes.
+      rules: (regular expression, decay, multiple of the learning rate); the first one found in a path holds.
+
+    Returns:
+      path 'a/b/kernel' -> (decay, multiple of the learning rate), in the tree's order.
+
+    Raises:
+      InputError: a parameter matches no rule, or a regular expression is malformed.
+    """
+    return {path: rules[index][1:] for path, index in _matches(params, rules).items()}
+
+
+def optimizer(
+    schedule: optax.Schedule,
+    *,
+    params,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 5e-4,
+    rules: Sequence[Rule] | None = None,
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent as in PyTorch's `SGD`, with parameter groups given by rules.
+
+    Weight decay is coupled: `g = gradient + weight_decay·param` before `buffer = momentum·buffer + g`, then
+    `param −= multiple·rate·buffer` (Nesterov: `g + momentum·buffer` in its place).
+
+    Args:
+      schedule: step -> learning rate.
+      params: pytree of arrays or shapes: what `init` will get.
+      momentum: 0 for none.
+      nesterov: look ahead by one step.
+      weight_decay: for the parameters whose rule says so.
+      rules: see `resolve_rules`; `default_rules()` when None.
+
+    Returns:
+      The Optax transformation; its `update` needs `params`.
+
+    Raises:
+      InputError: a parameter matches no rule.
+    """
+    resolved = resolve_rules(params, default_rules() if rules is None else rules)
+    decayed = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][0], params)
+    multiple = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][1], params)
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask=decayed),
+        optax.trace(decay=momentum, nesterov=nesterov),
+        optax.stateless(lambda updates, _: jax.tree.map(lambda u, m: u * m, updates, multiple)),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
+    """A table of what each rule caught, for the start of a run.
+
+    Args:
+      params: pytree of arrays or shapes.
+      rules: as for `optimizer`.
+
+    Returns:
+      Lines of text: the rule, its number of tensors and of parameters, weight decay, multiple of the rate.
+
+    Raises:
+      InputError: a parameter matches no rule.
+    """
+    rules = default_rules() if rules is None else rules
+    matches = _matches(params, rules)
+    sizes = {
+        _name(path): int(np.prod(leaf.shape)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    rows = [("parameters named", "tensors", "parameters", "decay", "rate")]
+    for index, (pattern, decay, multiple) in enumerate(rules):
+        caught = [sizes[path] for path, match in matches.items() if match == index]
+        rows.append(
+            (pattern, str(len(caught)), f"{sum(caught):,}", "yes" if decay else "no", f"x{multiple:g}")
+        )
+    return _table(rows)
+
+
+def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_per_epoch: int) -> str:
+    """A table of the learning rate at its turning points.
+
+    Args:
+      schedule: step -> learning rate.
+      epochs: the turning points, e.g. (10, 150, 225, 350); the start of the run is added.
+      steps_per_epoch: updates in an epoch.
+
+    Returns:
+      Lines of text: an epoch, the step which begins there, the rate of the step before it and of that step.
+    """
+    rows = [("epoch", "step", "rate before", "rate after"), ("0", "0", "-", f"{float(schedule(0)):.3e}")]
+    for epoch in epochs:
+        step = round(epoch * steps_per_epoch)
+        rows.append(
+            (f"{epoch:g}", str(step), f"{float(schedule(step - 1)):.3e}", f"{float(schedule(step)):.3e}")
+        )
+    return _table(rows)
+
+
+def _name(path) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _matches(params, rules: Sequence[Rule]) -> dict[str, int]:
+    """Path -> index of the first rule found in it."""
+    for pattern, *_ in rules:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"optimiser rule {pattern!r} is no regular expression: {error}") from error
+    matches = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(params):
+        name = _name(path)
+        found = next((index for index, (pattern, *_) in enumerate(rules) if re.search(pattern, name)), None)
+        if found is None:
+            patterns = ", ".join(pattern for pattern, *_ in rules)
+            raise InputError(
+                f"parameter {name!r} matches none of the optimiser's rules ({patterns}): add one"
+            )
+        matches[name] = found
+    return matches
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise InputError(f"{name} is {value}: give a number above 0")
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns of text, the first to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,121 @@
+"""Pure training steps, and the chunk of them that runs in one dispatch."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from reid_jax import losses, parallel
+from reid_jax.data.augment import Augmentation, augment
+from reid_jax.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The loss of a batch: smoothed cross-entropy plus triplet, summed over the streams.
+
+    `margin` is a number for the hinge or 'soft'; the rest as in `reid_jax.losses`.
+    """
+
+    cross_entropy_weight: float = 1.0
+    label_smoothing: float = 0.1
+    triplet_weight: float = 1.0
+    mining: str = "batch_soft"
+    margin: float | str = "soft"
+    detach_weights: bool = False
+    nonzero_mean: bool = False
+
+    def __call__(self, output, label: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns (loss, metrics), all float32 scalars, for `label` int32 [n] in [0, identities)."""
+        streams = len(output.features)
+        cross_entropy = sum(
+            losses.cross_entropy(logits, label, self.label_smoothing) for logits in output.logits
+        )
+        metrics = {"cross_entropy": cross_entropy / streams}
+        loss = self.cross_entropy_weight * cross_entropy
+        if self.triplet_weight:
+            triplet = sum(
+                losses.triplet_loss(
+                    vectors,
+                    label,
+                    mining=self.mining,
+                    margin=self.margin,
+                    detach_weights=self.detach_weights,
+                    nonzero_mean=self.nonzero_mean,
+                )
+                for vectors in output.features
+            )
+            metrics["triplet"] = triplet / streams
+            loss = loss + self.triplet_weight * triplet
+        correct = sum(jnp.mean(jnp.argmax(logits, -1) == label) for logits in output.logits)
+        return loss, {"loss": loss, "accuracy": correct / streams, **metrics}
+
+
+def train_step(
+    network,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    state: TrainState,
+    image: jax.Array,
+    label: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Takes one step on normalised images [n, h, w, 3] and labels int32 [n]: (next state, metrics)."""
+
+    def loss_of(params):
+        output, changed = network.apply(
+            {"params": params, "batch_stats": state.batch_stats}, image, train=True, mutable=["batch_stats"]
+        )
+        loss, metrics = objective(output, label)
+        return loss, (metrics, changed["batch_stats"])
+
+    gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics["gradient_norm"] = optax.global_norm(gradients)
+    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def compile_chunk(
+    network,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    augmentation: Augmentation,
+    mesh: Mesh,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """Returns the jitted `chunk(state, image, label, indices, steps, key)` that takes `steps` steps in one dispatch.
+
+    `image` uint8 [n, h, w, 3] and `label` int32 [n] are the whole training split, on the device; `indices` int32
+    [k, batch] names the images of up to k batches, of which the first `steps` are used, so that a shorter chunk
+    runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
+    augmentation from fold_in(key, s).
+    """
+    sharded, whole = parallel.by_example(mesh), parallel.replicated(mesh)
+
+    def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
+        def one(number, carry):
+            state, history = carry
+            chosen = jax.lax.with_sharding_constraint(indices[number], sharded)
+            batch = augment(jax.random.fold_in(key, state.step), image[chosen], augmentation)
+            batch = jax.lax.with_sharding_constraint(batch, sharded)
+            state, metrics = train_step(network, optimizer, objective, state, batch, label[chosen])
+            return state, jax.tree.map(lambda all_, new: all_.at[number].set(new), history, metrics)
+
+        history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective)}
+        return jax.lax.fori_loop(0, steps, one, (state, history))
+
+    return jax.jit(
+        chunk,
+        donate_argnums=0,
+        in_shardings=(whole, whole, whole, parallel.by_example(mesh, 1), whole, whole),
+        out_shardings=(whole, whole),
+    )
+
+
+def metric_names(objective: Objective) -> tuple[str, ...]:
+    """Returns the names of the metrics of a step, in the order they are shown."""
+    triplet = ("triplet",) if objective.triplet_weight else ()
+    return ("loss", "cross_entropy", *triplet, "accuracy", "gradient_norm")

@@ -1,0 +1,79 @@
+"""Where a run's figures go: JSON lines, TensorBoard where asked for, and files that are complete or not there."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from reid_jax.errors import InputError
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, complete or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Reads JSON lines; a last line that a killed process left unfinished is left out."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class MetricWriter:
+    """Appends one record {'step', 'epoch', name: number...} a call to `metrics.jsonl`, and to TensorBoard.
+
+    Records after `resume_step` are taken out first: a resumed run writes them again, the same. Only process 0 writes.
+    """
+
+    def __init__(self, workdir: Path, resume_step: int, tensorboard: bool):
+        """Raises InputError where TensorBoard is asked for and tensorboardX is not installed."""
+        self.records = [r for r in read_records(workdir / "metrics.jsonl") if r["step"] <= resume_step]
+        self._file = self._board = None
+        if jax.process_index() != 0:
+            return
+        path = workdir / "metrics.jsonl"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        os.replace(temporary, path)
+        self._file = path.open("a")
+        if tensorboard:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError as error:
+                raise InputError(
+                    "config.tensorboard needs tensorboardX; pip install 'reid_jax[tensorboard]', or switch it off"
+                ) from error
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
+
+    def write(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Writes the metrics of `step`; they are on disk when it returns."""
+        record = {"step": step, "epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
+        self.records.append(record)
+        if self._file is not None:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(name, float(value), step)
+
+    def close(self) -> None:
+        """Closes the files."""
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()

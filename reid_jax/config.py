@@ -99,43 +99,38 @@ def default() -> ConfigDict:
     return c.lock()
 
 
-def load(arguments: Sequence[str]) -> ConfigDict:
-    """Reads `--config=FILE.py[:ARG]` and `--config.KEY=VALUE` overrides into a checked config.
+def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Reads `file`, 'FILE.py' or 'FILE.py:ARG', and overrides '--config.KEY=VALUE' into a checked config.
 
     The folder of FILE is importable while it is read, so that configs share code. Raises InputError for a missing or
     broken file, an unknown key and a value of the wrong type.
     """
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
-    folder = next((a.partition("=")[2] for a in arguments if a.startswith("--config=")), None)
-    if not folder:
-        raise InputError("no config given; add --config=FILE.py, for example --config=configs/quickstart.py")
-    path = Path(folder.partition(":")[0])
+    path = Path(file.partition(":")[0])
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        values(["reid-jax", *arguments])
+        values(["reid-jax", f"--config={file}", *overrides])
         config = values.config
     except InputError:
         raise
     except Exception as error:  # a config file is the user's own code: it may raise anything
-        raise InputError(_explain(error, path, arguments)) from error
+        raise InputError(_explain(error, path, overrides)) from error
     finally:
         sys.path.pop(0)
     return check(config)
 
 
-def _explain(error: Exception, path: Path, arguments: Sequence[str]) -> str:
+def _explain(error: Exception, path: Path, overrides: Sequence[str]) -> str:
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"
     keys = _flatten(default().to_dict())
-    for argument in arguments:
-        key = argument.removeprefix("--config.").partition("=")[0]
-        if argument.startswith("--config.") and key not in keys:
+    for override in overrides:
+        key = override.removeprefix("--config.").partition("=")[0]
+        if key not in keys:
             close = difflib.get_close_matches(key, keys, 1, 0.5)
-            return f"--config.{key} is no key of the config" + (
-                f"; did you mean {close[0]}?" if close else ""
-            )
+            return f"--config.{key} is no key of the config" + (f"; did you mean {close[0]}?" if close else "")
     return f"config {path}: {message}"
 
 
@@ -145,9 +140,7 @@ def from_dict(values: Mapping[str, Any]) -> ConfigDict:
     flat, known = _flatten(values), _flatten(config.to_dict())
     for key, value in flat.items():
         if key not in known:
-            raise InputError(
-                f"the stored config has an unknown key {key!r}; it was written by another version"
-            )
+            raise InputError(f"the stored config has an unknown key {key!r}; it was written by another version")
         value = tuple(value) if isinstance(value, list) else value
         try:
             config.update_from_flattened_dict({key: value})
@@ -179,9 +172,7 @@ def check(config: ConfigDict) -> ConfigDict:
     for key in flat:
         if key not in flat_known:
             close = difflib.get_close_matches(key, flat_known, 1, 0.5)
-            raise InputError(
-                f"config.{key} is no known key" + (f"; did you mean {close[0]}?" if close else "")
-            )
+            raise InputError(f"config.{key} is no known key" + (f"; did you mean {close[0]}?" if close else ""))
     for key in flat_known:
         if key not in flat:
             raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default()")

@@ -33,9 +33,7 @@ def _embed_block(network, variables, image, mesh):
     return jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread)(image)
 
 
-def embed(
-    network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, progress: str = ""
-) -> np.ndarray:
+def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, progress: str = "") -> np.ndarray:
     """Returns the unit-norm descriptors float32 [n, d] of uint8 images [n, h, w, 3] on the host.
 
     `variables` is {'params', 'batch_stats'}; `progress` names a bar on stderr where it is not empty. Each image is
@@ -43,9 +41,7 @@ def embed(
     """
     variables = {key: variables[key] for key in ("params", "batch_stats")}
     block = IMAGES_PER_DISPATCH * mesh.size
-    if (
-        len(image) < block
-    ):  # few images: the smallest power of two that holds them, so that few shapes compile
+    if len(image) < block:  # few images: the smallest power of two that holds them, so that few shapes compile
         per_device = max(8, 1 << (-(-len(image) // mesh.size) - 1).bit_length())
         block = per_device * mesh.size
     sharding = parallel.by_example(mesh)
@@ -72,8 +68,6 @@ def embed(
 
 def _collect(count, embedding, bar):
     if not embedding.is_fully_addressable:
-        embedding = jax.jit(jnp.asarray, out_shardings=parallel.replicated(embedding.sharding.mesh))(
-            embedding
-        )
+        embedding = jax.jit(jnp.asarray, out_shardings=parallel.replicated(embedding.sharding.mesh))(embedding)
     bar.update(count)
     return np.asarray(embedding)[:count]

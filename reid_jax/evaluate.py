@@ -27,9 +27,7 @@ def evaluate(
 ) -> Evaluation:
     """Embeds and ranks by the single-query protocol; raises InputError where no query has a match."""
     query_embedding = embed(network, variables, query.image, mesh, "embedding query" if progress else "")
-    gallery_embedding = embed(
-        network, variables, gallery.image, mesh, "embedding gallery" if progress else ""
-    )
+    gallery_embedding = embed(network, variables, gallery.image, mesh, "embedding gallery" if progress else "")
     ranking = rank(
         query_embedding,
         gallery_embedding,

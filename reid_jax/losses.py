@@ -110,9 +110,7 @@ def triplet_loss(
     else:
         gap, valid = _softly_weighted(distance, positive, negative, detach_weights)
 
-    gap = jnp.where(
-        valid, gap, 0.0
-    )  # before the margin function: its gradient stays finite where there is no term
+    gap = jnp.where(valid, gap, 0.0)  # before the margin function: its gradient stays finite where there is no term
     term = jnp.where(valid, jax.nn.softplus(gap) if margin == "soft" else jax.nn.relu(margin + gap), 0.0)
     counted = valid & (term > 0) if nonzero_mean else valid
     return jnp.sum(term) / jnp.maximum(jnp.sum(counted), 1)

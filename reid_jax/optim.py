@@ -191,15 +191,11 @@ def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
     """
     rules = default_rules() if rules is None else rules
     matches = _matches(params, rules)
-    sizes = {
-        _name(path): int(np.prod(leaf.shape)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    sizes = {_name(path): int(np.prod(leaf.shape)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     rows = [("parameters named", "tensors", "parameters", "decay", "rate")]
     for index, (pattern, decay, multiple) in enumerate(rules):
         caught = [sizes[path] for path, match in matches.items() if match == index]
-        rows.append(
-            (pattern, str(len(caught)), f"{sum(caught):,}", "yes" if decay else "no", f"x{multiple:g}")
-        )
+        rows.append((pattern, str(len(caught)), f"{sum(caught):,}", "yes" if decay else "no", f"x{multiple:g}"))
     return _table(rows)
 
 
@@ -217,9 +213,7 @@ def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_
     rows = [("epoch", "step", "rate before", "rate after"), ("0", "0", "-", f"{float(schedule(0)):.3e}")]
     for epoch in epochs:
         step = round(epoch * steps_per_epoch)
-        rows.append(
-            (f"{epoch:g}", str(step), f"{float(schedule(step - 1)):.3e}", f"{float(schedule(step)):.3e}")
-        )
+        rows.append((f"{epoch:g}", str(step), f"{float(schedule(step - 1)):.3e}", f"{float(schedule(step)):.3e}"))
     return _table(rows)
 
 
@@ -240,9 +234,7 @@ def _matches(params, rules: Sequence[Rule]) -> dict[str, int]:
         found = next((index for index, (pattern, *_) in enumerate(rules) if re.search(pattern, name)), None)
         if found is None:
             patterns = ", ".join(pattern for pattern, *_ in rules)
-            raise InputError(
-                f"parameter {name!r} matches none of the optimiser's rules ({patterns}): add one"
-            )
+            raise InputError(f"parameter {name!r} matches none of the optimiser's rules ({patterns}): add one")
         matches[name] = found
     return matches
 

@@ -32,9 +32,7 @@ class Objective:
     def __call__(self, output, label: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Returns (loss, metrics), all float32 scalars, for `label` int32 [n] in [0, identities)."""
         streams = len(output.features)
-        cross_entropy = sum(
-            losses.cross_entropy(logits, label, self.label_smoothing) for logits in output.logits
-        )
+        cross_entropy = sum(losses.cross_entropy(logits, label, self.label_smoothing) for logits in output.logits)
         metrics = {"cross_entropy": cross_entropy / streams}
         loss = self.cross_entropy_weight * cross_entropy
         if self.triplet_weight:

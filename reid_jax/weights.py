@@ -86,13 +86,9 @@ def load_weights(path: str | os.PathLike) -> Weights:
 def _file_of(path: Path) -> Path:
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise InputError(
-                f"{path} is no workdir of a run: it has no config.json; name a run's or a weights file"
-            )
+            raise InputError(f"{path} is no workdir of a run: it has no config.json; name a run's or a weights file")
         if not (path / "weights.safetensors").is_file():
-            raise InputError(
-                f"{path} has no weights.safetensors yet: its run has not ended; resume it by its command"
-            )
+            raise InputError(f"{path} has no weights.safetensors yet: its run has not ended; resume it by its command")
         return path / "weights.safetensors"
     if not path.is_file():
         raise InputError(f"{path} does not exist; name a run's workdir or a .safetensors file")

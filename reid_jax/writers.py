@@ -20,6 +20,17 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     os.replace(temporary, path)
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a JSON file; None where there is none. Raises InputError where it is no JSON."""
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no JSON file: {error}") from error
+
+
 def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads JSON lines; a last line that a killed process left unfinished is left out."""
     path = Path(path)

@@ -108,9 +108,9 @@ def test_distance_keeps_its_digits_for_close_pairs():
 @pytest.mark.parametrize("identity", [[7, 7, 7, 7], [1, 2, 3, 4]], ids=["no negative", "no positive"])
 def test_batch_without_terms_is_zero(mining, margin, identity):
     embedding, _ = batch(identity=identity)
-    value, gradient = jax.value_and_grad(
-        lambda x: triplet_loss(x, np.array(identity), mining=mining, margin=margin)
-    )(embedding)
+    value, gradient = jax.value_and_grad(lambda x: triplet_loss(x, np.array(identity), mining=mining, margin=margin))(
+        embedding
+    )
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
 
@@ -139,8 +139,10 @@ def test_detached_weights_change_the_gradient_and_not_the_value():
     embedding, identity = batch()
 
     def value_and_gradient(detach):
-        loss = lambda x: triplet_loss(x, identity, mining="batch_soft", margin="soft", detach_weights=detach)
-        # noqa: E731 return jax.value_and_grad(loss)(embedding)
+        def loss(x):
+            return triplet_loss(x, identity, mining="batch_soft", margin="soft", detach_weights=detach)
+
+        return jax.value_and_grad(loss)(embedding)
 
     value, gradient = value_and_gradient(False)
     detached_value, detached_gradient = value_and_gradient(True)
@@ -161,9 +163,12 @@ def test_bfloat16_embeddings_are_computed_in_float32(mining):
 @pytest.mark.parametrize("mining", MININGS)
 def test_sharded_batch_gives_the_same_loss(mining):
     embedding, identity = batch(identity=[0, 0, 1, 1, 2, 2, 3, 3])
+
+    def loss(x, y):
+        return triplet_loss(x, y, mining=mining, margin=0.3)
+
     devices = jax.devices()[: len(jax.devices()) if 8 % len(jax.devices()) == 0 else 1]
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-    loss = lambda x, y: triplet_loss(x, y, mining=mining, margin=0.3)  # noqa: E731
     expected = loss(embedding, identity)
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     inputs = jax.device_put((embedding.astype(np.float32), identity.astype(np.int32)), sharding)

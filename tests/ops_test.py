@@ -41,9 +41,7 @@ def _plain_conv(x, kernel, stride, groups=1):
 )
 def test_depthwise_conv_equals_grouped_convolution(stride, height, width):
     x, kernel = _random(0, 3, height, width, 4), _random(1, 3, 3, 1, 4)
-    _assert_same(
-        lambda x, k: ops.depthwise_conv(x, k, stride), lambda x, k: _plain_conv(x, k, stride, 4), x, kernel
-    )
+    _assert_same(lambda x, k: ops.depthwise_conv(x, k, stride), lambda x, k: _plain_conv(x, k, stride, 4), x, kernel)
 
 
 def test_pointwise_conv_equals_convolution():
@@ -60,9 +58,7 @@ def test_batch_norm_equals_its_definition(relu, shape):
         return jnp.maximum(y, 0) if relu else y
 
     x, scale, bias = 2 + 3 * _random(4, *shape), _random(5, 6), _random(6, 6)
-    _assert_same(
-        lambda x, s, b: ops.batch_norm(x, s, b, relu, 1e-5)[0], plain, x, scale, bias, tolerance=5e-5
-    )
+    _assert_same(lambda x, s, b: ops.batch_norm(x, s, b, relu, 1e-5)[0], plain, x, scale, bias, tolerance=5e-5)
     _, mean, variance = ops.batch_norm(x, scale, bias, relu, 1e-5)
     axes = tuple(range(x.ndim - 1))
     np.testing.assert_allclose(mean, np.mean(x, axes), rtol=1e-5)

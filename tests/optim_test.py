@@ -56,9 +56,7 @@ def test_warmup_is_linear_in_the_step_and_can_be_off():
 
 
 def test_boundaries_inside_an_epoch_and_none_at_all():
-    schedule = warmup_step_schedule(
-        peak=1.0, steps_per_epoch=4, warmup_epochs=0.5, boundaries=(1.5,), factor=0.5
-    )
+    schedule = warmup_step_schedule(peak=1.0, steps_per_epoch=4, warmup_epochs=0.5, boundaries=(1.5,), factor=0.5)
     np.testing.assert_allclose(schedule(np.arange(8)), [0.5, 1, 1, 1, 1, 1, 0.5, 0.5])
     schedule = warmup_step_schedule(peak=1.0, steps_per_epoch=4, warmup_epochs=0, boundaries=())
     np.testing.assert_array_equal(schedule(np.arange(8)), np.ones(8))
@@ -128,9 +126,7 @@ def test_optimizer_is_sgd_of_pytorch(nesterov, momentum):
     params = params_of_every_kind()
     rules = default_rules(scale_rate=0.1, pooling_rate=0.5)
     schedule = warmup_step_schedule(peak=0.3, steps_per_epoch=2, warmup_epochs=1, boundaries=(2,))
-    tx = optimizer(
-        schedule, params=params, momentum=momentum, nesterov=nesterov, weight_decay=0.1, rules=rules
-    )
+    tx = optimizer(schedule, params=params, momentum=momentum, nesterov=nesterov, weight_decay=0.1, rules=rules)
 
     decay = {"kernel": 0.1, "bias": 0.0, "scale": 0.0, "p": 0.0, "log_scale": 0.0}
     multiple = {"kernel": 1.0, "bias": 1.0, "scale": 1.0, "p": 0.5, "log_scale": 0.1}
@@ -160,9 +156,7 @@ def test_optimizer_is_sgd_of_pytorch(nesterov, momentum):
     state = tx.init(params)
     for gradient in gradients:
         params, state = step(params, state, gradient)
-    jax.tree.map(
-        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6), params, expected
-    )
+    jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6), params, expected)
 
 
 def test_optimizer_accepts_shapes():

@@ -31,9 +31,10 @@ _NAMED_FILES = 5  # corrupt files that an error names one by one
 class Split:
     """Images of one split and what is known about each; all arrays share their first axis [n].
 
-    image: uint8 [n, height, width, 3], RGB. identity: int32 [n], the data set's own numbers (0 is a distractor
-    in Market-1501's gallery). camera: int32 [n], -1 where unknown. name: str [n], the path relative to the data
-    set's folder, '/' separated.
+    image: uint8 [n, height, width, 3], RGB.
+    identity: int32 [n], the data set's own numbers (0 is a distractor in Market-1501's gallery).
+    camera: int32 [n], -1 where unknown.
+    name: str [n], the path relative to the data set's folder, '/' separated.
     """
 
     image: np.ndarray
@@ -60,34 +61,34 @@ BUILDERS: dict[str, Callable[[str, str], tfds.core.DatasetBuilder]] = {
 }
 
 
+def check_name(name: str) -> str:
+    """The key of `name` in `BUILDERS`: what stands before ':'.
+
+    Raises:
+      InputError: no such data set, or numbers after the name of one that takes none.
+    """
+    key, colon, _ = name.partition(":")
+    if key not in BUILDERS:
+        raise InputError(f"unknown data set {name!r}; known: {', '.join(BUILDERS)}")
+    if colon and key != synthetic.NAME:
+        raise InputError(f"data set {name!r}: {key} takes nothing after its name; write {key!r}")
+    return key
+
+
 def builder(name: str, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """The prepared builder of the data set `name`, whose part after ':' is the data set's own business.
 
     Raises:
       InputError: unknown name, or what the data set's builder finds wrong.
     """
-    key, colon, _ = name.partition(":")
-    if key not in BUILDERS:
-        raise InputError(f"unknown data set {name!r}; known: {', '.join(BUILDERS)}")
-    if colon and key != "synthetic":
-        raise InputError(f"data set {name!r}: {key} takes nothing after its name; write {key!r}")
-    return BUILDERS[key](name, os.fspath(data_dir))
-
-
-def cores() -> int:
-    """The CPU cores this process may use."""
-    if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return BUILDERS[check_name(name)](name, os.fspath(data_dir))
 
 
 def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes one encoded image to uint8 RGB [height, width, 3], turned as its EXIF orientation says.
 
-    Bilinear (antialiased where it shrinks), and only where the size differs from `image_size` (height, width);
-    None keeps the file's own size. Raises whatever Pillow raises for a broken file.
+    Bilinear (antialiased where it shrinks), and only where the size differs from `image_size` (height,
+    width); None keeps the file's own size. Raises whatever Pillow raises for a broken file.
     """
     with Image.open(io.BytesIO(data)) as image:
         turned = image.getexif().get(_ORIENTATION, 1)
@@ -137,7 +138,7 @@ def load_split(name: str, split: str, data_dir: str | os.PathLike, image_size: t
         return None
 
     with (
-        ThreadPoolExecutor(cores()) as pool,
+        ThreadPoolExecutor(synthetic.cores()) as pool,
         tqdm(total=count, desc=f"decoding {split}", unit=" images", mininterval=0.5) as bar,
     ):
         for start in range(0, count, _READ_AT_ONCE):
@@ -210,7 +211,7 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
         taken += 1
     if taken < identities or len(numbers) - taken < 2:
         raise InputError(
-            f"cannot hold {identities} of {len(numbers)} training identities out: each needs two cameras, and two "
-            "identities must stay for training; ask for fewer, or add training images"
+            f"cannot hold {identities} of {len(numbers)} training identities out: each needs two "
+            "cameras, and two identities must stay for training; ask for fewer, or add training images"
         )
     return train.select(~(query | gallery)), train.select(query), train.select(gallery)

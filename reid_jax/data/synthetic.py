@@ -1,9 +1,10 @@
-"""Synthetic people: walking figures in shared clothes before differing cameras, written in Market-1501's layout.
+"""Synthetic people: walking figures in shared clothes, many cameras, written in Market-1501's layout.
 
 A stand-in for real data that anyone may keep: nobody is in the pictures. Drawn here from scratch: tapered
 capsules with a depth buffer, then a camera's light, colour cast, tone curve, blur and JPEG.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -39,8 +40,8 @@ _PERSON, _TRACK, _SHOT, _CAMERA, _SEEN, _PASSER_BY = range(6)
 class SyntheticPeople:
     """How large a set to draw; the same numbers give the same files.
 
-    Every identity is seen by three cameras or more (by all where there are fewer), `images_per_camera` times by
-    each. Test identities give one query a camera and gallery images; as many distractors join the gallery.
+    Every identity is seen by three cameras or more (by all where there are fewer), `images_per_camera` times
+    by each. Test identities give one query a camera and gallery images; as many distractors join the gallery.
     """
 
     train_identities: int = 150
@@ -114,10 +115,30 @@ _CLOTH = {
     "brown": (104, 72, 48),
 }
 # Few colours carry most wardrobes: that is what makes colour alone a poor witness.
-_TOP_ODDS = {"black": 5, "white": 5, "grey": 4, "navy": 3, "blue": 3, "red": 3, "green": 2, "beige": 2, "pink": 2}
+_TOP_ODDS = {
+    "black": 5,
+    "white": 5,
+    "grey": 4,
+    "navy": 3,
+    "blue": 3,
+    "red": 3,
+    "green": 2,
+    "beige": 2,
+    "pink": 2,
+}
 _TOP_ODDS |= {"yellow": 1, "purple": 1, "brown": 1}
 _BOTTOM_ODDS = {"black": 6, "navy": 6, "grey": 4, "beige": 2, "brown": 1, "blue": 2, "white": 1}
-_BAG_ODDS = {"black": 5, "navy": 2, "red": 2, "grey": 2, "brown": 2, "green": 1, "blue": 1, "yellow": 1, "pink": 1}
+_BAG_ODDS = {
+    "black": 5,
+    "navy": 2,
+    "red": 2,
+    "grey": 2,
+    "brown": 2,
+    "green": 1,
+    "blue": 1,
+    "yellow": 1,
+    "pink": 1,
+}
 _SHOE_ODDS = {"black": 5, "white": 4, "brown": 2, "red": 1, "blue": 1, "grey": 2}
 _HAIR = ((24, 20, 18), (48, 34, 26), (84, 58, 36), (150, 116, 66), (120, 118, 116))
 _SKIN = ((236, 196, 168), (214, 168, 134), (176, 124, 90), (122, 82, 58), (82, 54, 40))
@@ -168,7 +189,15 @@ def _draw_person(rng: np.random.Generator) -> _Person:
     while np.abs(second - top).sum() < 0.5:  # a pattern of two like colours could not be seen
         second = _draw_colour(rng, _TOP_ODDS)
     hair = np.array(_HAIR[rng.choice(5, p=[0.4, 0.25, 0.15, 0.12, 0.08])], np.float32) / 255
-    odds = {"plain": 0.3, "stripes": 0.15, "pinstripes": 0.1, "checks": 0.1, "two_tone": 0.12, "logo": 0.13, "yoke": 0.1}
+    odds = {
+        "plain": 0.3,
+        "stripes": 0.15,
+        "pinstripes": 0.1,
+        "checks": 0.1,
+        "two_tone": 0.12,
+        "logo": 0.13,
+        "yoke": 0.1,
+    }
     return _Person(
         skin=np.array(_SKIN[rng.integers(5)], np.float32) / 255,
         hair=hair,
@@ -225,7 +254,9 @@ def _smooth_noise(rng: np.random.Generator, height: int, width: int, cell: int) 
 def _draw_scene(rng: np.random.Generator) -> Image.Image:
     height, width, horizon = 330, 640, int(rng.integers(90, 150))
     wall = np.array([(168, 160, 150), (142, 96, 76), (196, 190, 176), (112, 122, 130), (98, 128, 86)][rng.integers(5)])
-    ground = np.array([(140, 138, 134), (158, 146, 126), (106, 108, 112), (118, 132, 92), (172, 168, 164)][rng.integers(5)])
+    ground = np.array(
+        [(140, 138, 134), (158, 146, 126), (106, 108, 112), (118, 132, 92), (172, 168, 164)][rng.integers(5)]
+    )
     wall = np.clip(wall + rng.normal(0, 12, 3), 20, 235)
     ground = np.clip(ground + rng.normal(0, 12, 3), 20, 235)
     scene = Image.new("RGB", (width, height), tuple(wall.astype(int)))
@@ -267,7 +298,10 @@ def _draw_scene(rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.6:  # a road marking or a kerb
         x, spread = rng.uniform(0, width), rng.uniform(20, 60)
         far = (vanishing, horizon)
-        draw.polygon([far, (x - spread, height * 1.3), (x + spread, height * 1.3)], fill=shade(ground, rng.choice([0.7, 1.35])))
+        draw.polygon(
+            [far, (x - spread, height * 1.3), (x + spread, height * 1.3)],
+            fill=shade(ground, rng.choice([0.7, 1.35])),
+        )
     for _ in range(int(rng.integers(3, 9))):  # parked things and posts along the wall
         x, w, h = int(rng.integers(0, width)), int(rng.integers(4, 46)), int(rng.integers(20, 80))
         foot = horizon + int(rng.integers(0, 26))
@@ -278,7 +312,14 @@ def _draw_scene(rng: np.random.Generator) -> Image.Image:
 
 
 _FACING = (0.0, 180.0, 80.0, -40.0, 140.0, -95.0, 30.0, -150.0)
-_CASTS = ((1.0, 1.0, 1.0), (1.28, 1.02, 0.68), (0.72, 0.98, 1.3), (0.9, 1.14, 0.84), (1.12, 0.88, 1.08), (1.2, 1.1, 0.8))
+_CASTS = (
+    (1.0, 1.0, 1.0),
+    (1.28, 1.02, 0.68),
+    (0.72, 0.98, 1.3),
+    (0.9, 1.14, 0.84),
+    (1.12, 0.88, 1.08),
+    (1.2, 1.1, 0.8),
+)
 
 
 @functools.lru_cache(maxsize=64)
@@ -361,22 +402,40 @@ class _Canvas:
         inside = left > 0
         nz = np.sqrt(np.maximum(left, 0))
         depth = az + (bz - az) * along + radius * nz
-        self._put(box, inside, depth, (nx, -ny, nz), along, lambda seen: np.arctan2(nx[seen], nz[seen]) - turn, paint)
+        self._put(
+            box,
+            inside,
+            depth,
+            (nx, -ny, nz),
+            along,
+            lambda seen: np.arctan2(nx[seen], nz[seen]) - turn,
+            paint,
+        )
 
     def barrel(self, rows, centre, half_width, half_depth, depth, paint, turn: float = 0.0) -> None:
-        """An upright elliptic body: per section its row (rising), centre, half width, half depth and depth."""
+        """An upright elliptic body; per section its row (rising), centre, half width and depth, and depth."""
         box = self._box(min(centre) - max(half_width), max(centre) + max(half_width), rows[0], rows[-1])
         if box is None:
             return
         x0, x1, y0, y1 = box
         y = self._y[y0:y1]
-        cx, hw, hd, z = (np.interp(y, rows, values).astype(np.float32)[:, None] for values in (centre, half_width, half_depth, depth))
+        cx, hw, hd, z = (
+            np.interp(y, rows, values).astype(np.float32)[:, None] for values in (centre, half_width, half_depth, depth)
+        )
         nx = (self._x[None, x0:x1] - cx) / hw
         left = 1 - nx * nx
         along = np.broadcast_to(((y - rows[0]) / (rows[-1] - rows[0]))[:, None], nx.shape)
         inside = (left > 0) & (along >= 0) & (along <= 1)
         nz = np.sqrt(np.maximum(left, 0))
-        self._put(box, inside, z + hd * nz, (nx, np.zeros_like(nx), nz), along, lambda seen: np.arctan2(nx[seen], nz[seen]) - turn, paint)
+        self._put(
+            box,
+            inside,
+            z + hd * nz,
+            (nx, np.zeros_like(nx), nz),
+            along,
+            lambda seen: np.arctan2(nx[seen], nz[seen]) - turn,
+            paint,
+        )
 
 
 def _wrap(angle: np.ndarray) -> np.ndarray:
@@ -384,7 +443,14 @@ def _wrap(angle: np.ndarray) -> np.ndarray:
 
 
 def _top_paint(person: _Person, with_straps: bool) -> _Paint:
-    table = np.stack([person.top, person.top_second, person.jacket if person.jacket is not None else person.top, person.bag_colour])
+    table = np.stack(
+        [
+            person.top,
+            person.top_second,
+            person.jacket if person.jacket is not None else person.top,
+            person.bag_colour,
+        ]
+    )
     period = person.period * 2.4  # along runs over the torso's height, about 0.4 body heights
 
     def paint(along: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -451,15 +517,15 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
 
     turn = pose.azimuth
     hip, shoulder = 0.5 * person.legs, 0.815
-    thigh, shin = hip * 0.47, hip * 0.45
+    thigh, shin = hip * 0.43, hip * 0.42
     bare_shin = person.bottom_kind != "trousers"
     stripe = np.stack([person.bottom, np.clip(1.1 - person.bottom, 0.1, 0.95)])
 
     # Legs and shoes.
     for side, knee_bend in ((1, pose.knee[0]), (-1, pose.knee[1])):
         swing = side * pose.stride
-        hip_at = (side * 0.052 * g, hip, 0.0)
-        knee_at = (side * 0.05 * g, hip - thigh * math.cos(swing), thigh * math.sin(swing))
+        hip_at = (side * 0.048 * g, hip - 0.035, 0.0)
+        knee_at = (side * 0.05 * g, hip_at[1] - thigh * math.cos(swing), thigh * math.sin(swing))
         low = swing - knee_bend
         ankle_at = (side * 0.045 * g, knee_at[1] - shin * math.cos(low), knee_at[2] + shin * math.sin(low))
         trouser: _Paint | np.ndarray = person.bottom
@@ -471,7 +537,7 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
 
         upper = person.skin if person.bottom_kind == "skirt" else trouser
         loose = 1.15 if person.bottom_kind == "shorts" else 1.0
-        canvas.capsule(at(*hip_at), at(*knee_at), s * 0.064 * g * loose, s * 0.047 * g * loose, upper, turn)
+        canvas.capsule(at(*hip_at), at(*knee_at), s * 0.06 * g * loose, s * 0.047 * g * loose, upper, turn)
         lower = person.skin if bare_shin else trouser
         width = 0.8 if bare_shin else 1.0
         canvas.capsule(at(*knee_at), at(*ankle_at), s * 0.044 * g * width, s * 0.03 * g * width, lower, turn)
@@ -487,17 +553,23 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
         canvas.barrel([p[1] for p in points], [p[0] for p in points], wide, deep, [p[2] for p in points], paint, turn)
 
     if person.bottom_kind == "skirt":
-        body([(0.58, 0.1 * g, 0.07 * g), (0.5, 0.118 * g, 0.09 * g), (0.32, 0.14 * g, 0.115 * g)], person.bottom)
+        body(
+            [(0.58, 0.1 * g, 0.07 * g), (0.5, 0.118 * g, 0.09 * g), (0.32, 0.14 * g, 0.115 * g)],
+            person.bottom,
+        )
     else:
-        body([(0.56, 0.1 * g, 0.07 * g), (0.5, 0.114 * g, 0.085 * g), (hip - 0.05, 0.108 * g, 0.085 * g)], person.bottom)
+        body(
+            [(0.56, 0.1 * g, 0.07 * g), (0.5, 0.114 * g, 0.085 * g), (hip - 0.05, 0.108 * g, 0.085 * g)],
+            person.bottom,
+        )
 
     # Torso.
-    hem = 0.45 if person.jacket is not None else 0.49
+    hem = 0.44 if person.jacket is not None else 0.475
     extra = 1.06 if person.jacket is not None else 1.0
     torso = [
         (0.85, 0.04, 0.035),
         (0.832, 0.085 * g, 0.05 * g),
-        (0.805, 0.122 * g, 0.062 * g),
+        (0.805, 0.116 * g, 0.062 * g),
         (0.72, 0.125 * g, 0.08 * g),
         (0.6, 0.108 * g, 0.074 * g),
         (hem, 0.118 * g, 0.086 * g),
@@ -509,17 +581,28 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
     covered = person.long_sleeves or person.jacket is not None
     for side, swing, bend in ((1, pose.arms[0], pose.elbows[0]), (-1, pose.arms[1], pose.elbows[1])):
         spread = 0.13
-        shoulder_at = (side * 0.118 * g, shoulder - 0.025, 0.0)
+        shoulder_at = (side * 0.112 * g, shoulder - 0.03, 0.0)
         elbow_at = (
             shoulder_at[0] + side * 0.165 * math.sin(spread),
             shoulder_at[1] - 0.165 * math.cos(swing),
             0.165 * math.sin(swing),
         )
         low = swing + bend
-        hand_at = (elbow_at[0] + side * 0.01, elbow_at[1] - 0.15 * math.cos(low), elbow_at[2] + 0.15 * math.sin(low))
-        canvas.capsule(at(*shoulder_at), at(*elbow_at), s * 0.041 * math.sqrt(g), s * 0.034 * math.sqrt(g), sleeve, turn)
+        hand_at = (
+            elbow_at[0] + side * 0.01,
+            elbow_at[1] - 0.15 * math.cos(low),
+            elbow_at[2] + 0.15 * math.sin(low),
+        )
         canvas.capsule(
-            at(*elbow_at), at(*hand_at), s * 0.031 * math.sqrt(g), s * 0.023, sleeve if covered else person.skin, turn
+            at(*shoulder_at), at(*elbow_at), s * 0.041 * math.sqrt(g), s * 0.034 * math.sqrt(g), sleeve, turn
+        )
+        canvas.capsule(
+            at(*elbow_at),
+            at(*hand_at),
+            s * 0.031 * math.sqrt(g),
+            s * 0.023,
+            sleeve if covered else person.skin,
+            turn,
         )
         palm = (hand_at[0], hand_at[1] - 0.022, hand_at[2] + 0.006)
         canvas.capsule(at(*hand_at), at(*palm), s * 0.023, s * 0.02, person.skin, turn)
@@ -550,7 +633,12 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
 
     canvas.capsule(head(0, chin, 0.012), head(0, crown, 0.004), s * 0.05 * size, s * 0.06 * size, face, look)
     canvas.capsule(
-        head(0, crown + 0.008, -0.012), head(0, crown - 0.02, -0.02), s * 0.062 * size, s * 0.058 * size, faces[2], look
+        head(0, crown + 0.008, -0.012),
+        head(0, crown - 0.02, -0.02),
+        s * 0.062 * size,
+        s * 0.058 * size,
+        faces[2],
+        look,
     )
     if person.hat is not None:
         canvas.capsule(head(0, crown + 0.008, 0.03), head(0, crown, 0.085), s * 0.035, s * 0.025, person.hat, look)
@@ -563,7 +651,14 @@ def _draw_figure(canvas: _Canvas, person: _Person, pose: _Pose) -> None:
     if person.bag == "backpack":
         canvas.capsule(at(0, 0.77, -0.1 * g), at(0, 0.64, -0.115 * g), s * 0.075, s * 0.088, person.bag_colour, turn)
     elif person.bag == "satchel":
-        canvas.capsule(at(-0.13 * g, 0.52, -0.02), at(-0.13 * g, 0.46, 0.02), s * 0.055, s * 0.06, person.bag_colour, turn)
+        canvas.capsule(
+            at(-0.13 * g, 0.52, -0.02),
+            at(-0.13 * g, 0.46, 0.02),
+            s * 0.055,
+            s * 0.06,
+            person.bag_colour,
+            turn,
+        )
 
 
 def _draw_pose(rng: np.random.Generator, camera: _Camera, azimuth: float, height: int, width: int) -> _Pose:
@@ -616,7 +711,11 @@ def draw_image(spec: SyntheticPeople, identity: int, camera_number: int, index: 
         nearer = 400.0 if rng.random() < 0.4 else -400.0
         where = (width / 2 + offset, beside.foot[1] + (8 if nearer > 0 else -24))
         smaller = 1.0 if nearer > 0 else 0.85
-        _draw_figure(canvas, other, dataclasses.replace(beside, foot=where, nearer=nearer, scale=beside.scale * smaller))
+        _draw_figure(
+            canvas,
+            other,
+            dataclasses.replace(beside, foot=where, nearer=nearer, scale=beside.scale * smaller),
+        )
     y, x = int(rng.integers(0, 512 - height)), int(rng.integers(0, 320 - width))
     canvas.colour *= _folds()[y : y + height, x : x + width, None]
     drawn = np.isfinite(canvas.depth).astype(np.float32)
@@ -692,8 +791,18 @@ def _write(spec: SyntheticPeople, shots: list[_Shot], root: pathlib.Path) -> Ite
         yield None
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def file_names(spec: SyntheticPeople) -> list[str]:
+    """The names of the set's files, relative to its `Market-1501-v15.09.15` folder, as drawn."""
+    return [shot.path for shot in _shots(spec)]
+
+
+def cores() -> int:
+    """The CPU cores this process may use."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _work() -> None:
@@ -705,6 +814,10 @@ def _work() -> None:
         print(flush=True)
 
 
+def _work_command() -> list[str]:
+    return [sys.executable, "-c", "from reid_jax.data import synthetic; synthetic._work()"]
+
+
 def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, bar: tqdm) -> None:
     """Splits the images over processes of their own.
 
@@ -712,7 +825,6 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
     the caller's main module again, which breaks scripts without a main guard and interactive sessions.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    command = [sys.executable, "-c", "from reid_jax.data import synthetic; synthetic._work()"]
     processes: list[subprocess.Popen] = []
     counters: list[threading.Thread] = []
 
@@ -723,12 +835,17 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
     try:
         for worker in range(workers):
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+                _work_command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
             )
             processes.append(process)
             job = {"spec": dataclasses.asdict(spec), "root": str(root), "worker": worker, "workers": workers}
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it died early: its exit code is read below
+                process.stdin.write(json.dumps(job).encode())
+                process.stdin.close()
             counters.append(threading.Thread(target=count, args=(process,), daemon=True))
             counters[-1].start()
         for process, counter in zip(processes, counters, strict=True):
@@ -743,51 +860,72 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
                 process.kill()
                 process.wait()
             for stream in (process.stdin, process.stdout, process.stderr):
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def _record(spec: SyntheticPeople) -> dict[str, int]:
+    return dataclasses.asdict(spec) | {"drawing": _DRAWING}
+
+
+def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
+    """Whether `target` holds this very set with every file of it."""
+    try:
+        if json.loads((target / "spec.json").read_text()) != _record(spec):
+            return False
+    except (OSError, ValueError):
+        return False
+    root = target / LAYOUT_FOLDER
+    if not root.is_dir():
+        return False
+    there = {f"{folder.name}/{name}" for folder in root.iterdir() if folder.is_dir() for name in os.listdir(folder)}
+    return there.issuperset(file_names(spec))
 
 
 def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:
     """Writes the whole set below `folder`, unless it is there, and returns the folder that holds it.
 
-    That folder's name tells every number of `spec`; in it lie `spec.json` and `Market-1501-v15.09.15/`, so that
-    it serves as the `data_dir` of `market1501`. Files are drawn into a temporary folder, which is then renamed:
-    an interrupted drawing leaves nothing that a later run reads. The files do not depend on `workers` (by
-    default one a core).
+    That folder's name tells every number of `spec`; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
+    that it serves as the `data_dir` of `market1501`. Files are drawn into a temporary folder, which is then
+    renamed: an interrupted drawing leaves nothing that a later run reads. The files do not depend on
+    `workers` (by default one a core).
 
     Raises:
       InputError: `folder` cannot be written.
     """
     target = pathlib.Path(folder).expanduser() / spec.folder_name
-    if (target / "spec.json").is_file():
-        return target
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; give 1 or more")
+    if _finished(spec, target):
+        return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise InputError(
-            f"cannot write synthetic people to {target.parent} ({error.strerror}); give a folder that is writable"
+            f"cannot write synthetic people to {target.parent} ({error.strerror}); give a writable folder"
         ) from error
     try:
         root = temporary / LAYOUT_FOLDER
         for split_folder in ("bounding_box_train", "query", "bounding_box_test"):
             (root / split_folder).mkdir(parents=True)
         shots = list(_shots(spec))
-        workers = workers or (_cores() if len(shots) >= _IN_PROCESS else 1)
+        workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
         with tqdm(total=len(shots), desc="drawing synthetic people", unit=" images", mininterval=0.5) as bar:
             if workers == 1:
                 for _ in _write(spec, shots, root):
                     bar.update()
             else:
                 _write_in_workers(spec, root, workers, bar)
-        (temporary / "spec.json").write_text(json.dumps(dataclasses.asdict(spec) | {"drawing": _DRAWING}, indent=2) + "\n")
+        (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
         temporary.chmod(0o755)
-        # Another process may have drawn the same set meanwhile: then the files are the same.
+        if target.exists() and not _finished(spec, target):
+            shutil.rmtree(target)  # files were taken out of it since
         try:
             os.rename(temporary, target)
         except OSError:
-            if not (target / "spec.json").is_file():
+            # Another process may have drawn the same set meanwhile: then the files are the same.
+            if not _finished(spec, target):
                 raise
     except OSError as error:
         raise InputError(f"cannot write synthetic people to {target}: {error}; check space and rights") from error

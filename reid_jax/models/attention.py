@@ -51,9 +51,7 @@ class HardAttention(nn.Module):
             return jnp.asarray(_FIRST_CENTRES, dtype)
 
         pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
-        linear = nn.Dense(
-            2 * REGIONS, kernel_init=nn.initializers.zeros, bias_init=first_centres, name="linear"
-        )
+        linear = nn.Dense(2 * REGIONS, kernel_init=nn.initializers.zeros, bias_init=first_centres, name="linear")
         return jnp.tanh(linear(pooled)).reshape(-1, REGIONS, 2)
 
 

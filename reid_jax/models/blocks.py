@@ -128,9 +128,7 @@ class _ConvChain(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         for number, (size, stride) in enumerate(self.layers, 1):
-            block = ConvNorm(
-                self.features, size, stride, use_bias=True, dtype=self.dtype, name=f"conv{number}"
-            )
+            block = ConvNorm(self.features, size, stride, use_bias=True, dtype=self.dtype, name=f"conv{number}")
             x = block(x, train)
         return x
 

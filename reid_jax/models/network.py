@@ -146,9 +146,7 @@ class AttentionNetwork(nn.Module):
             ("classifier_reads", CLASSIFIER_INPUTS),
         ):
             if getattr(self, field) not in known:
-                raise InputError(
-                    f"model.{field} is {getattr(self, field)!r}; choose one of {', '.join(known)}"
-                )
+                raise InputError(f"model.{field} is {getattr(self, field)!r}; choose one of {', '.join(known)}")
         if self.normalisation == "bnneck" and self.classifier_reads == "raw":
             raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
         for field in ("widths", "repeats"):
@@ -176,9 +174,7 @@ class AttentionNetwork(nn.Module):
                 height, width = (-(-side // 2 ** (level - 1)) for side in self.region_size)
                 # The crop reads what this stage read: Conv1's output, later the last attended output. The four
                 # regions share their weights, so they are folded into the batch.
-                region = ops.crop_regions(
-                    x, centres, height, width, self.region_scale, self.crop_align_corners
-                )
+                region = ops.crop_regions(x, centres, height, width, self.region_scale, self.crop_align_corners)
                 local = region if local is None else region + local
                 local = self._local_block(level, features)(local, train)
             x = y * soft
@@ -228,9 +224,7 @@ class AttentionNetwork(nn.Module):
 NETWORKS: dict[str, dict[str, Any]] = {
     "robust_reid_1x": {},
     # The printed FC-local width is unreadable; 1280 is the multiple of 64 that gives the paper's 6.4M parameters.
-    "robust_reid_2x": dict(
-        stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=1280
-    ),
+    "robust_reid_2x": dict(stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=1280),
     "robust_reid_2x_table": dict(
         stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=960
     ),
@@ -247,7 +241,5 @@ def create_network(name: str, identities: int, **fields: Any) -> AttentionNetwor
     known = set(AttentionNetwork.__dataclass_fields__) - {"parent", "name", "identities"}
     unknown = sorted(set(fields) - known)
     if unknown:
-        raise InputError(
-            f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}"
-        )
+        raise InputError(f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}")
     return AttentionNetwork(identities=identities, **{**NETWORKS[name], **fields})

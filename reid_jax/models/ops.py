@@ -171,7 +171,7 @@ def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> 
     return y
 
 
-def l2_normalise(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
+def l2_normalise(x: jax.Array, epsilon: float = 1e-24) -> jax.Array:
     """Scales rows [..., d] to unit Euclidean norm; a zero row stays zero and its gradient finite."""
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), epsilon))
 

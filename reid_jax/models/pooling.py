@@ -36,6 +36,4 @@ class Pooling(nn.Module):
             return GeM(self.gem_per_channel, name="gem")(x)
         x = x.astype(jnp.float32)
         average, maximum = jnp.mean(x, (1, 2)), jnp.max(x, (1, 2))
-        return {"average": average, "max": maximum, "average_max": jnp.concatenate([average, maximum], -1)}[
-            self.kind
-        ]
+        return {"average": average, "max": maximum, "average_max": jnp.concatenate([average, maximum], -1)}[self.kind]

@@ -31,9 +31,7 @@ class Cost:
     relu_elements: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            *(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True))
-        )
+        return Cost(*(a + b for a, b in zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)))
 
     @property
     def with_elementwise(self) -> int:
@@ -107,9 +105,7 @@ def _equations(jaxpr: core.Jaxpr, scopes: tuple[str, ...]) -> Iterator[tuple[tup
     """Yields every equation, those of inner jaxprs too, with the scopes that it stands in."""
     for equation in jaxpr.eqns:
         inside = (*scopes, *filter(None, str(equation.source_info.name_stack).split("/")))
-        inner = [
-            value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")
-        ]
+        inner = [value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")]
         if not inner:
             yield inside, equation
         for value in inner:

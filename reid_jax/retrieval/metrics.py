@@ -14,7 +14,7 @@ CMC_RANKS = (1, 5, 10, 20)
 
 
 def match_ranks(ranking: Ranking) -> np.ndarray:
-    """The rank of every match among its query's valid gallery items: int64 [matches], from 1, flat as `ranking`."""
+    """The rank of every match among its query's valid gallery items: int64 [matches], from 1, flat."""
     number = np.arange(ranking.offsets[-1]) - np.repeat(ranking.offsets[:-1], ranking.matches)
     return 1 + number + ranking.negatives_before
 
@@ -22,7 +22,8 @@ def match_ranks(ranking: Ranking) -> np.ndarray:
 def cmc(ranking: Ranking, max_rank: int) -> np.ndarray:
     """Cumulative matching characteristic: the share of queries with a match at rank k or before.
 
-    Gray, Brennan and Tao, "Evaluating Appearance Models for Recognition, Reacquisition, and Tracking", PETS 2007.
+    Gray, Brennan and Tao, "Evaluating Appearance Models for Recognition, Reacquisition, and Tracking",
+    PETS 2007.
 
     Returns:
       float64 [max_rank], in [0, 1]; entry k - 1 is rank-k.
@@ -43,8 +44,8 @@ def average_precision(ranking: Ranking, rule: Literal["step", "trapezoid"] = "st
 
     With r_j the rank of the j-th of m matches, its precision is p_j = j / r_j.
     step: 1/m sum_j p_j, which is what most papers and libraries print.
-    trapezoid: 1/m sum_j (p_j + p'_j) / 2 with p'_j = (j - 1) / (r_j - 1) the precision one valid item before, and
-    1 before the first item: `compute_AP.m` of Market-1501's official script; 0.005 to 0.01 lower as a rule.
+    trapezoid: 1/m sum_j (p_j + p'_j) / 2 with p'_j = (j - 1) / (r_j - 1) the precision one valid item before,
+    and 1 before the first item: `compute_AP.m` of Market-1501's official script; usually 0.005 to 0.01 lower.
 
     Returns:
       float64 [queries], in [0, 1]; NaN for a query without a match.
@@ -85,8 +86,8 @@ def retrieval_metrics(ranking: Ranking) -> dict[str, float]:
     """The metrics of one evaluation, as fractions in [0, 1], beside the number of queries.
 
     Returns:
-      rank1, rank5, rank10, rank20 (CMC), mAP (step rule, the headline), mAP_trapezoid (Market-1501's own rule),
-      mINP; queries (all), queries_without_match (not counted in any metric).
+      rank1, rank5, rank10, rank20 (CMC), mAP (step rule, the headline), mAP_trapezoid (Market-1501's own
+      rule), mINP; queries (all), queries_without_match (not counted in any metric).
 
     Raises:
       InputError: no query has a match.
@@ -117,9 +118,7 @@ def format_metrics(rows: dict[str, dict[str, float]]) -> str:
         table.append([name, *(_cell(column, metrics.get(column)) for column in columns)])
     widths = [max(len(line[i]) for line in table) for i in range(len(columns) + 1)]
     return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, len(line)))]
-        ).rstrip()
+        "  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, len(line)))]).rstrip()
         for line in table
     )
 
@@ -136,9 +135,9 @@ def _counted(ranking: Ranking) -> np.ndarray:
     if not found.any():
         absent = np.count_nonzero(ranking.removed == 0)
         raise InputError(
-            f"query identities do not appear in gallery under other cameras: of {len(ranking)} queries {absent} "
-            f"have an identity that the gallery lacks and {len(ranking) - absent} one that it holds under the "
-            "query's own camera only; check that query and gallery belong together and how identity and camera "
-            "are read from file names (camera -1 = unknown removes nothing)"
+            f"query identities do not appear in gallery under other cameras: of {len(ranking)} queries "
+            f"{absent} have an identity that the gallery lacks, {len(ranking) - absent} one that it holds under "
+            "the query's own camera only; check that query and gallery belong together, and how identity and "
+            "camera are read from file names (camera -1, unknown, removes nothing)"
         )
     return found

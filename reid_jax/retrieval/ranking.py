@@ -27,6 +27,7 @@ GALLERY_MULTIPLE = 128
 QUERY_MULTIPLE = 16
 # So many matches are counted in one pass over the distances.
 MATCHES_AT_ONCE = 8
+UNKNOWN_CAMERA = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +89,11 @@ def rank(
       InputError: shapes or lengths disagree, query or gallery is empty, or an embedding is not finite.
     """
     data = _check(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    ng = len(data.gallery)
     by_identity = np.argsort(data.gallery_identity, kind="stable")
     start, stop = _equal_range(data.gallery_identity[by_identity], data.query_identity)
-    cameras = int(max(data.query_camera.max(), data.gallery_camera.max())) + 1
-    start_camera, stop_camera = _equal_range(
-        np.sort(data.gallery_identity.astype(np.int64) * cameras + data.gallery_camera),
-        data.query_identity.astype(np.int64) * cameras + data.query_camera,
-    )
-    removed = np.where(data.query_camera == data.unknown_camera, 0, stop_camera - start_camera)
+    start_removed, stop_removed = _equal_range(np.sort(data.gallery_sight), data.query_sight)
+    removed = stop_removed - start_removed
     matches = stop - start - removed
     offsets = np.concatenate([[0], np.cumsum(matches)])
     negatives_before = np.empty(offsets[-1], np.int32)
@@ -105,13 +103,13 @@ def rank(
     # ends at the block's own largest. Queries without a match need no device.
     order = np.argsort(-matches, kind="stable")[: np.count_nonzero(matches)]
     width = _round_up(int(matches.max()), MATCHES_AT_ONCE)
+    rows = _block_rows(len(data.query), ng, int((stop - start).max()))
 
     def inputs(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        item = start[block, None] + np.arange((stop - start)[block].max(initial=0))
+        item = start[block, None] + np.arange((stop - start)[block].max())
         inside = item < stop[block, None]
         item = by_identity[np.where(inside, item, 0)]
-        camera = data.query_camera[block, None]
-        keep = inside & ((data.gallery_camera[item] != camera) | (camera == data.unknown_camera))
+        keep = inside & (data.gallery_sight[item] != data.query_sight[block, None])
         row, column = np.nonzero(keep)
         index = np.zeros((len(block), width), np.int32)
         index[row, np.cumsum(keep, axis=1)[row, column] - 1] = item[row, column]
@@ -125,10 +123,8 @@ def rank(
         distance[flat] = np.sort(np.where(inside, block_distance, np.inf), axis=1)[inside]
         negatives_before[flat] = np.sort(np.where(inside, block_count, ng), axis=1)[inside]
 
-    ng = len(data.gallery)
     mesh = _one_device() if mesh is None else mesh
-    rows = _block_rows(len(data.query), ng, width)
-    gallery_arrays = _place_gallery(mesh, data, data.gallery_identity)
+    gallery_arrays = _place_gallery(mesh, data.gallery, data.gallery_identity)
     blocks = _blocks(order, rows * mesh.size)
     pending = collections.deque()
     for block in tqdm(blocks, "ranking", unit="block", delay=3, disable=jax.process_index() != 0):
@@ -182,24 +178,13 @@ def nearest(
         distance[block, :found] = block_distance
         index[block, :found] = np.where(np.isinf(block_distance), -1, block_index)
 
-    # An identity and camera in one number: equal numbers are removed. An unknown camera equals none.
-    cameras = int(max(data.query_camera.max(), data.gallery_camera.max())) + 1
-    numbers = np.concatenate(
-        [
-            data.query_identity.astype(np.int64) * cameras + data.query_camera,
-            data.gallery_identity.astype(np.int64) * cameras + data.gallery_camera,
-        ]
-    )
-    removal = np.unique(numbers, return_inverse=True)[1].astype(np.int32)
-    query_removal = np.where(data.query_camera == data.unknown_camera, -1, removal[:nq]).astype(np.int32)
-
     mesh = _one_device() if mesh is None else mesh
     rows = _block_rows(nq, ng, k) * mesh.size
-    gallery_arrays = _place_gallery(mesh, data, removal[nq:])
+    gallery_arrays = _place_gallery(mesh, data.gallery, data.gallery_sight)
     pending = collections.deque()
     blocks = _blocks(np.arange(nq), rows)
     for block in tqdm(blocks, "nearest", unit="block", delay=3, disable=jax.process_index() != 0):
-        arrays = (data.query[block], query_removal[block])
+        arrays = (data.query[block], data.query_sight[block])
         sharded = [_place(mesh, _pad(array, rows), PartitionSpec("data")) for array in arrays]
         pending.append((block, _nearest_function(mesh, min(k, ng))(*sharded, *gallery_arrays)))
         if len(pending) > 1:
@@ -212,9 +197,9 @@ def nearest(
 def _score(query: jax.Array, gallery: jax.Array, half_norm: jax.Array) -> jax.Array:
     """The nearness q.g - |g|^2 / 2 of every pair, [b, n]: it orders a query's gallery as the distance does.
 
-    |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g it is right for
-    embeddings of any norm; unlike the full formula it is not rounded to zero or below, so near neighbours stay
-    told apart; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's TF32 and a
+    |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g it is right
+    for embeddings of any norm; unlike the full formula it needs no clipping at zero, which would tie items
+    that differ; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's TF32 and a
     TPU's bfloat16, which would change ranks, out of the product.
     """
     product = lax.dot_general(query, gallery, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
@@ -255,23 +240,21 @@ def _count_block(query, query_identity, index, passes, gallery, half_norm, galle
     return _distance(match, query), counts
 
 
-def _nearest_block(query, query_removal, gallery, half_norm, gallery_removal, *, k):
+def _nearest_block(query, query_sight, gallery, half_norm, gallery_sight, *, k):
     """The k largest scores of one device's queries: float32 [b, k] distances, int32 [b, k] indices."""
     score = _score(query, gallery, half_norm)
-    score = jnp.where(query_removal[:, None] == gallery_removal, -jnp.inf, score)
+    score = jnp.where(query_sight[:, None] == gallery_sight, -jnp.inf, score)
     value, index = lax.top_k(score, k)
     return _distance(value, query), index
 
 
 @functools.cache
 def _count_function(mesh: Mesh):
-    """`_count_block` over a mesh: each device takes its own rows and passes; the result is on every device."""
+    """`_count_block` over a mesh: each device takes its own rows; the result is on every device."""
     data, everywhere = PartitionSpec("data"), PartitionSpec()
     in_specs = (data, data, data, data, everywhere, everywhere, everywhere)
     # check_vma: a loop's carry starts the same on all devices and then differs, as it should here.
-    spread = jax.shard_map(
-        _count_block, mesh=mesh, in_specs=in_specs, out_specs=(data, data), check_vma=False
-    )
+    spread = jax.shard_map(_count_block, mesh=mesh, in_specs=in_specs, out_specs=(data, data), check_vma=False)
     return jax.jit(spread, out_shardings=NamedSharding(mesh, everywhere))
 
 
@@ -298,15 +281,18 @@ def _half_norm(gallery: jax.Array, count: int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Checked:
-    """Inputs found good: float32 embeddings; identities and cameras counted from 0, int32."""
+    """Inputs found good: float32 embeddings, and int32 labels counted from 0.
+
+    A sight is an identity under a camera: a gallery item of the query's sight is removed. The sight of a query
+    whose camera is unknown is -1, which no gallery item has.
+    """
 
     query: np.ndarray
     gallery: np.ndarray
     query_identity: np.ndarray
-    query_camera: np.ndarray
     gallery_identity: np.ndarray
-    gallery_camera: np.ndarray
-    unknown_camera: int
+    query_sight: np.ndarray
+    gallery_sight: np.ndarray
 
 
 def _check(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera) -> _Checked:
@@ -332,11 +318,9 @@ def _check(query, gallery, query_identity, query_camera, gallery_identity, galle
     # Numbered anew from 0, a label fits in int32 whatever the data set's own numbers are.
     identity = np.unique(identity, return_inverse=True)[1].astype(np.int32)
     cameras, camera_index = np.unique(camera, return_inverse=True)
-    camera_index = camera_index.astype(np.int32)
-    unknown = int(np.searchsorted(cameras, -1)) if -1 in cameras else -1
-    return _Checked(
-        query, gallery, identity[:nq], camera_index[:nq], identity[nq:], camera_index[nq:], unknown
-    )
+    sight = np.unique(identity * np.int64(len(cameras)) + camera_index, return_inverse=True)[1].astype(np.int32)
+    query_sight = np.where(camera[:nq] == UNKNOWN_CAMERA, np.int32(-1), sight[:nq])
+    return _Checked(query, gallery, identity[:nq], identity[nq:], query_sight, sight[nq:])
 
 
 def _check_embedding(name: str, embedding: np.ndarray | jax.Array) -> np.ndarray:
@@ -344,14 +328,12 @@ def _check_embedding(name: str, embedding: np.ndarray | jax.Array) -> np.ndarray
     if embedding.ndim != 2:
         raise InputError(f"{name} embeddings have shape {list(embedding.shape)}; give [items, dimensions]")
     if 0 in embedding.shape:
-        raise InputError(
-            f"{name} embeddings have shape {list(embedding.shape)}, nothing to rank; is the {name} split empty?"
-        )
+        raise InputError(f"{name} embeddings have shape {list(embedding.shape)}, nothing to rank; is {name} empty?")
     bad = np.flatnonzero(~np.isfinite(np.einsum("nd,nd->n", embedding, embedding)))
     if len(bad):
         raise InputError(
-            f"{name} embedding {bad[0]} (of {len(bad)} such) is not finite, or its squared norm is beyond float32; "
-            "look at that image and at the weights"
+            f"{name} embedding {bad[0]} (of {len(bad)} such) is not finite, or its squared norm "
+            "is beyond float32; look at that image and at the weights"
         )
     return embedding
 
@@ -405,13 +387,12 @@ def _place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
 
 
-def _place_gallery(mesh: Mesh, data: _Checked, label: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _place_gallery(mesh: Mesh, embedding: np.ndarray, label: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Padded gallery embeddings [n, d], half norms [n] and labels [n] on every device."""
-    ng = len(data.gallery)
-    padded = _round_up(ng, GALLERY_MULTIPLE)
-    gallery = _place(mesh, _pad(data.gallery, padded), PartitionSpec())
+    padded = _round_up(len(embedding), GALLERY_MULTIPLE)
+    gallery = _place(mesh, _pad(embedding, padded), PartitionSpec())
     label = _place(mesh, _pad(label, padded), PartitionSpec())
-    return gallery, _half_norm(gallery, ng), label
+    return gallery, _half_norm(gallery, len(embedding)), label
 
 
 def _collect(pending: collections.deque, collect) -> None:

@@ -31,13 +31,21 @@ JUNK = -1  # detections that overlap a person badly: the protocol drops them
 DISTRACTOR = 0  # detections of nobody in the query set: they stay in the gallery
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_NAME_PATTERN = re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(?:\.\w+)+")  # six official query files end in .jpg.jpg
+_NAME_PATTERN = re.compile(
+    r"(?P<identity>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(?:\.\w+)+"
+)  # six official query files end in .jpg.jpg
 _RECORDS_VERSION = "1.0.0"
+
+
+def parse_name(name: str) -> tuple[int, int] | None:
+    """(identity, camera) of a file name such as '0002_c1s1_000451_03.jpg'; None where it does not match."""
+    match = _NAME_PATTERN.fullmatch(name)
+    return None if match is None else (int(match["identity"]), int(match["camera"]))
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
-    """One image file of a source: its name relative to the set's folder, what the name says, and its stamp."""
+    """One image file of a source: its name relative to the set's folder, what that says, and its stamp."""
 
     name: str
     identity: int
@@ -58,7 +66,7 @@ class Source:
         inside = "" if self.inside_zip is None else self.inside_zip
         return str(self.path / inside / SPLIT_FOLDERS[split])
 
-    @functools.cache  # noqa: B019 - a source is made for one preparation or one check
+    @functools.cached_property
     def _zip_members(self) -> dict[str, list[tuple[str, int, int]]]:
         members: dict[str, list[tuple[str, int, int]]] = {}
         with _open_zip(self.path) as archive:
@@ -71,7 +79,7 @@ class Source:
     def _entries(self, split: str) -> list[tuple[str, int, int]] | None:
         """(name, size, stamp) of every file of the split's folder; None where there is no such folder."""
         if self.inside_zip is not None:
-            return self._zip_members().get(f"{self.inside_zip}{SPLIT_FOLDERS[split]}/")
+            return self._zip_members.get(f"{self.inside_zip}{SPLIT_FOLDERS[split]}/")
         folder = self.path / SPLIT_FOLDERS[split]
         if not folder.is_dir():
             return None
@@ -99,19 +107,11 @@ class Source:
         for name, size, stamp in sorted(entries):
             if not name.lower().endswith(_IMAGE_ENDINGS) or name.startswith("._"):
                 continue
-            match = _NAME_PATTERN.fullmatch(name)
-            if match is None:
+            told = parse_name(name)
+            if told is None:
                 strangers.append(name)
                 continue
-            files.append(
-                SourceFile(
-                    name=f"{SPLIT_FOLDERS[split]}/{name}",
-                    identity=int(match["identity"]),
-                    camera=int(match["camera"]),
-                    size=size,
-                    stamp=stamp,
-                )
-            )
+            files.append(SourceFile(f"{SPLIT_FOLDERS[split]}/{name}", *told, size, stamp))
         if strangers:
             raise InputError(
                 f"{len(strangers)} image name(s) in {self.location(split)} do not look like "
@@ -191,8 +191,8 @@ def find_source(data_dir: str | os.PathLike) -> Source:
             return _zip_source(base / archive)
     looked = ", ".join(str(base / place) for place in (".", *FOLDERS, *ARCHIVES))
     raise InputError(
-        f"Market-1501 not found; looked at {looked}; download Market-1501-v15.09.15.zip from its authors and put "
-        f"the zip, or the unpacked folder, into {base}"
+        f"Market-1501 not found; looked at {looked}; download Market-1501-v15.09.15.zip from its authors "
+        f"and put the zip, or the unpacked folder, into {base}"
     )
 
 
@@ -205,7 +205,7 @@ class Market1501(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version(_RECORDS_VERSION)
     RELEASE_NOTES = {_RECORDS_VERSION: "Market-1501-v15.09.15."}
-    # Nothing is downloaded, so no checksums are looked up; looking would import a package TFDS does not require.
+    # Nothing is downloaded, so no checksums are looked up: that would import a package TFDS does not require.
     url_infos = {}
 
     def __init__(self, *, source: Source | None = None, **kwargs):
@@ -237,7 +237,12 @@ class Market1501(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             for index, file in enumerate(tqdm(files, desc=f"preparing {split}", unit=" images", mininterval=0.5)):
                 yield (
                     index,
-                    {"image": read(file.name), "identity": file.identity, "camera": file.camera, "name": file.name},
+                    {
+                        "image": read(file.name),
+                        "identity": file.identity,
+                        "camera": file.camera,
+                        "name": file.name,
+                    },
                 )
 
 
@@ -255,6 +260,16 @@ def records_folder(source: Source, data_dir: str | os.PathLike) -> pathlib.Path:
     return base / "prepared" / f"{NAME}-{digest.hexdigest()[:16]}"
 
 
+def _open_records(folder: pathlib.Path) -> Market1501 | None:
+    """The builder over finished records; None where they are missing or incomplete."""
+    if not folder.is_dir():
+        return None
+    builder = Market1501(data_dir=folder)
+    splits = builder.info.splits
+    whole = all(split in splits and all(map(os.path.isfile, splits[split].filepaths)) for split in SPLIT_FOLDERS)
+    return builder if whole else None
+
+
 def prepare(data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Returns the builder over prepared records, and prepares them first where they are missing.
 
@@ -266,8 +281,9 @@ def prepare(data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """
     source = find_source(data_dir)
     target = records_folder(source, data_dir)
-    if target.is_dir():
-        return Market1501(data_dir=target)
+    ready = _open_records(target)
+    if ready is not None:
+        return ready
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -281,8 +297,11 @@ def prepare(data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
         tfds.disable_progress_bar()
         with contextlib.redirect_stdout(io.StringIO()):
             Market1501(source=source, data_dir=temporary).download_and_prepare()
+        shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
         temporary.chmod(0o755)
         # Another process may have finished the same records meanwhile: then theirs serve as well.
+        if target.exists() and _open_records(target) is None:
+            shutil.rmtree(target)  # files were taken out of it since
         with contextlib.suppress(OSError):
             os.rename(temporary, target)
     except OSError as error:
@@ -290,6 +309,7 @@ def prepare(data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     finally:
         tfds.enable_progress_bar()
         shutil.rmtree(temporary, ignore_errors=True)
-    if not target.is_dir():
+    ready = _open_records(target)
+    if ready is None:
         raise InputError(f"prepared records could not be moved to {target}; check the rights of {target.parent}")
-    return Market1501(data_dir=target)
+    return ready

@@ -1,0 +1,48 @@
+"""What config files share: reading the argument after the colon of `--config=FILE.py:size=1x,data=market1501,runlocal`."""
+
+from reid_jax.errors import InputError
+
+
+def parse_arg(arg: str | None, **defaults):
+    """Returns a dict with `defaults` overridden by 'key=value,flag' pairs, each of its default's type.
+
+    A key alone sets a flag whose default is False. Raises InputError for unknown keys and for values that do not
+    read as the default's type.
+    """
+    values = dict(defaults)
+    for item in filter(None, (arg or "").split(",")):
+        key, equals, text = item.partition("=")
+        if key not in defaults:
+            raise InputError(f"config argument {key!r} is unknown; there are {', '.join(defaults)}")
+        kind = type(defaults[key])
+        if kind is bool:
+            if text.lower() not in ("", "true", "false"):
+                raise InputError(f"config argument {key} is {text!r}; it is a flag: {key}, or {key}=false")
+            values[key] = text.lower() != "false"
+            continue
+        if not equals:
+            raise InputError(f"config argument {key} needs a value: {key}=...")
+        try:
+            values[key] = kind(text)
+        except ValueError as error:
+            raise InputError(f"config argument {key} is {text!r}; it takes a {kind.__name__}") from error
+    return values
+
+
+def run_local(config) -> None:
+    """Cuts a run down to a trial on any machine: few synthetic people, two epochs."""
+    config.dataset = "synthetic:train_identities=24,test_identities=12,cameras=3,images_per_camera=4"
+    config.val_identities = 4
+    config.schedule.warmup_epochs = 0.5
+    config.schedule.boundaries = (1.0, 1.5)
+    config.epochs = config.eval_every = config.checkpoint_every = 2.0
+    config.sheet_queries = 4
+
+
+def compress(config, epochs: float) -> None:
+    """Shortens the run to `epochs` and equation 1's schedule by the same factor."""
+    factor = epochs / config.epochs
+    config.schedule.warmup_epochs *= factor
+    config.schedule.boundaries = tuple(boundary * factor for boundary in config.schedule.boundaries)
+    config.epochs = float(epochs)
+    config.eval_every = config.checkpoint_every = max(1.0, epochs / 35)

@@ -1,0 +1,29 @@
+"""Robust-ReID trained from scratch by the recipe of arXiv 1910.07038, section 4.1, without the SWAG phase."""
+
+from common import compress, parse_arg, run_local
+
+from reid_jax import config as run_config
+from reid_jax.errors import InputError
+
+SIZES = {
+    "1x": "robust_reid_1x",
+    "2x": "robust_reid_2x",
+    "2x_table": "robust_reid_2x_table",
+    "nano": "nano",
+}
+
+
+def get_config(arg=None):
+    """Returns the run's config."""
+    arg = parse_arg(arg, size="1x", data="market1501", epochs=350.0, val=0, runlocal=False)
+    if arg["size"] not in SIZES:
+        raise InputError(f"config argument size is {arg['size']!r}; choose one of {', '.join(SIZES)}")
+    config = run_config.default()
+    config.model.name = SIZES[arg["size"]]
+    config.dataset = arg["data"]
+    config.val_identities = arg["val"]
+    if arg["epochs"] != config.epochs:
+        compress(config, arg["epochs"])
+    if arg["runlocal"]:
+        run_local(config)
+    return config

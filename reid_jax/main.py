@@ -1,0 +1,68 @@
+"""The command `reid-jax VERB`: reads the arguments, hands over to the verb, and turns user errors into one line."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from reid_jax.errors import InputError
+
+VERBS = {
+    "train": "train a network as a config says and score it, or resume a run",
+    "evaluate": "score weights on a query and a gallery split",
+    "embed": "write the descriptors of a folder of images",
+    "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
+    "summary": "show what the network of a config costs, per component",
+    "visualize": "draw a sheet of queries with their nearest gallery images",
+    "data": "check, prepare or synthesize a data set",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="reid-jax",
+        description="Person re-identification in JAX.",
+        epilog="`reid-jax VERB --help` shows a verb's options and examples.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    named = arguments[0] if arguments else None
+    for name, text in VERBS.items():
+        # Only the verb that is asked for is imported: the others' help needs no JAX.
+        module = importlib.import_module(f"reid_jax.verbs.{name}") if name == named else None
+        verb = verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"examples:\n{module.EXAMPLES}" if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if module:
+            module.add_arguments(verb)
+    known, rest = parser.parse_known_args(arguments)
+    overrides = [a for a in rest if a.startswith("--config.") and hasattr(known, "config")]
+    unknown = [a for a in rest if a not in overrides]
+    if unknown:
+        parser.error(f"{known.verb} takes no argument {unknown[0]}")
+    known.overrides = overrides
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
+    try:
+        return module_of(known.verb).run(known) or 0
+    except (InputError, FloatingPointError) as error:
+        print(f"reid-jax {known.verb}: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print(f"reid-jax {known.verb}: interrupted", file=sys.stderr)
+        return 130
+
+
+def module_of(verb: str):
+    """Returns the module reid_jax.verbs.VERB."""
+    return importlib.import_module(f"reid_jax.verbs.{verb}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Weights of torchreid's HA-CNN as the variables of our `hacnn` network.
+
+torchreid (Zhou and Xiang, arXiv 1910.10093) publishes the PyTorch re-implementation of HA-CNN (Li, Zhu, Gong, CVPR
+2018) under the name `hacnn`; this module knows its parameter names and shapes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reid_jax.errors import InputError
+from reid_jax.models.network import create_network
+
+
+def convert_hacnn(
+    state_dict: Mapping[str, np.ndarray], *, crop_align_corners: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Turns a state dict of torchreid's `hacnn` into our network's configuration and variables.
+
+    The descriptor is the same up to its norm: √2 in torchreid, 1 here. BatchNorm's running variances are taken over
+    as they are, so that inference agrees; PyTorch keeps the unbiased ones, and further training here continues with
+    biased ones.
+
+    Args:
+      state_dict: name -> array, as `torch_file.read_state_dict` returns it. The classifiers may be absent.
+      crop_align_corners: the grid on which the regions are sampled: True for weights trained before PyTorch 1.3, as
+        the published ones were; False for weights trained since, whose grid_sample has another default.
+
+    Returns:
+      The arguments of `create_network` (identities 0 without classifiers), and {'params', 'batch_stats'}, nested
+      dictionaries of float32 arrays.
+
+    Raises:
+      InputError: names are missing or unknown, or shapes are not those of the network that the others describe.
+    """
+    config = _describe(state_dict) | {"crop_align_corners": crop_align_corners}
+    targets = dict(_tensors(config))
+    shapes = _shapes(config)
+
+    ignored = {name for name in state_dict if name.endswith(".num_batches_tracked")}
+    if not config["regions"]:  # torchreid keeps these layers without using them
+        ignored |= {name for name in state_dict if ".hard_attn." in name}
+    wrong = []
+    for name, path in targets.items():
+        if name not in state_dict:
+            continue
+        array = _channels_last(np.asarray(state_dict[name]))
+        if array.shape != shapes[path]:
+            wrong.append(f"{name} {tuple(state_dict[name].shape)}, which makes {array.shape} for {shapes[path]}")
+    _require_none("tensors are missing", [name for name in targets if name not in state_dict])
+    _require_none("tensors are unknown", [name for name in state_dict if name not in targets and name not in ignored])
+    _require_none("shapes are wrong", wrong)
+
+    variables: dict[str, Any] = {}
+    for name, path in targets.items():
+        *folders, leaf = path.split("/")
+        folder = variables
+        for part in folders:
+            folder = folder.setdefault(part, {})
+        folder[leaf] = _channels_last(np.asarray(state_dict[name])).astype(np.float32)
+    return config, variables
+
+
+def _describe(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The network's fields, read off the shapes of the tensors that decide them."""
+    regions = "fc_local.0.weight" in state_dict
+    names = [
+        "conv.conv.weight",
+        *(f"ha{level}.soft_attn.conv.conv.weight" for level in (1, 2, 3)),
+        "fc_global.0.weight",
+    ]
+    _require_none("tensors are missing", [name for name in names if name not in state_dict])
+    flat = [name for name in names if np.ndim(state_dict[name]) < 2]
+    _require_none("shapes are wrong", [f"{name} {np.shape(state_dict[name])}" for name in flat])
+    stem, *widths, global_width = (state_dict[name].shape[0] for name in names)
+    odd = [f"{name} {state_dict[name].shape}" for name in names[1:4] if state_dict[name].shape[0] % 16]
+    _require_none("channels are no multiples of 16", odd)
+    classifier = state_dict.get("classifier_global.weight")
+    return {
+        "name": "hacnn",
+        "identities": 0 if classifier is None else len(classifier),
+        "stem": stem,
+        "widths": tuple(widths),
+        "global_width": global_width,
+        "local_width": len(state_dict["fc_local.0.weight"]) if regions else global_width,
+        "regions": regions,
+    }
+
+
+def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Path 'params/a/b/kernel' -> shape, of every variable of the network."""
+    network = create_network(**config)
+    image = jax.ShapeDtypeStruct((1, 160, 64, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=True), image)
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+
+
+def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every pair (torchreid's tensor, our variable's path)."""
+    yield from _conv_norm("conv", "conv1")
+    for level in (1, 2, 3):
+        # Streams that begin with a pooling have their first convolution in place 1.
+        yield from _streams(f"inception{level}.0", f"stage{level}/a", convs=(2, 2, 2, 1), first=(0, 0, 0, 1))
+        yield from _streams(f"inception{level}.1", f"stage{level}/b", convs=(2, 3, 1), first=(0, 0, 1))
+        theirs, ours = f"ha{level}.soft_attn", f"attention{level}/soft"
+        yield from _conv_norm(f"{theirs}.spatial_attn.conv1", f"{ours}/spatial_conv")
+        yield from _conv_norm(f"{theirs}.spatial_attn.conv2", f"{ours}/spatial_scale")
+        yield from _conv_norm(f"{theirs}.channel_attn.conv1", f"{ours}/channel_reduce")
+        yield from _conv_norm(f"{theirs}.channel_attn.conv2", f"{ours}/channel_expand")
+        yield from _conv_norm(f"{theirs}.conv", f"{ours}/combine")
+        if config["regions"]:
+            yield from _linear(f"ha{level}.hard_attn.fc", f"attention{level}/hard/linear")
+            yield from _streams(f"local_conv{level}", f"local{level}", convs=(2, 3, 1), first=(0, 0, 1))
+    for stream in ("global", "local") if config["regions"] else ("global",):
+        yield from _linear(f"fc_{stream}.0", f"fc_{stream}/linear")
+        yield from _norm(f"fc_{stream}.1", f"fc_{stream}/norm")
+        if config["identities"]:
+            yield from _linear(f"classifier_{stream}", f"classifier_{stream}")
+
+
+def _streams(theirs: str, ours: str, convs: Sequence[int], first: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """The convolutions of an inception unit: how many each stream has, and the place of its first."""
+    for stream, (count, start) in enumerate(zip(convs, first, strict=True), 1):
+        for place in range(count):
+            yield from _conv_norm(f"{theirs}.stream{stream}.{start + place}", f"{ours}/stream{stream}/conv{place + 1}")
+
+
+def _conv_norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    yield from _linear(f"{theirs}.conv", ours)
+    yield from _norm(f"{theirs}.bn", f"{ours}/norm")
+
+
+def _linear(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    yield f"{theirs}.weight", f"params/{ours}/kernel"
+    yield f"{theirs}.bias", f"params/{ours}/bias"
+
+
+def _norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    yield f"{theirs}.weight", f"params/{ours}/scale"
+    yield f"{theirs}.bias", f"params/{ours}/bias"
+    yield f"{theirs}.running_mean", f"batch_stats/{ours}/mean"
+    yield f"{theirs}.running_var", f"batch_stats/{ours}/var"
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """Convolutions [out, in, h, w] -> [h, w, in, out], linear layers [out, in] -> [in, out], vectors as they are."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _require_none(complaint: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        raise InputError(f"this is no state dict of torchreid's hacnn, {complaint}: {', '.join(names[:5])}{more}")

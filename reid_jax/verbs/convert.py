@@ -1,0 +1,39 @@
+"""`reid-jax convert`."""
+
+import argparse
+
+from reid_jax import config
+from reid_jax.models.convert import convert_hacnn
+from reid_jax.models.torch_file import read_state_dict
+from reid_jax.weights import Weights, save_weights
+
+EXAMPLES = """\
+  reid-jax convert --torch=hacnn_market_xent.pth.tar --out=hacnn.safetensors
+  reid-jax convert --torch=model.pth.tar-60 --out=hacnn.safetensors --crop_align_corners=false
+  reid-jax evaluate --weights=hacnn.safetensors --dataset=market1501 --data_dir=data"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("--torch", required=True, help="HA-CNN's weights as torchreid saves them, or .safetensors")
+    parser.add_argument("--out", required=True, help="the .safetensors file to write")
+    parser.add_argument(
+        "--crop_align_corners",
+        choices=("true", "false"),
+        default="true",
+        help="the grid of the region crop: true for weights trained with PyTorch before 1.3, as the published ones "
+        "are; false for newer ones (default true)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Reads, converts and writes; no pickled code is run."""
+    model, variables = convert_hacnn(read_state_dict(args.torch))
+    settings = config.default()
+    # torchreid's HA-CNN has no scale on its logits.
+    model = {"logit_scale": 1.0, "logit_scale_learned": False, **model}
+    identities = model.pop("identities", 0)
+    settings.model.update(model)
+    settings.model.crop_align_corners = args.crop_align_corners == "true"
+    save_weights(args.out, Weights(settings, identities, variables))
+    print(f"{args.out}: {settings.model.name}, {identities} identities, crop_align_corners={args.crop_align_corners}")

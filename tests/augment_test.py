@@ -1,0 +1,78 @@
+"""Augmentation: each operation's reach, its independence from the batch, and the normalisation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reid_jax.data.augment import MEAN, STD, Augmentation, augment, normalise
+
+OFF = Augmentation(pad=0, flip_probability=0.0, erase_probability=0.0)
+SIZE = (40, 16)
+
+
+def _images(n):
+    return np.random.default_rng(0).integers(1, 255, (n, *SIZE, 3), dtype=np.uint8)
+
+
+def _augment(images, strength, seed=0):
+    return np.asarray(jax.jit(augment, static_argnums=2)(jax.random.key(seed), images, strength))
+
+
+def test_normalise_takes_the_mean_off():
+    image = _images(2)
+    want = (image / 255.0 - np.array(MEAN)) / np.array(STD)
+    np.testing.assert_allclose(normalise(jnp.asarray(image)), want, atol=1e-5)
+
+
+def test_all_off_is_the_normalised_image():
+    image = _images(3)
+    np.testing.assert_allclose(_augment(image, OFF), normalise(jnp.asarray(image)), atol=1e-6)
+
+
+def test_certain_flip_mirrors():
+    image = _images(3)
+    flipped = _augment(image, dataclasses.replace(OFF, flip_probability=1.0))
+    np.testing.assert_allclose(flipped, normalise(jnp.asarray(image[:, :, ::-1])), atol=1e-6)
+
+
+def test_crops_reach_every_offset_of_the_padding():
+    # A single bright pixel in the middle tells where the crop was taken.
+    image = np.zeros((200, *SIZE, 3), np.uint8)
+    image[:, 20, 8] = 255
+    out = _augment(image, dataclasses.replace(OFF, pad=2))[..., 0]
+    place = np.array([np.unravel_index(np.argmax(one), SIZE) for one in out]) - [20, 8]
+    assert {tuple(p) for p in place} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+
+
+def test_padding_is_black():
+    image = np.full((20, *SIZE, 3), 255, np.uint8)
+    out = _augment(image, dataclasses.replace(OFF, pad=3))
+    black = np.asarray(normalise(jnp.zeros(3, jnp.uint8)))
+    np.testing.assert_allclose(out.min((0, 1, 2)), black, atol=1e-6)
+
+
+def test_erasing_fills_one_rectangle_of_the_asked_size_with_the_mean():
+    image = _images(300)
+    strength = dataclasses.replace(OFF, erase_probability=0.5)
+    out = _augment(image, strength)
+    erased = np.all(out == 0, -1)
+    assert 0.38 < np.mean(erased.any((1, 2))) < 0.62
+    areas = []
+    for mask in erased[erased.any((1, 2))]:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        assert mask.sum() == height * width
+        assert 0.2 < height / width < 4.5  # 0.3 to 3.3, but for rounding to whole pixels
+        areas.append(height * width / mask.size)
+    assert 0.01 < min(areas) < 0.08
+    assert 0.25 < max(areas) < 0.45
+    np.testing.assert_allclose(out[~erased], normalise(jnp.asarray(image))[~erased], atol=1e-6)
+
+
+def test_an_image_is_augmented_alike_whatever_follows_it_in_the_batch():
+    image = _images(6)
+    strength = Augmentation(pad=3)
+    np.testing.assert_array_equal(_augment(image, strength)[:2], _augment(image[:2], strength))
+    assert not np.array_equal(_augment(image, strength, seed=1), _augment(image, strength))

@@ -1,0 +1,54 @@
+"""Fixtures that several modules share: a compilation cache, and one finished tiny run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY_CONFIG = ROOT / "tests" / "tiny_config.py"
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory):
+    """Runs `reid-jax` in a process of its own, as a user does: command(*arguments, devices=1) -> CompletedProcess."""
+    cache = tmp_path_factory.mktemp("compiled")
+
+    def start(*arguments, devices=1, wait=True):
+        environment = {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        }
+        line = [sys.executable, "-m", "reid_jax.main", *map(str, arguments)]
+        options = {"env": environment, "cwd": ROOT, "text": True}
+        if not wait:
+            return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        return subprocess.run(line, capture_output=True, timeout=600, check=False, **options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder for the data sets that the tests make."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def tiny_arguments(data_dir):
+    """The arguments of the tiny run but for its workdir."""
+    return ["train", f"--config={TINY_CONFIG}", f"--config.data_dir={data_dir}"]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(command, tiny_arguments, tmp_path_factory):
+    """The workdir of a finished tiny run."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    done = command(*tiny_arguments, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workdir

@@ -1,4 +1,4 @@
-"""What config files share: reading the argument after the colon of `--config=FILE.py:size=1x,data=market1501,runlocal`."""
+"""What config files share, such as reading the argument of `--config=FILE.py:size=1x,data=market1501,runlocal`."""
 
 from reid_jax.errors import InputError
 

@@ -1,4 +1,4 @@
-"""HA-CNN (Li et al., CVPR 2018) as column "hacnn" of Table 2 in arXiv 1910.07038: inception blocks, cross-entropy alone.
+"""HA-CNN (Li et al., CVPR 2018), column "hacnn" of Table 2 in arXiv 1910.07038: inception blocks, cross-entropy.
 
   reid-jax train --config=configs/hacnn.py --workdir=runs/hacnn
 

@@ -6,8 +6,12 @@ section; the others are ours.
 """
 
 import difflib
+import functools
 import json
+import math
+import runpy
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from reid_jax.errors import InputError
 
 
 def default() -> ConfigDict:
-    """Returns every key of a run with its default: the paper's 1x run on Market-1501. Locked, and typed by the defaults."""
+    """Returns every key of a run with its default, the paper's 1x run on Market-1501: locked, typed by the defaults."""
     c = ConfigDict()
     c.seed = 0
 
@@ -105,33 +109,56 @@ def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     The folder of FILE is importable while it is read, so that configs share code. Raises InputError for a missing or
     broken file, an unknown key and a value of the wrong type.
     """
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    path = Path(file.partition(":")[0])
+    name, colon, argument = file.partition(":")
+    path = Path(name)
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        values(["reid-jax", f"--config={file}", *overrides])
-        config = values.config
-    except InputError:
-        raise
+        config = runpy.run_path(name)["get_config"](*([argument] if colon else []))
     except Exception as error:  # a config file is the user's own code: it may raise anything
-        raise InputError(_explain(error, path, overrides)) from error
+        raise InputError(f"config {path}: {_explain(error, name)}") from error
     finally:
         sys.path.pop(0)
-    return check(config)
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"config {path}: get_config() returns {config!r:.60}; it returns a ConfigDict")
+    return _override(check(config), overrides)
 
 
-def _explain(error: Exception, path: Path, overrides: Sequence[str]) -> str:
-    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    keys = _flatten(default().to_dict())
+def _explain(error: Exception, file: str) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return message
+    if isinstance(error, KeyError) and message == "'get_config'":
+        return "it defines no get_config()"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f", line {lines[-1]}" if lines else ""
+    return f"{type(error).__name__}{where}: {message}"
+
+
+def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """Applies '--config.KEY=VALUE' in their order; a value is read as its key's type."""
+    keys = _flatten(config.to_dict())
     for override in overrides:
-        key = override.removeprefix("--config.").partition("=")[0]
+        key, equals, value = override.removeprefix("--config.").partition("=")
         if key not in keys:
             close = difflib.get_close_matches(key, keys, 1, 0.5)
-            return f"--config.{key} is no key of the config" + (f"; did you mean {close[0]}?" if close else "")
-    return f"config {path}: {message}"
+            raise InputError(
+                f"--config.{key} is no key of the config" + (f"; did you mean {close[0]}?" if close else "")
+            )
+        if not equals:
+            raise InputError(f"--config.{key} has no value; write --config.{key}=VALUE")
+        arguments = ["reid-jax", override]
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        try:
+            values(arguments)
+        except (flags.Error, TypeError, ValueError) as error:
+            *folders, last = key.split(".")
+            kind = functools.reduce(ConfigDict.__getitem__, folders, config).get_type(last).__name__
+            raise InputError(f"--config.{key} is {value!r}; it takes one of type {kind}") from error
+        config = values.config
+    return check(config)
 
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
@@ -181,6 +208,14 @@ def check(config: ConfigDict) -> ConfigDict:
         value, length = flat[key], 3 if key.startswith("model.") else 2
         if value is not None and len(value) != length:
             raise InputError(f"config.{key} is {value}; it takes {length} numbers")
+    for key, value in flat.items():
+        if isinstance(value, tuple):
+            kind = int if key in ("image_size", "model.widths", "model.repeats") else (int, float)
+            if not all(isinstance(number, kind) for number in value):
+                raise InputError(f"config.{key} is {value}; it takes {'whole ' if kind is int else ''}numbers")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"config.{key} is {value}; it takes finite numbers")
     positive = ("image_size", "batch.identities", "batch.images", "epochs", "steps_per_dispatch")
     positive += ("eval_every", "checkpoint_every", "keep_checkpoints", "schedule.peak", "model.logit_scale")
     for key in positive:
@@ -193,6 +228,8 @@ def check(config: ConfigDict) -> ConfigDict:
     for key in ("augment.flip_probability", "augment.erase_probability"):
         if not 0 <= flat[key] <= 1:
             raise InputError(f"config.{key} is {flat[key]}; it is a probability, from 0 to 1")
+    if not 0 <= config.loss.label_smoothing < 1:
+        raise InputError(f"config.loss.label_smoothing is {config.loss.label_smoothing}; give a number in [0, 1)")
     if config.batch.identities < 2:
         raise InputError(f"config.batch.identities is {config.batch.identities}; a triplet needs at least 2")
     for key, choices in (

@@ -19,9 +19,9 @@ _LAUNCHERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"
 def initialize() -> None:
     """Joins the processes of this run, one or many; once a process, before the first use of a device.
 
-    Several processes on bare machines name JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; on
-    TPU VMs, under SLURM, Open MPI or Kubernetes all is found. A single process is initialised too: it is
-    what turns SIGTERM into a notice that the run can save at, instead of the end of the process.
+    Several processes on bare machines name JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID; on TPU VMs, under SLURM, Open MPI or Kubernetes all is found. A single process is initialised
+    too: it is what turns SIGTERM into a notice that the run can save at, instead of the end of the process.
     """
     if jax.distributed.is_initialized():
         return

@@ -305,7 +305,8 @@ def _describe_data(config, train: Split, validation) -> str:
     if validation:
         query, gallery = validation
         lines.append(
-            f"held out    {len(np.unique(query.identity))} identities: {len(query):,} queries, {len(gallery):,} gallery images"
+            f"held out    {len(np.unique(query.identity))} identities: {len(query):,} queries, "
+            f"{len(gallery):,} gallery images"
         )
     return "\n".join(lines)
 

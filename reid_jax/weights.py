@@ -13,13 +13,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
 from reid_jax.models.network import AttentionNetwork, create_network
 
-_FORMAT = "reid_jax-1"
+_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +46,14 @@ def save_weights(path: str | os.PathLike, weights: Weights) -> None:
     """Writes `weights` to `path`, complete or not at all."""
     path = Path(path)
     flat = {
-        jax.tree_util.keystr(key, simple=True, separator="/"): np.asarray(leaf)
+        jax.tree_util.keystr(key, simple=True, separator="/"): np.asarray(leaf, order="C")
         for key, leaf in jax.tree_util.tree_leaves_with_path(weights.variables)
     }
-    header = {
-        "format": _FORMAT,
-        "config": json.dumps(run_config.to_dict(weights.config)),
-        "identities": str(weights.identities),
-    }
+    # One entry: safetensors writes several in a random order, and equal weights are to be equal files.
+    header = {"version": _VERSION, "identities": weights.identities, "config": run_config.to_dict(weights.config)}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({key: np.ascontiguousarray(flat[key]) for key in sorted(flat)}, temporary, header)
+    temporary.write_bytes(save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)}))
     os.replace(temporary, path)
 
 
@@ -69,7 +66,7 @@ def load_weights(path: str | os.PathLike) -> Weights:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
+            if "reid_jax" not in header:
                 raise InputError(
                     f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see "
                     "`reid-jax convert`"
@@ -77,8 +74,12 @@ def load_weights(path: str | os.PathLike) -> Weights:
             flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no readable safetensors file: {error}") from error
-    config = run_config.from_dict(json.loads(header["config"]))
-    weights = Weights(config, int(header["identities"]), _nested(flat))
+    try:
+        header = json.loads(header["reid_jax"])
+        config, identities = header["config"], int(header["identities"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its header has no readable config and identities; fetch it again") from error
+    weights = Weights(run_config.from_dict(config), identities, _nested(flat))
     _check_variables(path, weights)
     return weights
 

@@ -1,6 +1,7 @@
 """Augmentation on the device, and the normalisation that training and evaluation share.
 
-In the order of arXiv 1910.07038, section 4.1: pad and crop, horizontal flip, normalise, random erasing (Zhong et al., 2020).
+In this order (arXiv 1910.07038, section 4.1): pad and crop, horizontal flip, normalise, random erasing (Zhong et al.,
+AAAI 2020).
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map for each pixel and channel, and four hard regions."""
+"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map of pixels and channels, four hard regions."""
 
 import flax.linen as nn
 import jax

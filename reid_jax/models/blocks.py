@@ -67,10 +67,8 @@ class ConvNorm(nn.Module):
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
         kernel = kernel.astype(self.dtype)
         x = x.astype(self.dtype)
-        if self.depthwise:
-            x = ops.depthwise_conv(x, kernel, self.stride)
-        else:
-            x = ops.conv(x, kernel, self.stride)
+        convolve = ops.depthwise_conv if self.depthwise else ops.conv
+        x = convolve(x, kernel, self.stride)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return BatchNorm(relu=self.relu, name="norm")(x, train)

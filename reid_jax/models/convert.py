@@ -1,7 +1,7 @@
 """Weights of torchreid's HA-CNN as the variables of our `hacnn` network.
 
-torchreid (Zhou and Xiang, arXiv 1910.10093) publishes the PyTorch re-implementation of HA-CNN (Li, Zhu, Gong, CVPR
-2018) under the name `hacnn`; this module knows its parameter names and shapes.
+torchreid (Zhou and Xiang, arXiv 1910.10093) publishes the PyTorch re-implementation of HA-CNN (Li, Zhu, Gong,
+CVPR 2018) under the name `hacnn`; this module knows its parameter names and shapes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,21 +20,22 @@ def convert_hacnn(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Turns a state dict of torchreid's `hacnn` into our network's configuration and variables.
 
-    The descriptor is the same up to its norm: √2 in torchreid, 1 here. BatchNorm's running variances are taken over
-    as they are, so that inference agrees; PyTorch keeps the unbiased ones, and further training here continues with
-    biased ones.
+    The descriptor is the same up to its norm: √2 in torchreid, 1 here. BatchNorm's running variances are taken
+    over as they are, so that inference agrees; PyTorch's are unbiased, those of further training here are biased.
+    In training torchreid normalises each region of the local stream by its own batch statistics, this library the
+    four together.
 
     Args:
       state_dict: name -> array, as `torch_file.read_state_dict` returns it. The classifiers may be absent.
-      crop_align_corners: the grid on which the regions are sampled: True for weights trained before PyTorch 1.3, as
-        the published ones were; False for weights trained since, whose grid_sample has another default.
+      crop_align_corners: the grid on which the regions are sampled. True for weights trained before PyTorch 1.3,
+        as the published ones were; False for later ones, since grid_sample's default changed.
 
     Returns:
-      The arguments of `create_network` (identities 0 without classifiers), and {'params', 'batch_stats'}, nested
-      dictionaries of float32 arrays.
+      The arguments of `create_network` (identities 0 without classifiers), and {'params', 'batch_stats'} as
+      nested dictionaries of float32 arrays.
 
     Raises:
-      InputError: names are missing or unknown, or shapes are not those of the network that the others describe.
+      InputError: names are missing or unknown, or shapes do not fit together.
     """
     config = _describe(state_dict) | {"crop_align_corners": crop_align_corners}
     targets = dict(_tensors(config))
@@ -43,15 +44,14 @@ def convert_hacnn(
     ignored = {name for name in state_dict if name.endswith(".num_batches_tracked")}
     if not config["regions"]:  # torchreid keeps these layers without using them
         ignored |= {name for name in state_dict if ".hard_attn." in name}
-    wrong = []
-    for name, path in targets.items():
-        if name not in state_dict:
-            continue
-        array = _channels_last(np.asarray(state_dict[name]))
-        if array.shape != shapes[path]:
-            wrong.append(f"{name} {tuple(state_dict[name].shape)}, which makes {array.shape} for {shapes[path]}")
     _require_none("tensors are missing", [name for name in targets if name not in state_dict])
-    _require_none("tensors are unknown", [name for name in state_dict if name not in targets and name not in ignored])
+    _require_none("tensors are unknown", [name for name in state_dict if name not in {*targets, *ignored}])
+    arrays = {name: _channels_last(state_dict[name]) for name in targets}
+    wrong = [
+        f"{name} {state_dict[name].shape} becomes {arrays[name].shape} where {shapes[path]} is needed"
+        for name, path in targets.items()
+        if arrays[name].shape != shapes[path]
+    ]
     _require_none("shapes are wrong", wrong)
 
     variables: dict[str, Any] = {}
@@ -60,32 +60,30 @@ def convert_hacnn(
         folder = variables
         for part in folders:
             folder = folder.setdefault(part, {})
-        folder[leaf] = _channels_last(np.asarray(state_dict[name])).astype(np.float32)
+        folder[leaf] = arrays[name].astype(np.float32)
     return config, variables
 
 
 def _describe(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The network's fields, read off the shapes of the tensors that decide them."""
-    regions = "fc_local.0.weight" in state_dict
-    names = [
-        "conv.conv.weight",
-        *(f"ha{level}.soft_attn.conv.conv.weight" for level in (1, 2, 3)),
-        "fc_global.0.weight",
-    ]
+    regions = any(name.startswith(("local_conv", "fc_local")) for name in state_dict)
+    stages = [f"ha{level}.soft_attn.conv.conv.weight" for level in (1, 2, 3)]
+    names = ["conv.conv.weight", *stages, "fc_global.0.weight"] + ["fc_local.0.weight"] * regions
     _require_none("tensors are missing", [name for name in names if name not in state_dict])
-    flat = [name for name in names if np.ndim(state_dict[name]) < 2]
-    _require_none("shapes are wrong", [f"{name} {np.shape(state_dict[name])}" for name in flat])
-    stem, *widths, global_width = (state_dict[name].shape[0] for name in names)
-    odd = [f"{name} {state_dict[name].shape}" for name in names[1:4] if state_dict[name].shape[0] % 16]
+    classified = "classifier_global.weight" in state_dict
+    names += ["classifier_global.weight"] * classified
+    flat = [f"{name} {state_dict[name].shape}" for name in names if state_dict[name].ndim < 2]
+    _require_none("shapes are wrong", flat)
+    width = {name: state_dict[name].shape[0] for name in names}
+    odd = [f"{name} {state_dict[name].shape}" for name in stages if width[name] % 16]
     _require_none("channels are no multiples of 16", odd)
-    classifier = state_dict.get("classifier_global.weight")
     return {
         "name": "hacnn",
-        "identities": 0 if classifier is None else len(classifier),
-        "stem": stem,
-        "widths": tuple(widths),
-        "global_width": global_width,
-        "local_width": len(state_dict["fc_local.0.weight"]) if regions else global_width,
+        "identities": width["classifier_global.weight"] if classified else 0,
+        "stem": width["conv.conv.weight"],
+        "widths": tuple(width[name] for name in stages),
+        "global_width": width["fc_global.0.weight"],
+        "local_width": width["fc_local.0.weight" if regions else "fc_global.0.weight"],
         "regions": regions,
     }
 
@@ -147,7 +145,7 @@ def _norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
-    """Convolutions [out, in, h, w] -> [h, w, in, out], linear layers [out, in] -> [in, out], vectors as they are."""
+    """Convolutions [out, in, h, w] -> [h, w, in, out], linear layers [out, in] -> [in, out], vectors stay."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 

@@ -1,4 +1,4 @@
-"""The array operations under the networks, each in the form that XLA runs fastest, with its own gradient where that pays.
+"""The array operations under the networks, each in XLA's fastest form, with its own gradient where that pays.
 
 Images are NHWC. Every function is pure, traces under `jit` with a sharded batch, and has a plain form in
 `tests/ops_test.py` that it must equal, gradients included. `jax.named_scope` marks the operations that

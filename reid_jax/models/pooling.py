@@ -8,7 +8,7 @@ POOLINGS = ("gem", "average", "max", "average_max")
 
 
 class GeM(nn.Module):
-    """Generalised mean (Radenovic et al., TPAMI 2019; eq. 6 of arXiv 1910.07038): mean(x^p)^(1/p) over height and width.
+    """Generalised mean over height and width, mean(x^p)^(1/p) (Radenovic et al., TPAMI 2019; arXiv 1910.07038, eq. 6).
 
     [n, h, w, c] -> float32 [n, c]; x is clamped to at least 1e-6 first; p starts at 3 and is learnt, one for
     all channels or, with `per_channel`, one for each.

@@ -136,8 +136,8 @@ def _counted(ranking: Ranking) -> np.ndarray:
         absent = np.count_nonzero(ranking.removed == 0)
         raise InputError(
             f"query identities do not appear in gallery under other cameras: of {len(ranking)} queries "
-            f"{absent} have an identity that the gallery lacks, {len(ranking) - absent} one that it holds under "
-            "the query's own camera only; check that query and gallery belong together, and how identity and "
+            f"{absent} have an identity that the gallery lacks, {len(ranking) - absent} one that it holds "
+            "under the query's own camera only; check that query and gallery belong together, and how identity and "
             "camera are read from file names (camera -1, unknown, removes nothing)"
         )
     return found

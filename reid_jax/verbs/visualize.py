@@ -5,8 +5,8 @@ from pathlib import Path
 
 from reid_jax import parallel, visualize
 from reid_jax.data.split import load_split
-from reid_jax.evaluate import evaluate
 from reid_jax.errors import InputError
+from reid_jax.evaluate import evaluate
 from reid_jax.weights import load_weights
 
 EXAMPLES = """\

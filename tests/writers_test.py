@@ -1,0 +1,98 @@
+"""A run's figures on disk: records cut where a run resumes, files that are complete or not there."""
+
+import json
+import os
+
+import pytest
+
+from reid_jax import writers
+from reid_jax.errors import InputError
+from reid_jax.writers import MetricWriter, read_json, read_records, write_json
+
+
+def write(workdir, steps, resume_step=0):
+    writer = MetricWriter(workdir, resume_step, tensorboard=False)
+    for step in steps:
+        writer.write(step, step / 10, {"loss": 1 / step})
+    writer.close()
+    return writer
+
+
+def test_records_are_json_lines_with_step_epoch_and_numbers(tmp_path):
+    writer = write(tmp_path, [4, 8])
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"step": 4, "epoch": 0.4, "loss": 0.25},
+        {"step": 8, "epoch": 0.8, "loss": 0.125},
+    ]
+    assert writer.records == read_records(tmp_path / "metrics.jsonl")
+
+
+def test_a_record_is_on_disk_before_the_next_step(tmp_path):
+    writer = MetricWriter(tmp_path, 0, tensorboard=False)
+    writer.write(4, 0.4, {"loss": 1.0})
+    assert [record["step"] for record in read_records(tmp_path / "metrics.jsonl")] == [4]
+    writer.close()
+
+
+def test_resuming_cuts_records_after_the_step_and_writes_the_same_bytes(tmp_path):
+    write(tmp_path, [4, 8, 12])
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+    writer = MetricWriter(tmp_path, 8, tensorboard=False)
+    assert [record["step"] for record in writer.records] == [4, 8]
+    assert [record["step"] for record in read_records(tmp_path / "metrics.jsonl")] == [4, 8]
+    writer.write(12, 1.2, {"loss": 1 / 12})
+    writer.close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+    write(tmp_path, [4, 8, 12])
+    file = tmp_path / "metrics.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert [record["step"] for record in read_records(file)] == [4, 8]
+    write(tmp_path, [12], resume_step=8)
+    assert file.read_bytes() == whole
+
+
+def test_a_new_run_starts_with_no_records(tmp_path):
+    write(tmp_path, [4])
+    assert write(tmp_path, [], resume_step=0).records == []
+    assert read_records(tmp_path / "absent.jsonl") == []
+
+
+def test_write_json_leaves_the_old_file_where_the_new_one_fails(tmp_path, monkeypatch):
+    file = tmp_path / "new" / "results.json"
+    write_json(file, {"mAP": 0.5})
+    assert read_json(file) == {"mAP": 0.5}
+    assert [path.name for path in file.parent.iterdir()] == ["results.json"]
+    seen = []
+
+    def interrupted(source, target):
+        seen.append((os.fspath(source), json.loads(target.read_text())))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writers.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(file, {"mAP": 0.75})
+    assert seen[0][1] == {"mAP": 0.5}  # complete beside the target before it takes the target's name
+    assert read_json(seen[0][0]) == {"mAP": 0.75}
+    assert read_json(file) == {"mAP": 0.5}
+
+
+def test_read_json_tells_absent_from_broken(tmp_path):
+    assert read_json(tmp_path / "absent.json") is None
+    for content in (b"{", b"\xff\xfe\x00"):
+        (tmp_path / "broken.json").write_bytes(content)
+        with pytest.raises(InputError, match=r"broken\.json is no JSON file"):
+            read_json(tmp_path / "broken.json")
+
+
+def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path):
+    pytest.importorskip("tensorboardX")
+    writer = MetricWriter(tmp_path, 0, tensorboard=True)
+    writer.write(4, 0.4, {"loss": 1.0})
+    writer.close()
+    assert list((tmp_path / "tensorboard").glob("events.*"))

@@ -19,13 +19,28 @@ VERBS = {
 }
 
 
+EXAMPLES = """\
+  reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
+  reid-jax evaluate --weights=runs/quickstart
+  reid-jax train --help"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all of the command's are."""
+
+    def error(self, message: str):
+        """Prints the message and leaves with 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="reid-jax",
-        description="Person re-identification in JAX.",
-        epilog="`reid-jax VERB --help` shows a verb's options and examples.",
+        description="Person re-identification in JAX. `reid-jax VERB --help` shows a verb's options and examples.",
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     named = arguments[0] if arguments else None

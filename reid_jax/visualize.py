@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval import metrics, ranking
 
 if TYPE_CHECKING:
     from reid_jax.data.split import Split
+    from reid_jax.evaluate import Evaluation
 
 # A green and a red that stay apart in the common colour blindnesses (after Okabe and Ito, 2008); the marks and
 # the dashes say the same without colour.
@@ -197,6 +199,48 @@ def write_ranked_sheet(
     text = json.dumps({"rows": lines}, indent=1, ensure_ascii=False) + "\n"
     _write(path.with_suffix(".json"), lambda name: pathlib.Path(name).write_text(text, encoding="utf-8"))
     _write(path, lambda name: sheet.save(name, format="PNG"))
+
+
+def draw_sheet(
+    path: str | os.PathLike,
+    query: "Split",
+    gallery: "Split",
+    evaluation: "Evaluation",
+    *,
+    rows: int,
+    order: Literal["random", "worst", "best"] = "random",
+    seed: int = 0,
+    top: int = 10,
+) -> None:
+    """Chooses `rows` queries of an evaluation (`choose_rows`), finds their `top` nearest, writes the sheet and JSON.
+
+    Only the chosen queries are searched for. With a smaller gallery the rows are as long as it.
+
+    Raises:
+      InputError: as `choose_rows` and `write_ranked_sheet`.
+    """
+    precision = metrics.average_precision(evaluation.ranking)
+    chosen = choose_rows(precision, rows, order, seed)
+    shown = query.select(chosen)
+    index, distance = ranking.nearest(
+        evaluation.query[chosen],
+        evaluation.gallery,
+        min(top, len(gallery)),
+        query_identity=shown.identity,
+        query_camera=shown.camera,
+        gallery_identity=gallery.identity,
+        gallery_camera=gallery.camera,
+    )
+    write_ranked_sheet(
+        path,
+        shown,
+        gallery,
+        index,
+        distance,
+        rows=range(len(chosen)),
+        top=index.shape[1],
+        average_precision=precision[chosen],
+    )
 
 
 # The panels of the training curves: title, unit, logarithmic, and the records' keys with what the legend says.

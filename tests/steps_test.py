@@ -95,13 +95,13 @@ def test_the_step_number_draws_the_augmentation(setup):
 
 
 def test_a_step_is_gradient_plus_decay_of_kernels_alone(setup):
-    """The optimiser's buffer after one step is gradient + decay x parameter: without data, decay alone."""
     start, chunk, indices, variables = setup
     state, history = chunk(start, padded(indices[:1]), 1)
     for old, new in zip(jax.tree.leaves(start.batch_stats), jax.tree.leaves(state.batch_stats), strict=True):
         assert (old != new).any()
 
-    # Weights without decay have the norm of their buffer; the history knows the norm of the gradient.
+    # The first step moves a parameter by rate x (gradient + decay x parameter). Taking the decay of kernels off
+    # leaves a gradient, whose norm the history knows.
     squares = 0.0
     rules = optim.resolve_rules(variables["params"], optim.default_rules())
     for path, old in jax.tree_util.tree_leaves_with_path(variables["params"]):

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import os
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from PIL import Image
 from reid_jax import visualize
 from reid_jax.data.split import Split
 from reid_jax.errors import InputError
-from reid_jax.visualize import choose_rows, ranked_sheet, training_curves, write_ranked_sheet
+from reid_jax.retrieval.ranking import rank
+from reid_jax.visualize import choose_rows, draw_sheet, ranked_sheet, training_curves, write_ranked_sheet
 
 
 def _split(identity, folder, color):
@@ -165,6 +168,29 @@ def test_choose_rows():
         choose_rows(average_precision, 2, "middle")
     with pytest.raises(InputError, match="sheet of 0 rows"):
         choose_rows(average_precision, 0)
+
+
+def test_draw_sheet_shows_the_chosen_queries_and_what_is_nearest(tmp_path):
+    embedding = np.eye(4, dtype=np.float32)
+    # Query 0 looks like gallery 1, another person; query 1 like gallery 1, its own; query 2 has no match.
+    query_embedding = np.float32([[0.3, 1, 0.2, 0.1], [0, 1, 0, 0], [0, 0, 1, 0]])
+    result = rank(
+        query_embedding,
+        embedding,
+        query_identity=QUERY.identity,
+        query_camera=QUERY.camera,
+        gallery_identity=GALLERY.identity,
+        gallery_camera=GALLERY.camera + 1,
+    )
+    evaluation = types.SimpleNamespace(query=query_embedding, gallery=embedding, ranking=result)
+    gallery = dataclasses.replace(GALLERY, camera=GALLERY.camera + 1)
+    draw_sheet(tmp_path / "worst.png", QUERY, gallery, evaluation, rows=5, order="worst")
+    rows = json.loads((tmp_path / "worst.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["identity"] for row in rows] == [5, 6]
+    assert [found["identity"] for found in rows[0]["results"]] == [6, 5, 0, 5]
+    assert rows[0]["average_precision"] == pytest.approx((1 / 2 + 2 / 4) / 2)
+    assert rows[1]["results"][0]["correct"]
+    assert rows[1]["results"][0]["distance"] == 0
 
 
 def test_training_curves_draws_what_the_records_have(tmp_path):

@@ -12,11 +12,10 @@ from reid_jax.data import split, synthetic
 from reid_jax.errors import InputError
 
 EXAMPLES = """\
-reid-jax data check --dataset=market1501 --data_dir=data
-reid-jax data prepare --dataset=market1501 --data_dir=data
-reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
-reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data
-"""
+  reid-jax data check --dataset=market1501 --data_dir=data
+  reid-jax data prepare --dataset=market1501 --data_dir=data
+  reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
+  reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from reid_jax import parallel
-from reid_jax.data.split import cores, decode
+from reid_jax.data.split import decode
+from reid_jax.data.synthetic import cores
 from reid_jax.embed import embed
 from reid_jax.errors import InputError
 from reid_jax.weights import load_weights

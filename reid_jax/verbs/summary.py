@@ -23,5 +23,6 @@ def run(args: argparse.Namespace) -> None:
     settings = config.load(args.config, args.overrides)
     network = network_of(settings, args.identities)
     height, width = settings.image_size
+    costs = summary.component_costs(network, settings.image_size)
     print(f"{settings.model.name}, one image of {height}x{width}")
-    print(summary.format_costs(summary.component_costs(network, settings.image_size)))
+    print(summary.format_costs(costs))

@@ -1,0 +1,154 @@
+"""The command: help with examples, one line for whatever is wrong, and what the short verbs print and write."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY_CONFIG
+from PIL import Image
+
+from reid_jax.main import VERBS, main
+
+ROBUST = ROOT / "configs" / "robust_reid.py"
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    """Runs the command in this process: (exit code, stdout, stderr)."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as left:  # how argparse leaves
+        code = left.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line on stderr of a command that exits with 2."""
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert err.startswith("reid-jax")
+    return err
+
+
+@pytest.mark.parametrize("verb", [None, *VERBS])
+def test_help_shows_examples_that_parse(capsys, verb):
+    code, out, _ = run(capsys, *([verb] if verb else []), "--help")
+    assert code == 0
+    examples = out.split("examples:\n")[1].splitlines()
+    assert examples
+    assert any(line.startswith(f"  reid-jax {verb or ''}".rstrip() + " ") for line in examples)
+    for line in filter(lambda line: line.startswith("  reid-jax "), examples):
+        _, named, *options = line.split()
+        help_of = run(capsys, named, "--help")[1]
+        for option in options:
+            name = option.partition("=")[0]
+            if name.startswith("--") and not name.startswith("--config.") and named != "data":
+                assert name in help_of
+
+
+def test_help_lists_every_verb(capsys):
+    _, out, _ = run(capsys, "--help")
+    for verb, text in VERBS.items():
+        assert verb in out
+        assert text.split()[0] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ("VERB",)),
+        (["tarin"], ("'tarin'", "train")),
+        (["--verbose"], ("VERB",)),
+        (["train"], ("--config", "--workdir")),
+        (["train", f"--config={TINY_CONFIG}", "--workdir=/nowhere/a", "--wrokdir=b"], ("--wrokdir=b",)),
+        (["train", f"--config={TINY_CONFIG}", "--workdir=/nowhere/a", "--config.seeed=1"], ("seeed", "mean seed?")),
+        (["train", f"--config={TINY_CONFIG}", "--workdir=/nowhere/a", "--config.seed=x"], ("config.seed", "'x'")),
+        (["train", "--config=configs/absent.py", "--workdir=/nowhere/a"], ("configs/absent.py", "no file")),
+        (["evaluate", "--weights=a", "--config.seed=1"], ("evaluate", "--config.seed=1")),
+        (["evaluate", "--weights=/nowhere/run"], ("/nowhere/run", "does not exist")),
+        (["evaluate", f"--weights={ROOT / 'reid_jax'}"], ("no workdir of a run", "config.json")),
+        (["evaluate", f"--weights={TINY_CONFIG}"], ("tiny_config.py", "no readable safetensors")),
+        (["embed", "--weights=a", "--images=/nowhere/crops", "--out=a.npz"], ("/nowhere/crops", "no folder")),
+        (["embed", "--weights=a", f"--images={ROOT / 'tests'}", "--out=a.npy"], ("a.npy", ".npz")),
+        (["embed", "--weights=a", f"--images={ROOT / 'configs'}", "--out=a.npz"], ("configs", "no image")),
+        (["convert", "--torch=/nowhere/a.pth", "--out=a.safetensors"], ("/nowhere/a.pth",)),
+        (["summary", f"--config={ROBUST}", "--identities=many"], ("--identities", "'many'")),
+        (["summary", f"--config={ROBUST}:size=9x"], ("'9x'", "2x_table")),
+        (["summary", f"--config={ROBUST}", "--config.model.name=resnet"], ("'resnet'", "hacnn")),
+        (["summary", f"--config={ROBUST}", "--config.image_size=(150,64)"], ("150", "multiples of 32")),
+        (["visualize", "--weights=a", "--out=a.jpg"], ("a.jpg", ".png")),
+        (["visualize", "--weights=a", "--out=a.png", "--rows=0"], ("--rows", "0")),
+        (["data"], ("{check,prepare,synthesize}",)),
+        (["data", "chekc"], ("'chekc'",)),
+        (["data", "check", "--dataset=market", "--data_dir=/nowhere"], ("'market'", "market1501")),
+        (["data", "prepare", "--dataset=market1501", "--data_dir=/nowhere"], ("/nowhere",)),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):
+    line = refused(capsys, *arguments)
+    for word in words:
+        assert word in line
+
+
+def test_the_command_itself_exits_with_2_and_no_traceback(command):
+    done = command("evaluate", "--weights=/nowhere/run")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("reid-jax evaluate: error: /nowhere/run does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+def test_summary_shows_the_papers_network(capsys):
+    code, out, _ = run(capsys, "summary", f"--config={ROBUST}:size=1x")
+    assert code == 0
+    (total,) = [line for line in out.splitlines() if line.startswith("total")]
+    assert "2,910,596" in total
+    assert "682,665,130" in total
+    assert "classifiers, training only: 769,026 parameters" in out  # 2 x 512 x 751 and two scales
+
+
+@pytest.fixture
+def crops(tmp_path):
+    folder = tmp_path / "crops"
+    (folder / "night").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, size in (("b.jpg", (128, 64)), ("night/a.png", (64, 32)), ("c.PNG", (70, 31))):
+        Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_embed_writes_unit_rows_in_the_order_of_names(command, tiny_run, crops, tmp_path):
+    out = tmp_path / "new" / "crops.npz"
+    done = command("embed", f"--weights={tiny_run}", f"--images={crops}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    with np.load(out) as file:
+        name, embedding = file["name"], file["embedding"]
+    assert name.tolist() == ["b.jpg", "c.PNG", "night/a.png"]
+    assert (embedding.dtype, embedding.shape) == (np.float32, (3, 32))
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-5)
+    assert len(np.unique(embedding[:, 0])) == 3
+    assert [path.name for path in out.parent.iterdir()] == ["crops.npz"]
+
+
+def test_embed_names_a_file_that_is_no_image(capsys, tiny_run, crops, tmp_path):
+    (crops / "night" / "broken.jpg").write_bytes((crops / "b.jpg").read_bytes()[:200])
+    line = refused(capsys, "embed", f"--weights={tiny_run}", f"--images={crops}", f"--out={tmp_path / 'a.npz'}")
+    assert "night/broken.jpg cannot be decoded" in line
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_no_module_imports_tensorflow():
+    program = (
+        "import importlib, pkgutil, sys, reid_jax\n"
+        "for module in pkgutil.walk_packages(reid_jax.__path__, 'reid_jax.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "assert 'reid_jax.data.split' in sys.modules and 'reid_jax.verbs.train' in sys.modules\n"
+        "loaded = [name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'torch')]\n"
+        "sys.exit(' '.join(loaded) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

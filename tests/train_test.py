@@ -1,0 +1,179 @@
+"""The whole run as a user starts it: what it leaves, that interruptions change nothing, how it refuses and aborts."""
+
+import json
+import signal
+import time
+
+import pytest
+from PIL import Image
+
+from reid_jax.train import Plan
+from reid_jax.writers import read_json, read_records
+
+RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.json", "config.json")
+
+
+def contents(workdir):
+    return {name: (workdir / name).read_bytes() for name in RESULTS}
+
+
+def wait_for(process, condition):
+    """Waits until `condition()` holds while `process` runs."""
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.kill()
+    pytest.fail("the run made no progress")
+
+
+def test_next_stop_ends_at_every_event_and_is_the_same_from_any_stop():
+    plan = Plan(total=23, steps_per_epoch=5, per_dispatch=4, eval_every=10, save_every=6)
+    stops, step = [], 0
+    while step < plan.total:
+        step = plan.next_stop(step)
+        stops.append(step)
+    assert stops == [4, 6, 10, 12, 16, 18, 20, 23]
+    assert [s for s in stops if plan.evaluates(s)] == [10, 20, 23]
+    assert [s for s in stops if plan.saves(s)] == [6, 10, 12, 18, 20, 23]
+
+
+def test_a_run_leaves_its_files(tiny_run):
+    for name in (*RESULTS, "ranked.png", "curves.png"):
+        assert (tiny_run / name).stat().st_size > 0, name
+    for name in ("ranked.png", "curves.png"):
+        with Image.open(tiny_run / name) as image:
+            image.load()
+    assert not [path for path in tiny_run.iterdir() if path.name.startswith(".")]
+
+
+def test_its_records_cover_every_step_and_the_loss_falls(tiny_run):
+    records = read_records(tiny_run / "metrics.jsonl")
+    steps = [record for record in records if "loss" in record]
+    validations = [record for record in records if "val_mAP" in record]
+    assert [record["step"] for record in validations] == [20, 40, 60, 80]
+    assert [record["step"] for record in steps] == list(range(4, 81, 4))
+    assert [record["epoch"] for record in validations] == [2.0, 4.0, 6.0, 8.0]
+    assert steps[-1]["loss"] < 0.9 * steps[0]["loss"]
+    assert steps[-1]["learning_rate"] == pytest.approx(3e-4)
+
+
+def test_its_results_are_fractions_before_and_after(tiny_run):
+    results = read_json(tiny_run / "results.json")
+    assert set(results) == {"untrained", "trained"}
+    for metrics in results.values():
+        assert metrics["queries"] == 24
+        assert all(0 <= metrics[name] <= 1 for name in ("rank1", "rank5", "mAP", "mAP_trapezoid", "mINP"))
+    assert results["trained"] != results["untrained"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(command, tiny_arguments, tmp_path_factory):
+    """The tiny run stopped by SIGTERM, resumed, killed by SIGKILL and resumed: (workdir, outputs, exit codes)."""
+    workdir = tmp_path_factory.mktemp("runs") / "interrupted"
+    arguments = [*tiny_arguments, f"--workdir={workdir}"]
+    metrics = workdir / "metrics.jsonl"
+
+    def lines():
+        return len(read_records(metrics))
+
+    process = command(*arguments, wait=False)
+    wait_for(process, lambda: lines() >= 2)
+    process.send_signal(signal.SIGTERM)
+    stopped = process.communicate(timeout=300)[0]
+    codes, before = [process.returncode], lines()
+
+    process = command(*arguments, wait=False)
+    wait_for(process, lambda: lines() >= before + 7 and any(p.name.isdigit() for p in workdir.glob("checkpoints/*")))
+    process.kill()
+    killed = process.communicate(timeout=300)[0]
+    codes.append(process.returncode)
+
+    done = command(*arguments)
+    return workdir, (stopped, killed, done.stdout + done.stderr), (*codes, done.returncode)
+
+
+def test_sigterm_saves_says_so_and_exits_with_0(interrupted):
+    _, (stopped, killed, _), codes = interrupted
+    assert codes[0] == 0, stopped
+    (line,) = [line for line in stopped.splitlines() if line.startswith("stopped at step")]
+    step = line.split()[3]
+    assert 8 <= int(step) < 80
+    assert "the same command resumes the run" in line
+    assert f"resumed at step {step} of 80" in killed
+
+
+def test_a_killed_run_resumes(interrupted):
+    _, (_, _, finished), codes = interrupted
+    assert codes[1] == -signal.SIGKILL
+    assert codes[2] == 0, finished
+    assert "resumed at step" in finished
+
+
+def test_interruptions_change_no_byte_of_the_results(interrupted, tiny_run):
+    workdir, *_ = interrupted
+    assert contents(workdir) == contents(tiny_run)
+
+
+def test_the_command_of_a_finished_run_changes_nothing(command, tiny_arguments, tiny_run):
+    before = contents(tiny_run)
+    done = command(*tiny_arguments, f"--workdir={tiny_run}")
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step 80 of 80" in done.stdout
+    assert contents(tiny_run) == before
+
+
+def test_another_config_in_a_runs_workdir_is_refused_by_key_and_values(command, tiny_arguments, tiny_run):
+    before = contents(tiny_run)
+    done = command(*tiny_arguments, f"--workdir={tiny_run}", "--config.seed=1")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("reid-jax train: error:")
+    assert "(seed: 0 -> 1)" in line
+    assert contents(tiny_run) == before
+
+
+def test_a_foreign_folder_is_refused(command, tiny_arguments, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = command(*tiny_arguments, f"--workdir={tmp_path}")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "is not empty and is no workdir of a run" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_arguments, tmp_path):
+    done = command(*tiny_arguments, f"--workdir={tmp_path / 'run'}", "--config.schedule.peak=1e30")
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("reid-jax train: error: the loss or its gradient is not finite at step ")
+    assert 2 <= int(line.split(" at step ")[1].split()[0]) <= 4
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+    assert not [path for path in (tmp_path / "run").glob("checkpoints/*") if path.name.isdigit()]
+
+
+def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, tiny_run, tmp_path):
+    workdir = tmp_path / "run"
+    done = command(*tiny_arguments, f"--workdir={workdir}", "--config.epochs=0.4", devices=4)
+    assert done.returncode == 0, done.stderr
+    assert "4 x cpu" in done.stdout
+    one, four = (read_records(folder / "metrics.jsonl")[0] for folder in (tiny_run, workdir))
+    assert one.keys() == four.keys()
+    for name in one:
+        assert four[name] == pytest.approx(one[name], rel=1e-3), name
+    before = [read_json(folder / "results.json")["untrained"] for folder in (tiny_run, workdir)]
+    assert before[0] == before[1]
+
+
+def test_evaluate_gives_the_same_json_on_one_and_four_devices(command, tiny_run, tmp_path):
+    written = []
+    for devices in (1, 4):
+        file = tmp_path / f"{devices}.json"
+        done = command("evaluate", f"--weights={tiny_run}", f"--json={file}", devices=devices)
+        assert done.returncode == 0, done.stderr
+        assert "24 queries x 56 gallery images" in done.stdout
+        written.append(file.read_bytes())
+    assert written[0] == written[1]
+    assert json.loads(written[0])["metrics"] == read_json(tiny_run / "results.json")["trained"]

@@ -1,5 +1,6 @@
 """Checkpoints of a run: asynchronous, atomic, the latest few and the best by validation. The only user of Orbax."""
 
+import math
 import os
 from pathlib import Path
 
@@ -21,19 +22,23 @@ class Checkpoints:
 
     def __init__(self, directory: str | os.PathLike, keep: int):
         """`keep`: how many of the latest stay; the best by the metric given to `save` stays besides."""
+        self._chunks = 0
+
+        def best_by(metrics):
+            return -math.inf if metrics["best_by"] is None else metrics["best_by"]
+
         policy = managers.AnyPreservationPolicy(
             [
                 managers.LatestN(keep),
-                managers.BestN(
-                    get_metric_fn=lambda metrics: metrics["best_by"],
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                ),
+                managers.BestN(get_metric_fn=best_by, n=1),  # the latest of equals: none extra without metrics
             ]
         )
         self._manager = ocp.CheckpointManager(
             Path(directory).resolve(),
-            options=ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True),
+            # Without `best_fn` the metrics are not written beside the checkpoints.
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, best_fn=best_by, enable_async_checkpointing=True
+            ),
         )
 
     @property
@@ -46,8 +51,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        metrics = None if best_by is None else {"best_by": best_by}
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"best_by": best_by}, force=True)
 
     def restore(self, like: TrainState, mesh: Mesh) -> TrainState:
         """Restores the newest checkpoint onto `mesh`, replicated; `like` gives the tree, shapes and dtypes."""
@@ -58,11 +62,13 @@ class Checkpoints:
     def best(self) -> float | None:
         """The highest metric among the checkpoints; None where none was saved with one."""
         metrics = [self._manager.metrics(step) for step in self._manager.all_steps()]
-        return max((m["best_by"] for m in metrics if m), default=None)
+        return max((m["best_by"] for m in metrics if m and m["best_by"] is not None), default=None)
 
-    def told_to_stop(self, step: int) -> bool:
-        """Whether SIGTERM came, to any process of the run: all of them agree on the step."""
-        return self._manager.reached_preemption(step)
+    def told_to_stop(self) -> bool:
+        """Whether SIGTERM came, to any process of the run; called once a chunk, it is True in the same one for all."""
+        # The processes agree on the highest number that any of them has given, plus one: it has to come.
+        self._chunks += 1
+        return self._manager.reached_preemption(self._chunks)
 
     def close(self) -> None:
         """Waits for what is being saved."""

@@ -133,7 +133,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         progress.push(step, stop, history)
         step = stop
 
-        told_to_stop = checkpoints.told_to_stop(step)
+        told_to_stop = checkpoints.told_to_stop()
         if not (plan.saves(step) or told_to_stop):
             continue
         progress.flush()

@@ -1,16 +1,30 @@
-"""x"""
+"""Watch a network learn to tell people apart: `nano` on synthetic people, in minutes on two CPU cores.
 
-from reid_jax import config as reid_config
+  reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
+
+Cut down from arXiv 1910.07038's recipe to what shows within minutes: images of 96x32 instead of 160x64, no random
+erasing, a higher learning rate for the small network, and equation 1's shape in 16 epochs.
+"""
+
+from common import parse_arg
+
+from reid_jax import config as run_config
 
 
 def get_config(arg=None):
-    config = reid_config.default()
-    config.dataset = "synthetic:train_identities=200,test_identities=100,images_per_camera=4"
+    """Returns the run's config; it takes no argument."""
+    parse_arg(arg)
+    config = run_config.default()
+    config.dataset = "synthetic:train_identities=220,test_identities=50"
     config.val_identities = 20
+    config.image_size = (96, 32)
     config.model.name = "nano"
-    config.schedule.warmup_epochs = 2.0
-    config.schedule.boundaries = (10.0, 12.0)
-    config.epochs = 14.0
-    config.eval_every = 3.5
-    config.checkpoint_every = 3.5
+    config.augment.pad = 6
+    config.augment.erase_probability = 0.0
+    config.schedule.peak = 0.1
+    config.schedule.warmup_epochs = 1.0
+    config.schedule.boundaries = (11.0, 14.0)
+    config.epochs = 16.0
+    config.eval_every = 4.0
+    config.checkpoint_every = 4.0
     return config

@@ -3,7 +3,7 @@
   reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
 
 Cut down from arXiv 1910.07038's recipe to what shows within minutes: images of 96x32 instead of 160x64, no random
-erasing, a higher learning rate for the small network, and equation 1's shape in 16 epochs.
+erasing, a higher learning rate for the small network, and equation 1's shape in 20 epochs.
 """
 
 from common import parse_arg
@@ -23,8 +23,8 @@ def get_config(arg=None):
     config.augment.erase_probability = 0.0
     config.schedule.peak = 0.1
     config.schedule.warmup_epochs = 1.0
-    config.schedule.boundaries = (11.0, 14.0)
-    config.epochs = 16.0
+    config.schedule.boundaries = (13.0, 18.0)
+    config.epochs = 20.0
     config.eval_every = 4.0
     config.checkpoint_every = 4.0
     return config

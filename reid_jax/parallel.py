@@ -15,6 +15,8 @@ from reid_jax.errors import InputError
 # A cluster's launcher names its processes in one of these; `jax.distributed` then finds the rest by itself.
 _LAUNCHERS = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES")
 
+_NEVER = 10 * 365 * 24 * 3600  # seconds
+
 
 def initialize() -> None:
     """Joins the processes of this run, one or many; once a process, before the first use of a device.
@@ -35,7 +37,8 @@ def initialize() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        jax.distributed.initialize(f"127.0.0.1:{port}", 1, 0)
+        # Alone, a process that was suspended (a laptop asleep) is not dead: it need not miss a heartbeat of its own.
+        jax.distributed.initialize(f"127.0.0.1:{port}", 1, 0, heartbeat_timeout_seconds=_NEVER)
 
 
 def create_mesh() -> Mesh:

@@ -62,9 +62,9 @@ def test_quickstart_shortens_the_run_and_keeps_the_recipe():
     assert quick.model.name == "nano"
     assert quick.dataset.startswith("synthetic")
     assert quick.val_identities > 0
-    for part in ("batch", "loss", "augment", "optimizer"):
+    for part in ("batch", "loss", "optimizer"):
         assert quick[part] == paper[part]
-    assert (quick.schedule.peak, quick.schedule.factor) == (3e-2, 0.1)
+    assert quick.schedule.factor == paper.schedule.factor
     assert quick.schedule.warmup_epochs < min(quick.schedule.boundaries)
     assert max(quick.schedule.boundaries) < quick.epochs < 50
 

@@ -161,7 +161,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     results = {"untrained": untrained, "trained": trained.metrics}
     _write_json(workdir / "results.json", results)
     _say(format_metrics(results))
-    _say(f"weights, results.json, ranked.png and curves are in {workdir}")
+    _say(f"weights.safetensors, results.json and ranked.png are in {workdir}")
     return results
 
 

@@ -217,12 +217,19 @@ def check(config: ConfigDict) -> ConfigDict:
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"config.{key} is {value}; it takes finite numbers")
     positive = ("image_size", "batch.identities", "batch.images", "epochs", "steps_per_dispatch")
-    positive += ("eval_every", "checkpoint_every", "keep_checkpoints", "schedule.peak", "model.logit_scale")
+    positive += (
+        "sheet_queries",
+        "eval_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "schedule.peak",
+        "model.logit_scale",
+    )
     for key in positive:
         numbers = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
         if not all(number > 0 for number in numbers):
             raise InputError(f"config.{key} is {flat[key]}; it must be above 0")
-    for key in ("val_identities", "augment.pad", "loss.triplet_weight", "loss.cross_entropy_weight"):
+    for key in ("seed", "val_identities", "augment.pad", "loss.triplet_weight", "loss.cross_entropy_weight"):
         if flat[key] < 0:
             raise InputError(f"config.{key} is {flat[key]}; it must be 0 or more")
     for key in ("augment.flip_probability", "augment.erase_probability"):

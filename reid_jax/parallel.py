@@ -28,6 +28,10 @@ def initialize() -> None:
     if jax.distributed.is_initialized():
         return
     bare = [os.environ.get(f"JAX_{name}") for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID")]
+    if any(bare) and not all(bare):
+        raise InputError(
+            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID belong together; set all three or none"
+        )
     if all(bare):
         address, processes, process = bare
         jax.distributed.initialize(address, int(processes), int(process))

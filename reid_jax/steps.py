@@ -108,7 +108,8 @@ def compile_chunk(
     return jax.jit(
         chunk,
         donate_argnums=0,
-        in_shardings=(whole, whole, whole, parallel.by_example(mesh, 1), whole, whole),
+        # The indices come from the host, which may hand over whole arrays only; each batch of them is spread above.
+        in_shardings=(whole, whole, whole, whole, whole, whole),
         out_shardings=(whole, whole),
     )
 

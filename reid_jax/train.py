@@ -286,7 +286,8 @@ def _claim(workdir: Path, config: ConfigDict) -> None:
     stored = read_json(workdir / "config.json")
     wanted = run_config.to_dict(config)
     if stored is None:
-        if workdir.is_dir() and any(workdir.iterdir()):
+        # A dot file may be the temporary of a process that was killed while it claimed the folder.
+        if workdir.is_dir() and any(not path.name.startswith(".") for path in workdir.iterdir()):
             raise InputError(
                 f"{workdir} is not empty and is no workdir of a run (it has no config.json); give a new or empty folder"
             )

@@ -1,4 +1,4 @@
-"""The smallest run that exercises everything: a few synthetic people, a tiny network, two epochs."""
+"""The smallest run that exercises everything: a few synthetic people, a tiny network, eight epochs."""
 
 from reid_jax import config as run_config
 

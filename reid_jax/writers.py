@@ -1,8 +1,9 @@
 """Where a run's figures go: JSON lines, TensorBoard where asked for, and files that are complete or not there."""
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,28 @@ import jax
 from reid_jax.errors import InputError
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, complete or not at all."""
+def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a temporary path beside `path`, of the same suffix, then renames: complete or not at all.
+
+    Raises InputError where the folder cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; give a file in a writable folder") from error
+    finally:
+        with contextlib.suppress(OSError):  # a parent that is a file, which the error above tells
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, complete or not at all; raises InputError where it cannot be written."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -58,9 +74,8 @@ class MetricWriter:
         if jax.process_index() != 0:
             return
         path = workdir / "metrics.jsonl"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records))
-        os.replace(temporary, path)
+        text = "".join(json.dumps(record) + "\n" for record in self.records)
+        replace_file(path, lambda temporary: temporary.write_text(text))
         self._file = path.open("a")
         if tensorboard:
             try:

@@ -1,18 +1,27 @@
-"""The checker: sound sets pass, and each way of being broken becomes a problem with its cause."""
+"""The checker: sound sets pass, and each way of being broken becomes a problem or a note with its cause."""
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
+import zlib
 
+import numpy as np
 import pytest
+from made_sets import png
+from PIL import Image
 
 from reid_jax.data import check, synthetic
+from reid_jax.data.builders import market1501
+from reid_jax.data.builders.source import Counts, ImageFile, Source
 from reid_jax.errors import InputError
 from reid_jax.verbs import data
 
-SPEC = synthetic.SyntheticPeople(train_identities=3, test_identities=2, cameras=3, images_per_camera=2, seed=5)
-NAME = "synthetic:train_identities=3,test_identities=2,cameras=3,images_per_camera=2,seed=5"
+SPEC = synthetic.SyntheticPeople(train_identities=8, test_identities=2, cameras=3, images_per_camera=2, seed=5)
+NAME = "synthetic:train_identities=8,test_identities=2,cameras=3,images_per_camera=2,seed=5"
+COUNTS = {"train": Counts(48, 8, 3), "query": Counts(6, 2, 3), "gallery": Counts(8, 2, 3)}
 
 
 @pytest.fixture(scope="module")
@@ -24,34 +33,61 @@ def drawn(tmp_path_factory) -> pathlib.Path:
 def people(drawn, tmp_path, monkeypatch) -> pathlib.Path:
     """A copy to break, which passes for the whole of Market-1501 while it is whole."""
     shutil.copytree(drawn, tmp_path / "set")
-    monkeypatch.setattr(check, "MARKET1501", check._expected(NAME))
+    monkeypatch.setattr(market1501, "_EXPECTED", COUNTS)
     return tmp_path / "set"
 
 
-def verb(*arguments: str) -> None:
+class Made(Source):
+    """A source in memory: {split: [(identity, camera, tracklet)]}, every file a picture of its own."""
+
+    def __init__(self, rows, **attributes):
+        self.name, self.location, self.splits = "made", "memory", tuple(rows)
+        self.rows = rows
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def files(self, split):
+        return [
+            ImageFile(f"{split}/{number}.png", identity, camera, 1, 0, tracklet)
+            for number, (identity, camera, tracklet) in enumerate(self.rows[split])
+        ]
+
+    def reader(self):
+        return contextlib.nullcontext(lambda name: png(zlib.crc32(name.encode()), (8, 16)))
+
+
+def look(source, monkeypatch, tmp_path):
+    monkeypatch.setitem(check.datasets.DATASETS, "made", lambda name, data_dir: source)
+    return check.check("made", tmp_path)
+
+
+def verb(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     data.add_arguments(parser)
-    data.run(parser.parse_args(arguments))
-
-
-def test_market1501_expectations_are_the_published_ones():
-    counts = {split: (c.images, c.identities, c.cameras) for split, c in check.MARKET1501.items()}
-    assert counts == {"train": (12936, 751, 6), "query": (3368, 750, 6), "gallery": (19732 - 3819, 750, 6)}
+    return data.run(parser.parse_args(arguments))
 
 
 def test_a_whole_set_is_sound(drawn):
     report = check.check(NAME, drawn.parent)
     assert report.sound
+    assert {item.split: item.found for item in report.splits} == COUNTS
     assert [item.found for item in report.splits] == [item.expected for item in report.splits]
-    train, query, gallery = report.splits
-    assert (train.found.images, query.found.images, gallery.found.images) == (18, 6, 8)
+    gallery = report.splits[2]
     assert (gallery.distractors, gallery.junk, report.queries_without_match) == (2, 0, 0)
+    assert report.sizes == ((128, 64), (128, 64))
+    assert report.notes == ()
     assert "sound: a run can start" in report.table()
+
+
+def test_checking_writes_nothing(people):
+    before = sorted(people.rglob("*"))
+    check.check("market1501", people)
+    assert sorted(people.rglob("*")) == before
 
 
 def test_junk_is_counted_apart(people):
     gallery = people / "Market-1501-v15.09.15" / "bounding_box_test"
-    shutil.copy(next(gallery.glob("0004*")), gallery / "-1_c1s1_000401_03.jpg")
+    shutil.copy(next(gallery.glob("0009*")), gallery / "-1_c1s1_000401_03.jpg")
     report = check.check("market1501", people)
     assert report.sound
     assert (report.splits[2].junk, report.splits[2].found.images) == (1, 8)
@@ -61,21 +97,21 @@ def test_counts_that_differ_are_a_problem(people):
     next((people / "Market-1501-v15.09.15" / "bounding_box_train").glob("*.jpg")).unlink()
     report = check.check("market1501", people)
     assert not report.sound
-    assert "train has 17 images" in report.problems[0]
+    assert "train has 47 images of 8 identities by 3 cameras, expected are 48 of 8 by 3" in report.problems[0]
     assert "PROBLEM" in report.table()
 
 
 def test_query_identities_absent_from_gallery_are_named(people):
-    for file in (people / "Market-1501-v15.09.15" / "bounding_box_test").glob("0005*"):
+    for file in (people / "Market-1501-v15.09.15" / "bounding_box_test").glob("0010*"):
         file.unlink()
     report = check.check("market1501", people)
-    assert any("1 query identities do not appear in gallery, the first is 5" in text for text in report.problems)
+    assert any("1 query identities do not appear in gallery, the first is 10" in text for text in report.problems)
     assert report.queries_without_match == 3
 
 
 def test_a_query_seen_by_its_own_camera_only_has_no_match(people):
     for camera in (2, 3):
-        for file in (people / "Market-1501-v15.09.15" / "bounding_box_test").glob(f"0004_c{camera}*"):
+        for file in (people / "Market-1501-v15.09.15" / "bounding_box_test").glob(f"0009_c{camera}*"):
             file.unlink()
     report = check.check("market1501", people)
     assert report.queries_without_match == 1
@@ -83,28 +119,106 @@ def test_a_query_seen_by_its_own_camera_only_has_no_match(people):
     assert any("1 queries have no gallery image by another camera" in note for note in report.notes)
 
 
-def test_broken_odd_and_copied_files_are_found(people):
+def test_broken_odd_misnamed_and_copied_files_are_found(people):
     root = people / "Market-1501-v15.09.15"
     train = sorted((root / "bounding_box_train").glob("*.jpg"))
     train[0].write_bytes(train[0].read_bytes()[:400])
-    with synthetic.Image.open(train[1]) as image:
-        image.resize((50, 100)).save(train[1])
-    shutil.copy(next((root / "query").glob("*.jpg")), train[2])
+    train[1].write_bytes(b"")
+    with Image.open(train[2]) as image:
+        image.resize((50, 100)).save(train[2])
+    shutil.copy(next((root / "query").glob("*.jpg")), train[3])
+    train[4].write_bytes(png(3))
+    shutil.copy(train[5], train[-1])  # the same picture of two people
     report = check.check("market1501", people)
     relative = [str(file.relative_to(root)) for file in train]
-    assert report.unreadable == (relative[0],)
-    assert report.odd_sized == (relative[1],)
-    assert report.duplicates == (relative[2],)
-    assert len(report.problems) == 2
-    assert len(report.notes) == 1
+    assert list(report.unreadable) == relative[:2]
+    assert report.unreadable[relative[1]] == "it is empty (0 bytes)"
+    assert report.empty == (relative[1],)
+    assert report.odd_sized == (relative[2],)
+    assert report.duplicates == (relative[3],)
+    assert report.misnamed == (relative[4],)
+    assert report.contradictory == (relative[5], relative[-1])
+    assert report.sizes == ((100, 50), (128, 64))
+    assert [text.partition(":")[0] for text in report.problems] == [
+        "2 file(s) cannot be decoded",
+        "1 training file(s) are byte for byte in test",
+    ]
+    assert len(report.notes) == 3
+    table = report.table()
+    assert "unreadable: 2, of 0 bytes: 1; odd-sized: 1; in training and test alike: 1" in table
+    assert "height x width: 100x50 to 128x64" in table
+
+
+def test_two_empty_files_are_no_duplicates(people):
+    for folder in ("bounding_box_train", "query"):
+        next((people / "Market-1501-v15.09.15" / folder).glob("*.jpg")).write_bytes(b"")
+    report = check.check("market1501", people)
+    assert (len(report.empty), report.duplicates) == (2, ())
 
 
 def test_identities_in_training_and_test_are_a_problem(people):
-    root = people / "Market-1501-v15.09.15"
-    file = next((root / "bounding_box_train").glob("0001*"))
-    file.rename(file.with_name(file.name.replace("0001_", "0004_")))
+    file = next((people / "Market-1501-v15.09.15" / "bounding_box_train").glob("0001*"))
+    file.rename(file.with_name(file.name.replace("0001_", "0009_")))
     problems = check.check("market1501", people).problems
-    assert any("both in training and in test, the first is 4" in text for text in problems)
+    assert any("both in training and in test, the first is 9" in text for text in problems)
+
+
+def test_sets_that_number_their_test_apart_share_no_identity(tmp_path, monkeypatch):
+    rows = {"train": [(n, 1, -1) for n in range(8)], "query": [(0, 1, -1)], "gallery": [(0, 2, -1), (1, 1, -1)]}
+    assert look(Made(rows, test_numbered_apart=True), monkeypatch, tmp_path).sound
+    assert "both in training and in test" in look(Made(rows), monkeypatch, tmp_path).problems[0]
+
+
+def test_unpublished_counts_and_unknown_cameras_are_said_aloud(tmp_path, monkeypatch):
+    rows = {
+        "train": [(n, 1, -1) for n in range(8)],
+        "query": [(10, -1, -1), (11, 1, -1)],
+        "gallery": [(10, -1, -1), (11, 1, -1), (11, -1, -1)],
+    }
+    report = look(Made(rows, notes=("found by hand",)), monkeypatch, tmp_path)
+    assert report.sound
+    assert report.queries_without_match == 0
+    assert report.splits[2].found == Counts(3, 2, 1)
+    assert report.splits[0].single_camera == 8
+    assert report.splits[2].single_camera == 0  # an unknown camera may be another one
+    assert report.notes[0] == "found by hand"
+    assert "query: the camera of 1 of 2 images is unknown" in report.notes[1]
+    assert [row for row in report.table().splitlines() if row.startswith("gallery")][0].split()[2] == "-"
+
+
+def test_tracklets_are_counted_and_are_what_is_matched(tmp_path, monkeypatch):
+    rows = {
+        "train": [(n, 1, n) for n in range(8) for _ in range(2)],
+        "query": [(10, 1, 0)] * 3 + [(11, 1, 1)] * 3 + [(11, 1, -1)],
+        "gallery": [(10, 2, 0)] * 2 + [(11, 1, 1)] * 2,
+    }
+    report = look(Made(rows), monkeypatch, tmp_path)
+    assert [item.tracklets for item in report.splits] == [8, 2, 2]
+    assert report.queries_without_match == 2  # a tracklet and a still image, not four images
+    assert "tracklets" in report.table()
+
+
+def test_one_identity_and_fewer_than_a_batch(tmp_path, monkeypatch):
+    rows = {"train": [(1, 1, -1), (1, 2, -1)], "query": [(5, 1, -1)], "gallery": [(5, 2, -1)]}
+    report = look(Made(rows), monkeypatch, tmp_path)
+    assert "train holds one identity only" in report.problems[0]
+    assert "gallery holds one identity only" in report.problems[1]
+    rows["train"].append((2, 1, -1))
+    rows["gallery"].append((6, 2, -1))
+    report = look(Made(rows), monkeypatch, tmp_path)
+    assert report.sound
+    assert "train has 2 identities, fewer than the 8 of a default batch" in report.notes[0]
+
+
+def test_bytes_are_compared_as_a_slow_search_does():
+    rng = np.random.default_rng(0)
+    digest, identity = rng.integers(0, 12, 40), rng.integers(0, 3, 40)
+    in_train, sound = rng.random(40) < 0.5, rng.random(40) < 0.8
+    copied, contradictory = check._compare_bytes(digest.view("V8"), identity, in_train, sound)
+    for row in range(40):
+        same = [n for n in range(40) if digest[n] == digest[row] and sound[n]] if sound[row] else []
+        assert copied[row] == (in_train[row] and any(not in_train[n] for n in same))
+        assert contradictory[row] == any(identity[n] != identity[row] for n in same if in_train[n] == in_train[row])
 
 
 def test_missing_parts_are_problems_not_crashes(people, tmp_path):
@@ -116,39 +230,62 @@ def test_missing_parts_are_problems_not_crashes(people, tmp_path):
     assert "not sound" in report.table()
 
 
+def test_extra_splits_are_checked_too(people):
+    root = people / "Market-1501-v15.09.15"
+    (root / "gt_bbox").mkdir()
+    for file in sorted((root / "query").iterdir())[:2]:
+        shutil.copy(file, root / "gt_bbox" / file.name)
+    broken = sorted((root / "gt_bbox").iterdir())[1]
+    broken.write_bytes(b"text")
+    market1501._EXPECTED["multi_query"] = Counts(None, 1, None)
+    report = check.check("market1501", people)
+    del market1501._EXPECTED["multi_query"]
+    assert report.splits[3].split == "multi_query"
+    assert list(report.unreadable) == [f"gt_bbox/{broken.name}"]
+    assert len(report.problems) == 1
+
+
 def test_bad_arguments_are_input_errors(tmp_path):
     with pytest.raises(InputError, match="unknown data set"):
         check.check("market", tmp_path)
+    with pytest.raises(InputError, match="joins several"):
+        check.check("market1501+synthetic", tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         check.check("market1501", tmp_path / "nowhere")
 
 
 def test_verb_check_exits_by_soundness_and_writes_json(drawn, tmp_path, capsys):
     path = tmp_path / "report.json"
-    verb("check", f"--dataset={NAME}", f"--data_dir={drawn.parent}", f"--json={path}")
+    assert verb("check", f"--dataset={NAME}", f"--data_dir={drawn.parent}", f"--json={path}") == 0
     assert json.loads(path.read_text())["sound"] is True
     assert "gallery" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as caught:
-        verb("check", "--dataset=market1501", f"--data_dir={drawn}", f"--json={path}")
-    assert caught.value.code == 1
+    assert verb("check", "--dataset=market1501", f"--data_dir={drawn}", f"--json={path}") == 1
     written = json.loads(path.read_text())
     assert written["sound"] is False
-    assert written["splits"][0]["found"]["images"] == 18
-    with pytest.raises(InputError, match="cannot write --json"):
-        verb("check", f"--dataset={NAME}", f"--data_dir={drawn.parent}", f"--json={tmp_path}/no/report.json")
+    assert written["splits"][0]["found"] == dataclasses.asdict(COUNTS["train"])
+    with pytest.raises(InputError, match="cannot write"):
+        verb("check", f"--dataset={NAME}", f"--data_dir={drawn.parent}", f"--json={tmp_path}")
+
+
+def test_verb_check_takes_joined_sets_in_turn(drawn, tmp_path, capsys):
+    path = tmp_path / "report.json"
+    arguments = [f"--dataset={NAME}+dukemtmcreid", f"--data_dir={drawn.parent}", f"--json={path}"]
+    assert verb("check", *arguments) == 1
+    said = capsys.readouterr().out
+    assert "sound: a run can start" in said
+    assert "DukeMTMC-reID not found" in said
+    assert [report["sound"] for report in json.loads(path.read_text())] == [True, False]
 
 
 def test_verb_synthesize_then_prepare(tmp_path, capsys):
-    numbers = [
-        "--train_identities=2",
-        "--test_identities=2",
-        "--cameras=2",
-        "--images_per_camera=2",
-        "--seed=9",
-    ]
-    verb("synthesize", f"--out={tmp_path}", *numbers)
+    numbers = ["--train_identities=2", "--test_identities=2", "--cameras=2", "--images_per_camera=2"]
+    verb("synthesize", f"--out={tmp_path}", *numbers, "--seed=9")
     said = capsys.readouterr().out
     assert said.startswith("18 images in ")  # 4 people x 2 cameras x 2 images, and 2 distractors
     dataset = next(word for word in said.split() if word.startswith("--dataset="))
-    verb("prepare", dataset, f"--data_dir={tmp_path}")
-    assert "train 8, query 4, gallery 6" in capsys.readouterr().out
+    verb("prepare", f"{dataset}+{dataset.removeprefix('--dataset=')}", f"--data_dir={tmp_path}")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all("train 8, query 4, gallery 6; 0." in line and str(tmp_path / "prepared") in line for line in lines)
+    folders = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "prepared").iterdir())
+    assert folders == ["synthetic-gallery", "synthetic-query", "synthetic-train"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reid_jax.data.sampler import IdentitySampler
+from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.errors import InputError
 
 
@@ -70,3 +70,69 @@ def test_every_identity_is_drawn_over_some_epochs():
 def test_too_few_identities_are_named():
     with pytest.raises(InputError, match="holds 8 identities.*has 3"):
         IdentitySampler(np.array([1, 1, 2, 2, 3]), 8, 4)
+
+
+def _joined():
+    # Sets of 12, 5 and 3 identities, their rows mixed.
+    sizes = [12, 5, 3]
+    identity = np.repeat(np.arange(20), [4 + number % 5 for number in range(20)])
+    origin = np.repeat(np.arange(3), sizes)[identity]
+    order = np.random.default_rng(1).permutation(len(identity))
+    return identity[order], origin[order]
+
+
+def test_every_set_gives_its_share_of_a_batch():
+    label, origin = _joined()
+    sampler = JoinedSampler(label, origin, (4, 2, 2), 4)
+    assert sampler.batch_size == 32
+    for step in range(sampler.steps_per_epoch + 3):
+        batch = sampler.indices(3, step)
+        assert (batch.shape, batch.dtype) == ((32,), np.int32)
+        groups = label[batch].reshape(8, 4)
+        assert np.all(groups == groups[:, :1])
+        assert len(set(groups[:, 0])) == 8
+        assert origin[batch].reshape(8, 4)[:, 0].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_the_largest_set_sets_the_epoch_and_a_smaller_one_starts_over_shuffled_anew():
+    label, origin = _joined()
+    joined = JoinedSampler(label, origin, (2, 2, 2), 4)
+    alone = [IdentitySampler(label[origin == number], 2, 4).steps_per_epoch for number in range(3)]
+    assert joined.steps_per_epoch == max(alone) == alone[0]
+    assert alone[2] < alone[0]
+    drawn = [joined.indices(0, step)[16:].tolist() for step in range(alone[2] * 4)]
+    rounds = [drawn[start : start + alone[2]] for start in range(0, len(drawn), alone[2])]
+    assert rounds[0] != rounds[1]
+    assert rounds[1] != rounds[2]
+
+
+def test_joined_batches_are_a_function_of_seed_and_step_and_sets_draw_apart():
+    label, origin = np.tile(np.repeat(np.arange(9), 4), 2), np.repeat([0, 1], 36)
+    one, other = JoinedSampler(label, origin, (3, 3), 4), JoinedSampler(label, origin, (3, 3), 4)
+    for step in (5, 0, 2):
+        np.testing.assert_array_equal(one.indices(1, step), other.indices(1, step))
+    assert not np.array_equal(one.indices(1, 5), one.indices(2, 5))
+    # Two sets of the same labels: equal streams would draw equal places.
+    batches = np.stack([one.indices(0, step) for step in range(6)])
+    assert not np.array_equal(batches[:, :12], batches[:, 12:] - 36)
+
+
+def test_other_sets_do_not_change_what_a_set_gives():
+    label, origin = _joined()
+    kept = np.flatnonzero(origin < 2)
+    three, two = JoinedSampler(label, origin, (4, 2, 2), 4), JoinedSampler(label[kept], origin[kept], (4, 2), 4)
+    np.testing.assert_array_equal(three.indices(0, 1)[:24], kept[two.indices(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((4, 4), "3 data sets are joined; give 3 numbers"),
+        ((4, 2, 1, 1), "3 data sets are joined"),
+        ((4, 4, 0), "numbers above 0"),
+        ((2, 2, 4), "asks data set 3 of 3 for 4 identities a batch, but its training split has 3"),
+    ],
+)
+def test_shares_that_cannot_be_are_told(shares, said):
+    with pytest.raises(InputError, match=said):
+        JoinedSampler(*_joined(), shares, 4)

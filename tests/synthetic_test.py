@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reid_jax.data import split, synthetic
+from reid_jax.data.synthetic import writing
 from reid_jax.errors import InputError
 
 SMALL = synthetic.SyntheticPeople(train_identities=3, test_identities=2, cameras=3, images_per_camera=2, seed=5)
@@ -33,9 +34,9 @@ def test_parse_reads_fields_and_leaves_the_rest_by_default():
     ("name", "said"),
     [
         ("people", "not of synthetic people"),
-        ("synthetic:", "is not field=number"),
-        ("synthetic:identities=3", "the fields are train_identities"),
-        ("synthetic:seed", "is not field=number"),
+        ("synthetic:", "is not field=value"),
+        ("synthetic:identities=3", "the fields are: train_identities"),
+        ("synthetic:seed", "seed has no value"),
         ("synthetic:seed=1,seed=2", "given twice"),
         ("synthetic:seed=-1", "not a whole number"),
         ("synthetic:seed=1.5", "not a whole number"),
@@ -107,7 +108,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
         yield None
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthetic, "_write", interrupted)
+    monkeypatch.setattr(writing, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthetic.render(SMALL, tmp_path, workers=1)
     assert list(tmp_path.iterdir()) == []
@@ -121,7 +122,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
 
 def test_a_workers_failure_is_told_and_cleaned_up(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        synthetic, "_work_command", lambda: [synthetic.sys.executable, "-c", "raise OSError('disk is full')"]
+        writing, "_work_command", lambda: [writing.sys.executable, "-c", "raise OSError('disk is full')"]
     )
     with pytest.raises(InputError, match="disk is full"):
         synthetic.render(SMALL, tmp_path, workers=2)

@@ -1,7 +1,6 @@
 """A run's figures on disk: records cut where a run resumes, files that are complete or not there."""
 
 import json
-import os
 
 import pytest
 
@@ -71,15 +70,22 @@ def test_write_json_leaves_the_old_file_where_the_new_one_fails(tmp_path, monkey
     seen = []
 
     def interrupted(source, target):
-        seen.append((os.fspath(source), json.loads(target.read_text())))
+        seen.append((json.loads(source.read_text()), json.loads(target.read_text())))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(writers.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_json(file, {"mAP": 0.75})
-    assert seen[0][1] == {"mAP": 0.5}  # complete beside the target before it takes the target's name
-    assert read_json(seen[0][0]) == {"mAP": 0.75}
+    # Complete beside the target before it takes the target's name, and nothing left behind.
+    assert seen == [({"mAP": 0.75}, {"mAP": 0.5})]
     assert read_json(file) == {"mAP": 0.5}
+    assert [path.name for path in file.parent.iterdir()] == ["results.json"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*file/results\.json: .*writable folder"):
+        write_json(tmp_path / "file" / "results.json", {})
 
 
 def test_read_json_tells_absent_from_broken(tmp_path):

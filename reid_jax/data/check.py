@@ -1,72 +1,64 @@
-"""Looks over a data set before a run: counts beside the expected ones, matches, broken files, leaks.
-
-Market-1501's numbers: Zheng et al., ICCV 2015 (19,732 gallery files less 3,819 of identity -1).
-"""
+"""Looks over a data set before a run: counts beside the published ones, matches, broken files, leaks."""
 
 import collections
 import dataclasses
-import hashlib
 import os
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 
-from tqdm import tqdm
+import numpy as np
 
-from reid_jax.data import split as split_module
-from reid_jax.data import synthetic
-from reid_jax.data.builders import market1501
+from reid_jax.data import datasets
+from reid_jax.data.builders import synthetic_people
+from reid_jax.data.builders.source import GALLERY, QUERY, STILL, TRAIN, UNKNOWN_CAMERA, Counts, Source, drop_junk
+from reid_jax.data.contents import Contents, look_inside
 from reid_jax.errors import InputError
 
-_IMAGE_SIZE = (128, 64)  # height, width of every image in the layout
-_CHUNK = 512  # files in work at a time: bounds the memory
-_NAMED = 5  # files that a problem names one by one
-
-
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """Images (junk left out), identities (distractors left out) and cameras of a split."""
-
-    images: int
-    identities: int
-    cameras: int
-
-
-MARKET1501 = {
-    "train": Counts(12936, 751, 6),
-    "query": Counts(3368, 750, 6),
-    "gallery": Counts(15913, 750, 6),
-}
+_NAMED = 5  # files that a line names one by one
+_BATCH_IDENTITIES = 8  # that the default batch holds
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """What one split holds beside what it should; `single_camera` counts identities of one camera only."""
+    """What one split holds beside what was published, None where nothing was.
+
+    `junk` images are dropped; `distractors` are images of nobody; `tracklets` counts those of a video set;
+    `single_camera` counts identities of one camera only, and `unknown_camera` images whose camera is unknown.
+    """
 
     split: str
     found: Counts
-    expected: Counts
+    expected: Counts | None
     junk: int
     distractors: int
+    tracklets: int
     single_camera: int
+    unknown_camera: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     """The findings of one check: `problems` make a run unsound, `notes` do not.
 
-    `unreadable`, `odd_sized` and `duplicates` (files in training whose bytes are also in query or gallery)
-    hold names relative to the data set's folder, of every such file.
+    Files are named relative to the data set's folder, every one of them: `unreadable` with the reason; `empty` (0
+    bytes, unreadable as well); `odd_sized`, where the set fixes a size; `misnamed`, of another kind than the name says;
+    `duplicates`, in training with bytes that are in the test splits too; `contradictory`, with bytes that another
+    identity has too, both in training or both in test. `sizes` is the least and the largest (height, width) by axis.
     """
 
     dataset: str
-    place: str
-    splits: tuple[SplitReport, ...]
-    queries_without_match: int
-    unreadable: tuple[str, ...]
-    odd_sized: tuple[str, ...]
-    duplicates: tuple[str, ...]
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    place: str = ""
+    splits: tuple[SplitReport, ...] = ()
+    queries_without_match: int = 0
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
+    unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+    odd_sized: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    contradictory: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -75,175 +67,291 @@ class Report:
 
     def table(self) -> str:
         """The report as lines of text for a reader."""
-        head = ["split", "images", "expected", "identities", "expected", "cameras", "expected"]
-        head += ["junk dropped", "distractors", "one camera only"]
-        rows = [head]
-        for item in self.splits:
-            pairs = zip(dataclasses.astuple(item.found), dataclasses.astuple(item.expected), strict=True)
-            rows.append([item.split, *(f"{number:,}" for pair in pairs for number in pair)])
-            rows[-1] += [f"{number:,}" for number in (item.junk, item.distractors, item.single_camera)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [f"{self.dataset} in {self.place}"] if self.place else [self.dataset]
-        for row in rows if self.splits else []:
-            first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append("  ".join([row[0].ljust(len(first)), *rest]))
+        lines = [f"{self.dataset} in {self.place}" if self.place else self.dataset]
         if self.splits:
+            lines += _aligned(self._rows())
             lines.append(
-                f"queries without a match: {self.queries_without_match}; unreadable: {len(self.unreadable)}; "
-                f"odd-sized: {len(self.odd_sized)}; in training and test alike: {len(self.duplicates)}"
+                f"queries without a match: {self.queries_without_match:,}; unreadable: {len(self.unreadable):,}, "
+                f"of 0 bytes: {len(self.empty):,}; odd-sized: {len(self.odd_sized):,}; "
+                f"in training and test alike: {len(self.duplicates):,}"
             )
+        if self.sizes:
+            (low, narrow), (high, wide) = self.sizes
+            lines.append(f"height x width: {low}x{narrow} to {high}x{wide}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"PROBLEM: {problem}" for problem in self.problems]
         lines.append("sound: a run can start" if self.sound else "not sound: mend the above, then check again")
         return "\n".join(lines)
 
-
-def _count(files: list[market1501.SourceFile]) -> Counts:
-    people = {file.identity for file in files if file.identity != market1501.DISTRACTOR}
-    return Counts(len(files), len(people), len({file.camera for file in files}))
-
-
-def _expected(name: str) -> dict[str, Counts]:
-    if not name.startswith("synthetic"):
-        return MARKET1501
-    folder_of = {folder: split for split, folder in market1501.SPLIT_FOLDERS.items()}
-    files = collections.defaultdict(list)
-    for path in synthetic.file_names(synthetic.parse(name)):
-        folder, _, file = path.partition("/")
-        identity, camera = market1501.parse_name(file)
-        files[folder_of[folder]].append(market1501.SourceFile(path, identity, camera, 0, 0))
-    return {split: _count(files[split]) for split in market1501.SPLIT_FOLDERS}
+    def _rows(self) -> list[list[str]]:
+        video = any(item.tracklets for item in self.splits)
+        head = ["split", "images", "expected", "identities", "expected", "cameras", "expected"]
+        rows = [[*head, "junk dropped", "distractors", "one camera only", *(["tracklets"] if video else [])]]
+        for item in self.splits:
+            expected = item.expected or Counts(None, None, None)
+            pairs = zip(dataclasses.astuple(item.found), dataclasses.astuple(expected), strict=True)
+            numbers = [*(number for pair in pairs for number in pair), item.junk, item.distractors, item.single_camera]
+            numbers += [item.tracklets] if video else []
+            rows.append([item.split, *("-" if number is None else f"{number:,}" for number in numbers)])
+        return rows
 
 
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+    """A split's images without junk, arrays [n], and how many were junk."""
 
+    name: list[str]
+    empty: np.ndarray
+    identity: np.ndarray
+    camera: np.ndarray
+    tracklet: np.ndarray
+    junk: int
 
-def _look_inside(source: market1501.Source, files: list[market1501.SourceFile]) -> dict[str, tuple[str, str]]:
-    """Per file name: (digest of its bytes, 'ok', 'odd' or why it cannot be decoded)."""
+    @classmethod
+    def read(cls, source: Source, split: str) -> "_Labels":
+        listed = source.files(split)
+        kept = list(drop_junk(listed))
 
-    def look(name: str) -> tuple[str, str]:
-        try:
-            data = read(name)
-        except (OSError, InputError) as error:
-            return f"unread {name}", str(error)
-        digest = hashlib.sha256(data).hexdigest()
-        try:
-            image = split_module.decode(data)
-        except Exception as error:  # Pillow's plugins raise many kinds; each means an unreadable file
-            return digest, (str(error) or type(error).__name__).splitlines()[0]
-        return digest, "ok" if image.shape[:2] == _IMAGE_SIZE else "odd"
+        def column(field: str) -> np.ndarray:
+            return np.fromiter((getattr(file, field) for file in kept), np.int64, len(kept))
 
-    found = {}
-    names = [file.name for file in files]
-    with (
-        source.reader() as read,
-        ThreadPoolExecutor(synthetic.cores()) as pool,
-        tqdm(total=len(names), desc="checking", unit=" images", mininterval=0.5) as bar,
-    ):
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
-            found.update(zip(chunk, pool.map(look, chunk), strict=True))
-            bar.update(len(chunk))
-    return found
+        labels = [column(field) for field in ("identity", "camera", "tracklet")]
+        return cls([file.name for file in kept], column("size") == 0, *labels, len(listed) - len(kept))
+
+    def items(self) -> np.ndarray:
+        """The rows of what is ranked: every still image, and one frame of each tracklet."""
+        still = np.flatnonzero(self.tracklet == STILL)
+        first = np.unique(self.tracklet, return_index=True)[1]
+        return np.concatenate([still, first[self.tracklet[first] != STILL]])
 
 
 def check(name: str, data_dir: str | os.PathLike) -> Report:
-    """Reads and decodes the whole data set and reports what was found; nothing is written.
+    """Reads and decodes one whole data set and reports what was found; nothing is written.
 
-    `name` and `data_dir` are as for `load_split`; synthetic people that are missing are drawn first. What is
-    missing or broken becomes a problem of the report.
+    `name` and `data_dir` are as for `load_split`; synthetic people that are missing are drawn first. What is missing
+    or broken becomes a problem of the report.
 
     Raises:
-      InputError: an unknown data set, or a `data_dir` that does not exist.
+      InputError: an unknown data set, several joined ones, or a `data_dir` that does not exist.
     """
-    split_module.check_name(name)
-    expected = _expected(name)
-    if name.startswith("synthetic"):
-        data_dir = synthetic.render(synthetic.parse(name), data_dir)
-    elif not pathlib.Path(data_dir).expanduser().exists():
+    if len(datasets.check_name(name)) > 1:
+        raise InputError(f"{name!r} joins several data sets; check them one by one")
+    drawn = name.partition(":")[0] == synthetic_people.NAME
+    if not drawn and not pathlib.Path(data_dir).expanduser().exists():
         raise InputError(f"data_dir {str(data_dir)!r} does not exist; give the folder that holds {name}, or its zip")
-    problems: list[str] = []
-    notes: list[str] = []
     try:
-        source = market1501.find_source(data_dir)
+        source = datasets.find_source(name, data_dir)
     except InputError as error:
-        return Report(name, "", (), 0, (), (), (), (str(error),), ())
+        return Report(name, problems=(str(error),))
 
-    files: dict[str, list[market1501.SourceFile]] = {}
-    reports = []
-    for split in market1501.SPLIT_FOLDERS:
+    problems: list[str] = []
+    notes = list(source.notes)
+    splits: dict[str, _Labels] = {}
+    for split in source.splits:
         try:
-            listed = source.files(split)
+            splits[split] = _Labels.read(source, split)
         except InputError as error:
             problems.append(str(error))
-            listed = []
-        files[split] = [file for file in listed if file.identity != market1501.JUNK]
-        cameras_of = collections.defaultdict(set)
-        for file in files[split]:
-            if file.identity != market1501.DISTRACTOR:
-                cameras_of[file.identity].add(file.camera)
-        report = SplitReport(
-            split=split,
-            found=_count(files[split]),
-            expected=expected[split],
-            junk=len(listed) - len(files[split]),
-            distractors=sum(file.identity == market1501.DISTRACTOR for file in files[split]),
-            single_camera=sum(len(cameras) == 1 for cameras in cameras_of.values()),
-        )
-        reports.append(report)
-        if listed and report.found != report.expected:
-            found, wanted = dataclasses.astuple(report.found), dataclasses.astuple(report.expected)
-            problems.append(
-                f"{split} has {found[0]:,} images of {found[1]:,} identities by {found[2]} cameras, expected "
-                f"are {wanted[0]:,} of {wanted[1]:,} by {wanted[2]}: results would not compare with others'; "
-                f"unpack the whole set again into {source.location(split)}"
-            )
+    reports = [_split_report(source, split, labels) for split, labels in splits.items()]
+    for report in reports:
+        problems += _count_problems(source, report)
+        notes += _split_notes(report)
+    unmatched = 0
+    if QUERY in splits and GALLERY in splits:
+        unmatched = _match_queries(source, splits[QUERY], splits[GALLERY], problems, notes)
+    _find_shared_identities(source, splits, problems)
 
-    gallery_cameras = collections.defaultdict(set)
-    for file in files["gallery"]:
-        gallery_cameras[file.identity].add(file.camera)
-    without = sum(not gallery_cameras.get(file.identity, set()) - {file.camera} for file in files["query"])
-    absent = {file.identity for file in files["query"]} - set(gallery_cameras)
-    if absent and files["gallery"]:
-        problems.append(
-            f"{len(absent)} query identities do not appear in gallery, the first is {min(absent)}; "
-            f"fill {source.location('gallery')} from the same set as {source.location('query')}"
-        )
-    elif without and files["gallery"]:
-        notes.append(f"{without} queries have no gallery image by another camera: evaluation does not count them")
-    tested = {file.identity for split in ("query", "gallery") for file in files[split]} - {market1501.DISTRACTOR}
-    shared = {file.identity for file in files["train"]} & tested
-    if shared:
-        problems.append(
-            f"{len(shared)} identities are both in training and in test, the first is {min(shared)}: "
-            "results would flatter; keep the official split"
-        )
-
-    inside = _look_inside(source, [file for split in files for file in files[split]])
-    unreadable = tuple(file for file, (_, state) in inside.items() if state not in ("ok", "odd"))
-    odd = tuple(file for file, (_, state) in inside.items() if state == "odd")
-    seen_in_test = {inside[file.name][0] for split in ("query", "gallery") for file in files[split]}
-    duplicates = tuple(file.name for file in files["train"] if inside[file.name][0] in seen_in_test)
-    if unreadable:
-        problems.append(f"{len(unreadable)} file(s) cannot be decoded: {_some(unreadable)}; unpack these again")
-    if duplicates:
-        problems.append(
-            f"{len(duplicates)} training file(s) are byte for byte in query or gallery: {_some(duplicates)}; "
-            "remove them from training"
-        )
-    if odd:
-        height, width = _IMAGE_SIZE
-        notes.append(f"{len(odd)} image(s) are not {height}x{width}: {_some(odd)}; loading resizes them")
+    names = [name for labels in splits.values() for name in labels.name]
+    inside = look_inside(source, names, f"checking {source.key}")
+    files = _file_findings(source, splits, names, inside, problems, notes)
     return Report(
-        dataset=name,
-        place=str(source.path),
+        dataset=source.name,
+        place=source.location,
         splits=tuple(reports),
-        queries_without_match=without,
-        unreadable=unreadable,
-        odd_sized=odd,
-        duplicates=duplicates,
+        queries_without_match=unmatched,
+        **files,
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _split_report(source: Source, split: str, labels: _Labels) -> SplitReport:
+    distractor = _is_distractor(source, split, labels)
+    unknown = labels.camera == UNKNOWN_CAMERA
+    people = labels.identity[~distractor]
+    # Each identity's pairs of (identity, camera): one pair is one camera.
+    pairs = np.unique(np.stack([people, labels.camera[~distractor]], 1), axis=0)
+    identity, cameras = np.unique(pairs[:, 0], return_counts=True)
+    known = identity[(cameras == 1)]
+    single = np.setdiff1d(known, labels.identity[~distractor & unknown])
+    return SplitReport(
+        split=split,
+        found=Counts(len(labels.name), len(identity), len(np.unique(labels.camera[~unknown]))),
+        expected=source.expected(split),
+        junk=labels.junk,
+        distractors=int(distractor.sum()),
+        tracklets=len(np.unique(labels.tracklet[labels.tracklet != STILL])),
+        single_camera=len(single),
+        unknown_camera=int(unknown.sum()),
+    )
+
+
+def _is_distractor(source: Source, split: str, labels: _Labels) -> np.ndarray:
+    if source.distractor is None or split == TRAIN:
+        return np.zeros(len(labels.identity), bool)
+    return labels.identity == source.distractor
+
+
+def _count_problems(source: Source, report: SplitReport) -> Iterable[str]:
+    if report.found.images == 0:
+        yield f"{report.split} holds junk only (identity -1); unpack the whole set again into {source.location}"
+        return
+    if report.split == TRAIN and report.found.identities < 2:
+        yield "train holds one identity only: there is nothing to tell apart; add people"
+    if report.expected is None:
+        return
+    found, expected = dataclasses.astuple(report.found), dataclasses.astuple(report.expected)
+    if any(wanted is not None and there != wanted for there, wanted in zip(found, expected, strict=True)):
+        wanted = ["any number" if number is None else f"{number:,}" for number in expected]
+        yield (
+            f"{report.split} has {found[0]:,} images of {found[1]:,} identities by {found[2]:,} cameras, expected are "
+            f"{wanted[0]} of {wanted[1]} by {wanted[2]}: results would not compare with others'; unpack the whole set "
+            f"again into {source.location}"
+        )
+
+
+def _split_notes(report: SplitReport) -> Iterable[str]:
+    if report.split == TRAIN and 2 <= report.found.identities < _BATCH_IDENTITIES:
+        yield (
+            f"train has {report.found.identities} identities, fewer than the {_BATCH_IDENTITIES} of a default batch; "
+            "lower config.batch.identities"
+        )
+    if report.unknown_camera:
+        yield (
+            f"{report.split}: the camera of {report.unknown_camera:,} of {report.found.images:,} images is unknown; "
+            "none of them is left out of a ranking as of the query's own camera"
+        )
+
+
+def _match_queries(source: Source, query: _Labels, gallery: _Labels, problems: list[str], notes: list[str]) -> int:
+    """Counts the queries that the protocol leaves without a match, and tells why."""
+    cameras_of = collections.defaultdict(set)
+    for identity, camera in zip(gallery.identity.tolist(), gallery.camera.tolist(), strict=True):
+        cameras_of[identity].add(camera)
+    without = 0
+    asked = query.items()
+    for identity, camera in zip(query.identity[asked].tolist(), query.camera[asked].tolist(), strict=True):
+        cameras = cameras_of.get(identity, set())
+        other = cameras if camera == UNKNOWN_CAMERA else cameras - {camera}
+        without += not other
+    absent = set(query.identity.tolist()) - set(cameras_of)
+    if absent:
+        problems.append(
+            f"{len(absent):,} query identities do not appear in gallery, the first is {min(absent)}; take query and "
+            f"gallery of {source.location} from the same set"
+        )
+    elif without:
+        notes.append(f"{without:,} queries have no gallery image by another camera: evaluation does not count them")
+    if len(cameras_of) == 1:
+        problems.append("gallery holds one identity only: every ranking is right, whatever the network; add people")
+    return without
+
+
+def _find_shared_identities(source: Source, splits: dict[str, _Labels], problems: list[str]) -> None:
+    if TRAIN not in splits or source.test_numbered_apart:
+        return
+    tested = {number for split in splits if split != TRAIN for number in splits[split].identity.tolist()}
+    shared = set(splits[TRAIN].identity.tolist()) & (tested - {source.distractor})
+    if shared:
+        problems.append(
+            f"{len(shared):,} identities are both in training and in test, the first is {min(shared)}: "
+            "results would flatter; keep the official split"
+        )
+
+
+def _file_findings(
+    source: Source,
+    splits: dict[str, _Labels],
+    names: Sequence[str],
+    inside: Contents,
+    problems: list[str],
+    notes: list[str],
+) -> dict:
+    """The report's fields about files, with a problem or a note about each kind."""
+    counts = [len(labels.name) for labels in splits.values()]
+    in_train = np.repeat([split == TRAIN for split in splits], counts).astype(bool)
+    identity = np.concatenate([np.zeros(0, int), *(labels.identity for labels in splits.values())])
+    empty = np.concatenate([np.zeros(0, bool), *(labels.empty for labels in splits.values())])
+    sound = np.ones(len(names), bool)
+    sound[list(inside.wrong)] = False
+    copied, contradictory = _compare_bytes(inside.digest, identity, in_train, sound)
+
+    def named(chosen: np.ndarray) -> tuple[str, ...]:
+        return tuple(names[row] for row in np.flatnonzero(chosen))
+
+    unreadable = {names[row]: reason for row, reason in inside.wrong.items()}
+    if unreadable:
+        some = _some([f"{name} ({reason})" for name, reason in unreadable.items()])
+        problems.append(f"{len(unreadable):,} file(s) cannot be decoded: {some}; unpack these again")
+    if copied.any():
+        problems.append(
+            f"{copied.sum():,} training file(s) are byte for byte in test: {_some(named(copied))}; "
+            "remove them from training"
+        )
+    if contradictory.any():
+        notes.append(
+            f"{contradictory.sum():,} file(s) are byte for byte another identity's in the same part, training or "
+            f"test: {_some(named(contradictory))}"
+        )
+    odd = np.zeros(len(names), bool)
+    if source.image_size is not None:
+        odd = sound & (inside.size != source.image_size).any(1)
+        if odd.any():
+            height, width = source.image_size
+            notes.append(f"{odd.sum():,} image(s) are not {height}x{width}: {_some(named(odd))}; loading resizes them")
+    misnamed = sound & inside.misnamed
+    if misnamed.any():
+        notes.append(f"{misnamed.sum():,} file(s) are of another kind than their name says: {_some(named(misnamed))}")
+    sizes = None
+    if sound.any():
+        sizes = tuple(tuple(map(int, reduce(inside.size[sound], axis=0))) for reduce in (np.min, np.max))
+    return {
+        "sizes": sizes,
+        "unreadable": unreadable,
+        "empty": named(empty & ~sound),
+        "odd_sized": named(odd),
+        "misnamed": named(misnamed),
+        "duplicates": named(copied),
+        "contradictory": named(contradictory),
+    }
+
+
+def _compare_bytes(
+    digest: np.ndarray, identity: np.ndarray, in_train: np.ndarray, sound: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which files of training are in test too, and which are another identity's in the same part; both bool [n]."""
+    _, group = np.unique(digest, return_inverse=True)
+    count = group.max(initial=-1) + 1
+    tested = np.zeros(count, bool)
+    tested[group[sound & ~in_train]] = True
+    contradictory = np.zeros(len(group), bool)
+    for part in (sound & in_train, sound & ~in_train):
+        least, most = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+        np.minimum.at(least, group[part], identity[part])
+        np.maximum.at(most, group[part], identity[part])
+        contradictory |= part & (least < most)[group]
+    return sound & in_train & tested[group], contradictory
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        lines.append("  ".join(cells))
+    return lines

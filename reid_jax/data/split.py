@@ -1,28 +1,23 @@
-"""A split held in memory: decoded once into one uint8 array, with its identities, cameras and names.
+"""A split of a data set: in memory, or on disk and decoded when asked for; both give labels, rows and blocks."""
 
-The hold-out of training identities keeps model choice away from the test set (Market-1501's protocol: single
-query, at least two cameras an identity).
-"""
-
+import contextlib
 import dataclasses
-import io
 import os
-import pathlib
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from reid_jax.data import synthetic
-from reid_jax.data.builders import market1501
+from reid_jax.cpu import cores
+from reid_jax.data import datasets
+from reid_jax.data.builders import records
+from reid_jax.data.builders.records import Prepared
+from reid_jax.data.builders.source import Source
+from reid_jax.data.decode import decode
+from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError
 
-SPLITS = ("train", "query", "gallery")
-
-_ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
 _NAMED_FILES = 5  # corrupt files that an error names one by one
 
@@ -34,12 +29,16 @@ class Split:
     image: uint8 [n, height, width, 3], RGB.
     identity: int32 [n], the data set's own numbers (0 is a distractor in Market-1501's gallery).
     camera: int32 [n], -1 where unknown.
+    tracklet: int32 [n], frames of one video snippet share a number; -1 for a still image.
+    origin: int32 [n], which of the joined data sets it is from, counted from 0.
     name: str [n], the path relative to the data set's folder, '/' separated.
     """
 
     image: np.ndarray
     identity: np.ndarray
     camera: np.ndarray
+    tracklet: np.ndarray
+    origin: np.ndarray
     name: np.ndarray
 
     def __len__(self) -> int:
@@ -47,171 +46,187 @@ class Split:
 
     def select(self, index: np.ndarray) -> "Split":
         """The rows that `index` (int [m], or bool [n]) names, in its order."""
-        return Split(self.image[index], self.identity[index], self.camera[index], self.name[index])
+        return Split(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+    def blocks(self, size: int, progress: str = "") -> Iterator["Split"]:
+        """Consecutive parts of `size` rows, the last one shorter; `progress` names a bar on stderr."""
+        with image_bar(len(self), progress) as bar:
+            for start in range(0, len(self), size):
+                part = self.select(np.arange(start, min(start + size, len(self))))
+                yield part
+                bar.update(len(part))
 
 
-def _synthetic_folder(name: str, data_dir: str) -> str:
-    return str(synthetic.render(synthetic.parse(name), data_dir))
+class StoredSplit:
+    """A split in prepared records: labels as in `Split` in memory, images decoded when asked for.
 
-
-# Each entry: (name, data_dir) -> the prepared TFDS builder with the splits train, query and gallery.
-BUILDERS: dict[str, Callable[[str, str], tfds.core.DatasetBuilder]] = {
-    "market1501": lambda name, data_dir: market1501.prepare(data_dir),
-    "synthetic": lambda name, data_dir: market1501.prepare(_synthetic_folder(name, data_dir)),
-}
-
-
-def check_name(name: str) -> str:
-    """The key of `name` in `BUILDERS`: what stands before ':'.
-
-    Raises:
-      InputError: no such data set, or numbers after the name of one that takes none.
+    Attributes:
+      image_size: (height, width) that images are decoded to.
+      identity, camera, tracklet, origin, name: as in `Split`.
     """
-    key, colon, _ = name.partition(":")
-    if key not in BUILDERS:
-        raise InputError(f"unknown data set {name!r}; known: {', '.join(BUILDERS)}")
-    if colon and key != synthetic.NAME:
-        raise InputError(f"data set {name!r}: {key} takes nothing after its name; write {key!r}")
-    return key
+
+    def __init__(
+        self,
+        prepared: Sequence[Prepared],
+        first: Sequence[Mapping[str, int]],
+        image_size: tuple[int, int],
+        data_dir: str,
+    ):
+        """Joins one split of one or several prepared sets; `first` is where each one's numbers begin, by label."""
+        self.image_size = image_size
+        self._data_dir = data_dir
+        self._title = f"{'+'.join(one.source.name for one in prepared)} {prepared[0].split}"
+        self._records = [one.read() for one in prepared]
+        self._folders = [one.folder for one in prepared]
+        lengths = [len(one.files) for one in prepared]
+        self._starts = np.cumsum([0, *lengths])
+        self.origin = np.repeat(np.arange(len(prepared), dtype=np.int32), lengths)
+        self.identity = self._joined("identity", prepared, first)
+        self.camera = self._joined("camera", prepared, first)
+        self.tracklet = self._joined("tracklet", prepared, first)
+        names = []
+        for one, prefix in zip(prepared, _name_prefixes([one.source.key for one in prepared]), strict=True):
+            names += [prefix + file.name for file in one.files]
+        self.name = np.array(names)
+
+    def _joined(self, label: str, prepared: Sequence[Prepared], first: Sequence[Mapping[str, int]]) -> np.ndarray:
+        parts = []
+        for one, start in zip(prepared, first, strict=True):
+            values = np.fromiter((getattr(file, label) for file in one.files), np.int64, len(one.files))
+            parts.append(np.where(values >= 0, values + start[label], values))
+        joined = np.concatenate(parts)
+        if joined.max() > np.iinfo(np.int32).max:
+            raise InputError(f"{self._title}: {label} {joined.max()} does not fit 32 bits; use smaller numbers")
+        return joined.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def select(self, index: np.ndarray) -> Split:
+        """Decodes the rows that `index` (int [m], or bool [n]) names, in its order; see `load` for errors."""
+        with ThreadPoolExecutor(cores()) as pool:
+            return self._read(np.arange(len(self))[index], pool)
+
+    def blocks(self, size: int, progress: str = "") -> Iterator[Split]:
+        """Decodes consecutive parts of `size` rows on all cores, the next one while this one is worked on."""
+        with (
+            ThreadPoolExecutor(cores()) as pool,
+            ThreadPoolExecutor(1) as ahead,
+            image_bar(len(self), progress) as bar,
+        ):
+            rows = [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+            pending = ahead.submit(self._read, rows[0], pool)
+            for following in [*rows[1:], None]:
+                part = pending.result()
+                if following is not None:
+                    pending = ahead.submit(self._read, following, pool)
+                yield part
+                bar.update(len(part))
+
+    def load(self) -> Split:
+        """Decodes the whole split into one array.
+
+        Raises:
+          InputError: images that cannot be decoded; the first few of them are named, of all that there are.
+        """
+        with ThreadPoolExecutor(cores()) as pool, image_bar(len(self), f"decoding {self._title}") as bar:
+            return self._read(np.arange(len(self)), pool, bar)
+
+    def _read(self, rows: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm | None = None) -> Split:
+        image = np.empty((len(rows), *self.image_size, 3), np.uint8)
+        broken = []
+        for start in range(0, len(rows), _READ_AT_ONCE):
+            some = slice(start, start + _READ_AT_ONCE)
+            broken += self._fill(pool, rows[some], image[some])
+            if bar is not None:
+                bar.update(len(rows[some]))
+        if broken:
+            more = f" and {len(broken) - _NAMED_FILES} more" if len(broken) > _NAMED_FILES else ""
+            raise InputError(
+                f"{len(broken)} image(s) of {self._title} in {self._data_dir} cannot be decoded: "
+                f"{'; '.join(broken[:_NAMED_FILES])}{more}; fetch or unpack these files again"
+            )
+        return Split(
+            image, self.identity[rows], self.camera[rows], self.tracklet[rows], self.origin[rows], self.name[rows]
+        )
+
+    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[str]:
+        """Decodes `rows` into `image` and returns what is wrong with those that cannot be."""
+
+        def fill(place: int, data: bytes) -> str | None:
+            try:
+                image[place] = decode(data, self.image_size)
+            except InputError as error:
+                return f"{self.name[rows[place]]} ({error})"
+            return None
+
+        pending = []
+        part = np.searchsorted(self._starts, rows, "right") - 1
+        for number in np.unique(part):
+            places = np.flatnonzero(part == number)
+            try:
+                found = self._records[number].__getitems__((rows[places] - self._starts[number]).tolist())
+            except Exception as error:  # of the file format's reader, which names no kind of its own
+                raise InputError(
+                    f"prepared records in {self._folders[number]} are damaged ({error}); remove that folder"
+                ) from error
+            pending += [pool.submit(fill, place, record["image"]) for place, record in zip(places, found, strict=True)]
+        return [wrong for task in pending if (wrong := task.result()) is not None]
 
 
-def builder(name: str, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """The prepared builder of the data set `name`, whose part after ':' is the data set's own business.
-
-    Raises:
-      InputError: unknown name, or what the data set's builder finds wrong.
-    """
-    return BUILDERS[check_name(name)](name, os.fspath(data_dir))
+Images = Split | StoredSplit  # what evaluation and pictures take
 
 
-def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decodes one encoded image to uint8 RGB [height, width, 3], turned as its EXIF orientation says.
-
-    Bilinear (antialiased where it shrinks), and only where the size differs from `image_size` (height,
-    width); None keeps the file's own size. Raises whatever Pillow raises for a broken file.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        turned = image.getexif().get(_ORIENTATION, 1)
-        if image_size is not None and image.format == "JPEG":
-            height, width = image_size if turned < 5 else image_size[::-1]
-            image.draft("RGB", (width, height))  # decodes a large JPEG at 1/2, 1/4 or 1/8, never below the target
-        if turned != 1:
-            image = ImageOps.exif_transpose(image)
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        if image_size is not None and image.size != (image_size[1], image_size[0]):
-            image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(image)
-
-
-def load_split(name: str, split: str, data_dir: str | os.PathLike, image_size: tuple[int, int]) -> Split:
-    """Loads a whole split: records prepared where missing, images decoded on all cores into one array.
+def open_splits(
+    name: str, splits: Sequence[str], data_dir: str | os.PathLike, image_size: tuple[int, int]
+) -> list[StoredSplit]:
+    """Opens splits of a data set: records are prepared where they are missing, and images decoded when asked for.
 
     Args:
-      name: 'market1501', or 'synthetic', which may carry its numbers (see `reid_jax.data.synthetic.parse`).
-      split: 'train', 'query' or 'gallery'.
+      name: a data set with its options, or several joined by '+'; see `reid_jax.data.datasets`.
+      splits: of 'train', 'query', 'gallery', and what else the data set has.
       data_dir: the folder that holds the data sets.
       image_size: (height, width) in pixels.
 
     Raises:
-      InputError: unknown name or split, a missing or broken data set, or images that cannot be decoded; then
-        the first few of these are named.
+      InputError: unknown name or split, or a missing or broken data set.
     """
-    if split not in SPLITS:
-        raise InputError(f"unknown split {split!r} of {name}; known: {', '.join(SPLITS)}")
     if len(image_size) != 2 or any(int(side) != side or side < 1 for side in image_size):
         raise InputError(f"image_size is {tuple(image_size)}; give (height, width) in whole pixels, such as (160, 64)")
-    height, width = int(image_size[0]), int(image_size[1])
-    records = builder(name, data_dir).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    count = len(records)
-    image = np.empty((count, height, width, 3), np.uint8)
-    identity = np.empty(count, np.int32)
-    camera = np.empty(count, np.int32)
-    names: list[str] = [""] * count
-    broken: list[str] = []
+    size = (int(image_size[0]), int(image_size[1]))
+    sources = [datasets.find_source(one, data_dir) for one in datasets.check_name(name)]
+    first = _first_numbers(sources)
+    return [
+        StoredSplit([records.prepare(source, split, data_dir) for source in sources], first, size, os.fspath(data_dir))
+        for split in splits
+    ]
 
-    def fill(index: int, data: bytes) -> str | None:
-        try:
-            image[index] = decode(data, (height, width))
-        except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is unreadable
-            return str(error).splitlines()[0] if str(error) else type(error).__name__
-        return None
 
-    with (
-        ThreadPoolExecutor(synthetic.cores()) as pool,
-        tqdm(total=count, desc=f"decoding {split}", unit=" images", mininterval=0.5) as bar,
-    ):
-        for start in range(0, count, _READ_AT_ONCE):
-            rows = range(start, min(start + _READ_AT_ONCE, count))
-            pending = []
-            for row, record in zip(rows, records.__getitems__(list(rows)), strict=True):
-                identity[row], camera[row] = record["identity"], record["camera"]
-                names[row] = record["name"].decode() if isinstance(record["name"], bytes) else str(record["name"])
-                pending.append((row, pool.submit(fill, row, record["image"])))
-            broken += [f"{names[row]} ({done.result()})" for row, done in pending if done.result() is not None]
-            bar.update(len(rows))
-    if broken:
-        more = f" and {len(broken) - _NAMED_FILES} more" if len(broken) > _NAMED_FILES else ""
-        raise InputError(
-            f"{len(broken)} image(s) of {name} {split} in {pathlib.Path(data_dir)} cannot be decoded: "
-            f"{'; '.join(broken[:_NAMED_FILES])}{more}; fetch or unpack these files again"
+def load_split(name: str, split: str, data_dir: str | os.PathLike, image_size: tuple[int, int]) -> Split:
+    """Loads a whole split into memory; arguments and errors are those of `open_splits` and `StoredSplit.load`."""
+    return open_splits(name, [split], data_dir, image_size)[0].load()
+
+
+def _first_numbers(sources: Sequence[Source]) -> list[dict[str, int]]:
+    """Where each set's numbers begin, so that joined sets share none: after those of the sets before it."""
+    first = [{"identity": 0, "camera": 0, "tracklet": 0}]
+    for source in sources[:-1]:
+        listed = []
+        # Over all splits: query and gallery must agree on the numbers, whichever of them is opened.
+        for split in source.splits:
+            with contextlib.suppress(InputError):  # a split that is not there has no numbers, and cannot be opened
+                listed += source.files(split)
+        first.append(
+            {
+                label: start + 1 + max((getattr(file, label) for file in listed), default=-1)
+                for label, start in first[-1].items()
+            }
         )
-    return Split(image, identity, camera, np.array(names))
+    return first
 
 
-def _choose_queries(camera: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """Which of one identity's images are queries, bool [n]; None where no query could have a match."""
-    chosen = np.zeros(len(camera), bool)
-    if (camera < 0).all():  # cameras unknown: nothing is removed as same-camera, any other image is a match
-        if len(camera) < 2:
-            return None
-        chosen[rng.integers(len(camera))] = True
-        return chosen
-    cameras, counts = np.unique(camera, return_counts=True)
-    if len(cameras) < 2:
-        return None
-    for number in cameras:
-        chosen[rng.choice(np.flatnonzero(camera == number))] = True
-    if (counts > 1).sum() < 2:
-        # The gallery would show one camera at most, and that camera's query would have no match.
-        spared = rng.choice(cameras[counts == 1])
-        chosen[camera == spared] = False
-    return chosen
-
-
-def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Split]:
-    """Takes whole identities out of training as a validation set: (training rest, query, gallery).
-
-    The identities are drawn by `seed` among those that at least two cameras see. Of each of their cameras one
-    image drawn by `seed` is a query, and the rest are gallery; where fewer than two cameras saw an identity
-    more than once, one camera's only image stays in the gallery instead, so that every query has a match in
-    another camera. Where no camera is known, an identity with two images or more gives one query.
-
-    Raises:
-      InputError: fewer than one identity asked for, or too few are there to leave two for training.
-    """
-    if identities < 1:
-        raise InputError(f"hold_out of {identities} identities; ask for at least 1, or do not hold out")
-    rng = np.random.default_rng(seed)
-    order = np.argsort(train.identity, kind="stable")
-    numbers, starts = np.unique(train.identity[order], return_index=True)
-    rows_of = dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
-    query = np.zeros(len(train), bool)
-    gallery = np.zeros(len(train), bool)
-    taken = 0
-    for number in rng.permutation(numbers).tolist():
-        if taken == identities:
-            break
-        rows = rows_of[number]
-        chosen = _choose_queries(train.camera[rows], rng)
-        if chosen is None:
-            continue
-        query[rows[chosen]] = True
-        gallery[rows[~chosen]] = True
-        taken += 1
-    if taken < identities or len(numbers) - taken < 2:
-        raise InputError(
-            f"cannot hold {identities} of {len(numbers)} training identities out: each needs two "
-            "cameras, and two identities must stay for training; ask for fewer, or add training images"
-        )
-    return train.select(~(query | gallery)), train.select(query), train.select(gallery)
+def _name_prefixes(keys: Sequence[str]) -> list[str]:
+    """What tells the names of joined sets apart: the set's, with its place where the same one is joined twice."""
+    if len(keys) == 1:
+        return [""]
+    return [f"{key}/" if keys.count(key) == 1 else f"{key}.{place + 1}/" for place, key in enumerate(keys)]

@@ -2,18 +2,16 @@
 
 import argparse
 import dataclasses
-import json
-import os
-import pathlib
 import time
 
 from reid_jax.data import check as check_module
-from reid_jax.data import split, synthetic
-from reid_jax.errors import InputError
+from reid_jax.data import datasets, synthetic
+from reid_jax.data.builders import records
+from reid_jax.writers import write_json
 
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data
-  reid-jax data prepare --dataset=market1501 --data_dir=data
+  reid-jax data prepare --dataset=market1501+dukemtmcreid --data_dir=data
   reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
   reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data"""
 
@@ -24,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="compare what is there with what should be; exit code 1 if unsound")
     prepare = actions.add_parser("prepare", help="write the records that training and evaluation read")
     for action in (check, prepare):
-        action.add_argument("--dataset", required=True, help=f"one of: {', '.join(split.BUILDERS)}")
+        known = ", ".join(datasets.DATASETS)
+        action.add_argument("--dataset", required=True, help=f"one of {known}, or several joined by '+'")
         action.add_argument("--data_dir", required=True, help="folder that holds the data set")
     check.add_argument("--json", help="also write the report to this file")
     synthesize = actions.add_parser("synthesize", help="draw synthetic people in Market-1501's layout")
@@ -34,37 +33,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         synthesize.add_argument(f"--{field.name}", type=int, default=field.default, help=f"{words} (%(default)s)")
 
 
-def _write_json(report: check_module.Report, path: str) -> None:
-    target = pathlib.Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(dataclasses.asdict(report) | {"sound": report.sound}, indent=2) + "\n")
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write --json={path} ({error.strerror}); give a file in a writable folder") from error
-
-
-def _check(args: argparse.Namespace) -> None:
-    report = check_module.check(args.dataset, args.data_dir)
-    print(report.table())
+def _check(args: argparse.Namespace) -> int:
+    reports = []
+    for name in datasets.check_name(args.dataset):
+        reports.append(check_module.check(name, args.data_dir))
+        print(reports[-1].table(), flush=True)
     if args.json:
-        _write_json(report, args.json)
-    if not report.sound:
-        raise SystemExit(1)
+        written = [dataclasses.asdict(report) | {"sound": report.sound} for report in reports]
+        write_json(args.json, written[0] if len(written) == 1 else written)
+    return 0 if all(report.sound for report in reports) else 1
 
 
-def _prepare(args: argparse.Namespace) -> None:
-    started = time.perf_counter()
-    builder = split.builder(args.dataset, args.data_dir)
-    seconds = time.perf_counter() - started
-    files = [file for file in pathlib.Path(builder.data_path).rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files) / 2**20
-    counts = ", ".join(f"{name} {builder.info.splits[name].num_examples:,}" for name in split.SPLITS)
-    print(f"{args.dataset}: {counts}; {size:.1f} MiB in {builder.data_path}; {seconds:.1f} s")
+def _prepare(args: argparse.Namespace) -> int:
+    for name in datasets.check_name(args.dataset):
+        started = time.perf_counter()
+        source = datasets.find_source(name, args.data_dir)
+        counts, size, place = [], 0, None
+        for split in source.splits:
+            prepared = records.prepare(source, split, args.data_dir)
+            place = prepared.folder.parent
+            size += sum(file.stat().st_size for file in prepared.folder.rglob("*") if file.is_file())
+            counts.append(f"{split} {len(prepared.files):,}")
+        seconds = time.perf_counter() - started
+        print(f"{source.name}: {', '.join(counts)}; {size / 2**20:.1f} MiB in {place}; {seconds:.1f} s", flush=True)
+    return 0
 
 
-def _synthesize(args: argparse.Namespace) -> None:
+def _synthesize(args: argparse.Namespace) -> int:
     fields = [field.name for field in dataclasses.fields(synthetic.SyntheticPeople)]
     spec = synthetic.SyntheticPeople(**{field: getattr(args, field) for field in fields})
     started = time.perf_counter()
@@ -73,12 +68,13 @@ def _synthesize(args: argparse.Namespace) -> None:
     print(f"{len(synthetic.file_names(spec)):,} images in {folder}; {seconds:.1f} s")
     numbers = ",".join(f"{field}={getattr(spec, field)}" for field in fields)
     print(f"use: --dataset=synthetic:{numbers} --data_dir={args.out}")
+    return 0
 
 
-def run(args: argparse.Namespace) -> None:
-    """Runs the chosen action; `check` of an unsound data set exits with 1.
+def run(args: argparse.Namespace) -> int:
+    """Runs the chosen action and returns the exit code; `check` of an unsound data set gives 1.
 
     Raises:
       InputError: bad arguments, or what the action finds wrong.
     """
-    {"check": _check, "prepare": _prepare, "synthesize": _synthesize}[args.action](args)
+    return {"check": _check, "prepare": _prepare, "synthesize": _synthesize}[args.action](args)

@@ -1,0 +1,61 @@
+"""Files that a list of a data set names: each is looked up, and those that are not there are told together."""
+
+from collections.abc import Sequence
+
+from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.progress import image_bar
+from reid_jax.errors import InputError
+
+_NAMED = 5  # names that a message tells one by one
+
+
+def first_few(names: Sequence[object]) -> str:
+    """The first five names, and how many more there are, as a message tells them."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(str(name) for name in names[:_NAMED]) + more
+
+
+def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice: str) -> list[Entry]:
+    """The entry of each name, in their order.
+
+    Args:
+      names: relative to the tree's root.
+      listed_in: the list that names them, for messages.
+      advice: what to do where files are missing, the end of the message.
+
+    Raises:
+      InputError: files are missing: how many of how many, and the first few.
+    """
+    found, missing = [], []
+    with image_bar(len(names), "looking up") as bar:
+        for name in names:
+            entry = tree.entry(name)
+            if entry is None:
+                missing.append(name)
+            else:
+                found.append(entry)
+            bar.update()
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
+            f"{first_few(missing)}; {advice}"
+        )
+    return found
+
+
+def read_lines(tree: FileTree, name: str, advice: str) -> list[tuple[int, str]]:
+    """The lines of a text file that are not blank, stripped, each with its number from 1.
+
+    Raises:
+      InputError: the file is missing (`advice` tells what to do), holds nothing, or is not UTF-8.
+    """
+    if not tree.has_file(name):
+        raise InputError(f"{tree.location(name)} is missing; {advice}")
+    try:
+        text = tree.read(name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{tree.location(name)} is not UTF-8 text ({error.reason}); {advice}") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise InputError(f"{tree.location(name)} is empty; {advice}")
+    return lines

@@ -1,0 +1,132 @@
+r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named groups over paths below data_dir.
+
+'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
+the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
+data_dir and '/' separated. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
+`reid_jax.data.builders.labels` tells how their text becomes numbers. Without `split` every image is for training;
+without `camera` cameras are unknown. An expression that backtracks without end, such as '(a+)+b', is not cut short:
+Python's re has no time limit.
+"""
+
+import difflib
+import os
+import pathlib
+import re
+
+from reid_jax.data.builders.files import FileTree, is_image
+from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
+from reid_jax.data.builders.source import TRAIN
+from reid_jax.errors import InputError
+
+NAME = "regex"
+GROUPS = ("identity", "pid", "split", "camera", "tracklet")  # pid: another word for identity
+
+_PREPARED = "prepared/"  # where records are written, see `records.prepare`
+_EXAMPLE = r"'regex:(?P<split>train|query|gallery)/(?P<identity>\d+)_(?P<camera>\d+).*'"
+
+
+class Pattern(LabelledFiles):
+    """Images below a folder whose whole paths match."""
+
+    description = "Images labelled by their paths."
+
+
+def find(name: str, data_dir: str | os.PathLike) -> Pattern:
+    """Finds the images below `data_dir`, a folder or a zip, that 'regex:REGEX' matches.
+
+    Hidden folders and `data_dir`/prepared are left out, and so are files that are no images by their ending. Images
+    that do not match are left out and counted in a note.
+
+    Raises:
+      InputError: a bad expression, a missing or unknown group, a split value that means none, or no match at all.
+    """
+    pattern = _compile(name)
+    base = pathlib.Path(data_dir).expanduser()
+    tree = FileTree(base, "") if base.is_file() else FileTree(base)
+    folder = literal_folder(pattern.pattern)
+    if not tree.has_folder(folder):
+        raise InputError(f"{name!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
+    images = [entry for entry in tree.walk(folder) if _is_candidate(entry.name)]
+    if not images:
+        raise InputError(f"{name!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
+    rows, strangers = [], []
+    for entry in images:
+        match = pattern.fullmatch(entry.name)
+        if match is None:
+            strangers.append(entry.name)
+            continue
+        told = {group: text or "" for group, text in match.groupdict().items()}
+        identity = told.get("identity", told.get("pid"))
+        if not identity:
+            raise InputError(f"{name!r}: {entry.name!r} matches with an empty identity; let the group match something")
+        split = split_of(told["split"], f"{name!r}: {entry.name!r}") if "split" in told else TRAIN
+        rows.append(TextLabels(entry, split, identity, told.get("camera", ""), told.get("tracklet", "")))
+    if not rows:
+        raise InputError(
+            f"{name!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
+            f"{strangers[0]!r}, and {pattern.pattern!r} has to match all of it; mend the pattern"
+        )
+    notes = ()
+    if strangers:
+        notes = (f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}",)
+    return Pattern(name, tree.location(), tree, rows, notes)
+
+
+def _is_candidate(name: str) -> bool:
+    return is_image(name) and not name.startswith(_PREPARED) and "/." not in f"/{name}"
+
+
+def _compile(name: str) -> re.Pattern[str]:
+    _, _, text = name.partition(":")
+    if not text:
+        raise InputError(f"data set {name!r} has no pattern; write one, such as {_EXAMPLE}")
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise InputError(f"{name!r} is no regular expression: {error}; mend it, or see {_EXAMPLE}") from error
+    for group in pattern.groupindex:
+        if group not in GROUPS:
+            close = difflib.get_close_matches(group, GROUPS, 1)
+            hint = f"did you mean {close[0]}?" if close else "use (?:...) for a group that tells nothing"
+            raise InputError(f"{name!r}: group {group!r} is none of {', '.join(GROUPS)}; {hint}")
+    given = [group for group in GROUPS[:2] if group in pattern.groupindex]
+    if len(given) != 1:
+        wrong = "has both groups identity and pid" if given else "has no group (?P<identity>...)"
+        raise InputError(f"{name!r} {wrong}; one of them is needed, as in {_EXAMPLE}")
+    return pattern
+
+
+def literal_folder(pattern: str) -> str:
+    """The folder that every match of a regular expression lies in, as far as its literal beginning tells; '' if none.
+
+    'PRCC/rgb/(?P<split>train|test)/.*' gives 'PRCC/rgb': nothing else needs to be walked through.
+    """
+    prefix, ended = "", False
+    depth = place = 0
+    while place < len(pattern):
+        char = pattern[place]
+        literal = None
+        if char == "\\" and place + 1 < len(pattern):
+            place += 1
+            literal = None if pattern[place].isalnum() else pattern[place]
+        elif char == "[":
+            place += 1 + pattern.startswith("^", place + 1)
+            # ']' right after the opening bracket is a member of the class.
+            place += 1
+            while place < len(pattern) and pattern[place] != "]":
+                place += 2 if pattern[place] == "\\" else 1
+        elif char == "|" and depth == 0:
+            return ""  # the branches begin differently
+        elif char in "()":
+            depth += 1 if char == "(" else -1
+        elif char in "?*+{":
+            if not ended:
+                prefix = prefix[:-1]  # what stands before may be left out
+        elif char not in ".^$|}":
+            literal = char
+        if literal is None:
+            ended = True
+        elif not ended:
+            prefix += literal
+        place += 1
+    return prefix.rpartition("/")[0]

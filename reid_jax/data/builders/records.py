@@ -1,0 +1,174 @@
+"""The TFDS builder: a split's images and labels in, ArrayRecord files out, without TensorFlow."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from reid_jax.data.builders.source import ImageFile, Source, drop_junk
+from reid_jax.data.progress import image_bar
+from reid_jax.errors import InputError
+
+_VERSION = "2.0.0"
+_SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
+
+
+class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """TFDS builder of one split of any data set: encoded images with identity, camera, tracklet and name.
+
+    Records keep the file's own bytes and the data set's own numbers, in the order of the source; junk is left out.
+    """
+
+    VERSION = tfds.core.Version(_VERSION)
+    RELEASE_NOTES = {_VERSION: "Tracklets; any data set."}
+    # Nothing is downloaded, so no checksums are looked up: that would import a package TFDS does not require.
+    url_infos = {}
+
+    def __init__(
+        self, *, source: Source | None = None, split: str = "", files: Sequence[ImageFile] = (), **kwargs: Any
+    ):
+        """`source` and the `files` kept of its `split` are needed to prepare, not to read what is prepared."""
+        self._source, self._split, self._files = source, split, files
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "identity": tfds.features.Scalar(np.int64),
+                    "camera": tfds.features.Scalar(np.int64),
+                    "tracklet": tfds.features.Scalar(np.int64),
+                    "name": tfds.features.Text(),
+                }
+            ),
+            description=self._source.description if self._source else "",
+            homepage=self._source.homepage if self._source else "",
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        del dl_manager  # users bring the files: nothing is downloaded
+        return {self._split: self._generate_examples()}
+
+    def _generate_examples(self):
+        title = f"preparing {self._source.key} {self._split}"
+        with self._source.reader() as read, image_bar(len(self._files), title) as bar:
+            for index, file in enumerate(self._files):
+                image = read(file.name)
+                if not image:
+                    raise InputError(
+                        f"{self._source.location}: {file.name} is empty (0 bytes); fetch or unpack it again"
+                    )
+                yield (
+                    index,
+                    {
+                        "image": image,
+                        "identity": file.identity,
+                        "camera": file.camera,
+                        "tracklet": file.tracklet,
+                        "name": file.name,
+                    },
+                )
+                bar.update()
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """The records of one split, ready to read, and its files in their order."""
+
+    source: Source
+    split: str
+    builder: PersonImages
+    files: list[ImageFile]
+    folder: pathlib.Path
+
+    def read(self) -> Any:
+        """The records as a random-access sequence; the images stay encoded."""
+        return self.builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared:
+    """Returns the records of a split in `data_dir`/prepared, and writes them first where they are missing.
+
+    The records' folder is named by a digest of every file's name, labels, size and stamp: a source that changes gets
+    another folder, so that stale records never answer for it. Records are written into a temporary folder beside
+    their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
+
+    Raises:
+      InputError: the source has no such split or is broken, or `data_dir` cannot be written.
+    """
+    if split not in source.splits:
+        raise InputError(f"{source.name} has no split {split!r}; it has {', '.join(source.splits)}")
+    files = list(drop_junk(source.files(split)))
+    if not files:
+        raise InputError(f"{source.name}: all of {split} is junk (identity -1); give the whole set")
+    target = _folder(source, split, files, data_dir)
+    ready = _open_records(target)
+    if ready is None:
+        _write_records(source, split, files, target)
+        ready = _open_records(target)
+    if ready is None:
+        raise InputError(f"prepared records could not be moved to {target}; check the rights of {target.parent}")
+    return Prepared(source, split, ready, files, target)
+
+
+def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | os.PathLike) -> pathlib.Path:
+    digest = hashlib.sha256(f"{source.key} {split} {_VERSION}".encode())
+    for file in files:
+        facts = (file.name, file.identity, file.camera, file.tracklet, file.size, file.stamp)
+        digest.update("\n{} {} {} {} {} {}".format(*facts).encode())
+    base = pathlib.Path(data_dir).expanduser()
+    base = base.parent if base.is_file() else base
+    return base / "prepared" / f"{source.key}-{split}-{digest.hexdigest()[:16]}"
+
+
+def _open_records(folder: pathlib.Path) -> PersonImages | None:
+    """The builder over finished records; None where there are none, or files of it are missing or cut short."""
+    try:
+        sizes = json.loads((folder / _SIZES).read_text())
+        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return None
+    return PersonImages(data_dir=folder) if whole else None
+
+
+def _write_records(source: Source, split: str, files: list[ImageFile], target: pathlib.Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise InputError(
+            f"cannot write prepared records to {target.parent} ({error.strerror}); "
+            "make it writable, or link the set into a folder that is"
+        ) from error
+    try:
+        # TFDS prints its own notes to stdout, which belongs to the command's result.
+        tfds.disable_progress_bar()
+        with contextlib.redirect_stdout(io.StringIO()):
+            PersonImages(source=source, split=split, files=files, data_dir=temporary).download_and_prepare()
+        shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
+        files_written = [file for file in temporary.rglob("*") if file.is_file()]
+        sizes = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in files_written}
+        (temporary / _SIZES).write_text(json.dumps(sizes))
+        temporary.chmod(0o755)
+        # Another process may have finished the same records meanwhile: then theirs serve as well.
+        if target.exists() and _open_records(target) is None:
+            shutil.rmtree(target)  # damaged since
+        with contextlib.suppress(OSError):
+            os.rename(temporary, target)
+    except OSError as error:
+        raise InputError(f"cannot prepare records in {target.parent}: {error}; check space and rights") from error
+    finally:
+        tfds.enable_progress_bar()
+        shutil.rmtree(temporary, ignore_errors=True)

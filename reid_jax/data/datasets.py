@@ -1,0 +1,52 @@
+"""The data sets by name: 'market1501', 'msmt17:version=2,val=train', sets joined by '+', and where each is found."""
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+
+from reid_jax.data.builders import cuhk03, dukemtmcreid, market1501, mars, msmt17, pattern, synthetic_people, table
+from reid_jax.data.builders.source import Source
+from reid_jax.errors import InputError
+
+# Each entry: (name with its options, data_dir) -> the source that was found there.
+DATASETS: dict[str, Callable[[str, str | os.PathLike], Source]] = {
+    market1501.NAME: market1501.find,
+    dukemtmcreid.NAME: dukemtmcreid.find,
+    msmt17.NAME: msmt17.find,
+    cuhk03.NAME: cuhk03.find,
+    mars.NAME: mars.find,
+    synthetic_people.NAME: synthetic_people.find,
+    pattern.NAME: pattern.find,
+    table.NAME: table.find,
+}
+
+
+def split_names(name: str) -> list[str]:
+    """The data sets of a joined name: 'a+b:x=1' -> ['a', 'b:x=1'].
+
+    A '+' separates only where the name of a data set follows, so that it may stand in a regular expression.
+    """
+    known = "|".join(map(re.escape, DATASETS))
+    return re.split(rf"\+(?=(?:{known})(?:[:+]|$))", name)
+
+
+def check_name(name: str) -> list[str]:
+    """`split_names`, each with a known data set before its ':'; raises InputError otherwise."""
+    names = split_names(name)
+    for one in names:
+        key = one.partition(":")[0]
+        if key not in DATASETS:
+            unknown = next(part for part in key.split("+") if part not in DATASETS)
+            close = difflib.get_close_matches(unknown.lower(), DATASETS, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InputError(f"unknown data set {unknown!r}{hint}; known: {', '.join(DATASETS)}")
+    return names
+
+
+def find_source(name: str, data_dir: str | os.PathLike) -> Source:
+    """Finds one data set below `data_dir`; raises InputError for an unknown name or where it is not there."""
+    names = check_name(name)
+    if len(names) > 1:
+        raise InputError(f"{name!r} joins {len(names)} data sets where one is asked for; name them one by one")
+    return DATASETS[name.partition(":")[0]](name, os.fspath(data_dir))

@@ -1,0 +1,73 @@
+"""Training identities held out to choose by, so that no choice looks at the test set."""
+
+import numpy as np
+
+from reid_jax.data.split import Split
+from reid_jax.errors import InputError
+
+
+def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Split]:
+    """Takes whole identities out of training as a validation set: (training rest, query, gallery).
+
+    The identities are drawn by `seed` among those that at least two cameras see. Of each of their cameras one
+    item (an image, or a whole tracklet) drawn by `seed` is a query, and the rest are gallery; where fewer than two
+    cameras saw an identity more than once, one camera's only item stays in the gallery instead, so that every query
+    has a match in another camera. Where no camera is known, an identity with two items or more gives one query.
+
+    Raises:
+      InputError: fewer than one identity asked for, or too few are there to leave two for training.
+    """
+    if identities < 1:
+        raise InputError(f"hold_out of {identities} identities; ask for at least 1, or do not hold out")
+    rng = np.random.default_rng(seed)
+    order = np.argsort(train.identity, kind="stable")
+    numbers, starts = np.unique(train.identity[order], return_index=True)
+    rows_of = dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+    query = np.zeros(len(train), bool)
+    gallery = np.zeros(len(train), bool)
+    taken = 0
+    for number in rng.permutation(numbers).tolist():
+        if taken == identities:
+            break
+        rows = rows_of[number]
+        first, item = _items(train.tracklet[rows])
+        chosen = _choose_queries(train.camera[rows[first]], rng)
+        if chosen is None:
+            continue
+        query[rows[chosen[item]]] = True
+        gallery[rows[~chosen[item]]] = True
+        taken += 1
+    if taken < identities or len(numbers) - taken < 2:
+        raise InputError(
+            f"cannot hold {identities} of {len(numbers)} training identities out: each needs two "
+            "cameras, and two identities must stay for training; ask for fewer, or add training images"
+        )
+    return train.select(~(query | gallery)), train.select(query), train.select(gallery)
+
+
+def _items(tracklet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The items of some rows, in the order of the rows: (each item's first row, the item of every row)."""
+    key = np.where(tracklet >= 0, tracklet, -1 - np.arange(len(tracklet)))
+    _, first, item = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[item]
+
+
+def _choose_queries(camera: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    """Which of one identity's items are queries, bool [n]; None where no query could have a match."""
+    chosen = np.zeros(len(camera), bool)
+    if (camera < 0).all():  # cameras unknown: nothing is removed as same-camera, any other item is a match
+        if len(camera) < 2:
+            return None
+        chosen[rng.integers(len(camera))] = True
+        return chosen
+    cameras, counts = np.unique(camera, return_counts=True)
+    if len(cameras) < 2:
+        return None
+    for number in cameras:
+        chosen[rng.choice(np.flatnonzero(camera == number))] = True
+    if (counts > 1).sum() < 2:
+        # The gallery would show one camera at most, and that camera's query would have no match.
+        spared = rng.choice(cameras[counts == 1])
+        chosen[camera == spared] = False
+    return chosen

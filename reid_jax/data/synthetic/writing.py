@@ -1,0 +1,195 @@
+"""Writing a set of synthetic people to disk, on all cores, complete or not at all."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from reid_jax.cpu import cores
+from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN
+from reid_jax.data.builders.split_folders import FOLDER_OF
+from reid_jax.data.progress import image_bar
+from reid_jax.data.synthetic.cameras import create_camera
+from reid_jax.data.synthetic.picture import draw_image
+from reid_jax.data.synthetic.spec import DRAWING, SEEN, SyntheticPeople, generator
+from reid_jax.errors import InputError
+
+LAYOUT_FOLDER = "Market-1501-v15.09.15"
+
+_IN_PROCESS = 200  # below this many images, starting worker processes costs more than it saves
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shot:
+    """One file to write: identity as drawn, and the path that names it."""
+
+    person: int
+    camera: int
+    index: int
+    path: str
+
+
+def _shots(spec: SyntheticPeople) -> Iterator[_Shot]:
+    for identity in range(1, spec.train_identities + spec.test_identities + 1):
+        rng = generator(spec, SEEN, identity)
+        count = int(rng.integers(min(3, spec.cameras), spec.cameras + 1))
+        for camera in sorted((rng.permutation(spec.cameras)[:count] + 1).tolist()):
+            for index in range(spec.images_per_camera):
+                if identity <= spec.train_identities:
+                    folder = FOLDER_OF[TRAIN]
+                else:
+                    folder = FOLDER_OF[QUERY if index == 0 else GALLERY]
+                yield _Shot(identity, camera, index, f"{folder}/{identity:04d}_c{camera}s1_{index:06d}_00.jpg")
+    for stranger in range(spec.test_identities):
+        camera = int(generator(spec, SEEN, 20000 + stranger).integers(spec.cameras)) + 1
+        yield _Shot(20000 + stranger, camera, 0, f"{FOLDER_OF[GALLERY]}/0000_c{camera}s1_{stranger:06d}_00.jpg")
+
+
+def _write(spec: SyntheticPeople, shots: list[_Shot], root: pathlib.Path) -> Iterator[None]:
+    for shot in shots:
+        image = draw_image(spec, shot.person, shot.camera, shot.index)
+        image.save(root / shot.path, quality=create_camera(spec, shot.camera).quality)
+        yield None
+
+
+def file_names(spec: SyntheticPeople) -> list[str]:
+    """The names of the set's files, relative to its `Market-1501-v15.09.15` folder, as drawn."""
+    return [shot.path for shot in _shots(spec)]
+
+
+def _work() -> None:
+    """A worker's whole life: a job as JSON on stdin, one line on stdout for each image written."""
+    job = json.load(sys.stdin)
+    spec = SyntheticPeople(**job["spec"])
+    shots = list(_shots(spec))[job["worker"] :: job["workers"]]
+    for _ in _write(spec, shots, pathlib.Path(job["root"])):
+        print(flush=True)
+
+
+def _work_command() -> list[str]:
+    return [sys.executable, "-c", "from reid_jax.data.synthetic import writing; writing._work()"]
+
+
+def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, bar: tqdm) -> None:
+    """Splits the images over processes of their own.
+
+    Not `multiprocessing`: forking is unsafe once JAX runs its threads, and its other ways of starting import
+    the caller's main module again, which breaks scripts without a main guard and interactive sessions.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    processes: list[subprocess.Popen] = []
+    counters: list[threading.Thread] = []
+
+    def count(process: subprocess.Popen) -> None:
+        for _ in process.stdout:
+            bar.update()
+
+    try:
+        for worker in range(workers):
+            process = subprocess.Popen(
+                _work_command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+            )
+            processes.append(process)
+            job = {"spec": dataclasses.asdict(spec), "root": str(root), "worker": worker, "workers": workers}
+            with contextlib.suppress(BrokenPipeError):  # it died early: its exit code is read below
+                process.stdin.write(json.dumps(job).encode())
+                process.stdin.close()
+            counters.append(threading.Thread(target=count, args=(process,), daemon=True))
+            counters[-1].start()
+        for process, counter in zip(processes, counters, strict=True):
+            counter.join()
+            complaint = process.stderr.read().decode(errors="replace").strip()
+            if process.wait() != 0:
+                last = complaint.splitlines()[-1] if complaint else f"exit code {process.returncode}"
+                raise InputError(f"drawing synthetic people into {root.parent} failed: {last}; check space and rights")
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def _record(spec: SyntheticPeople) -> dict[str, int]:
+    return dataclasses.asdict(spec) | {"drawing": DRAWING}
+
+
+def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
+    """Whether `target` holds this very set with every file of it."""
+    try:
+        if json.loads((target / "spec.json").read_text()) != _record(spec):
+            return False
+    except (OSError, ValueError):
+        return False
+    root = target / LAYOUT_FOLDER
+    if not root.is_dir():
+        return False
+    there = {f"{folder.name}/{name}" for folder in root.iterdir() if folder.is_dir() for name in os.listdir(folder)}
+    return there.issuperset(file_names(spec))
+
+
+def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:
+    """Writes the whole set below `folder`, unless it is there, and returns the folder that holds it.
+
+    That folder's name tells every number of `spec`; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
+    that it serves as the `data_dir` of `market1501`. Files are drawn into a temporary folder, which is then
+    renamed: an interrupted drawing leaves nothing that a later run reads. The files do not depend on
+    `workers` (by default one a core).
+
+    Raises:
+      InputError: `folder` cannot be written.
+    """
+    target = pathlib.Path(folder).expanduser() / spec.folder_name
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; give 1 or more")
+    if _finished(spec, target):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise InputError(
+            f"cannot write synthetic people to {target.parent} ({error.strerror}); give a writable folder"
+        ) from error
+    try:
+        root = temporary / LAYOUT_FOLDER
+        for split_folder in FOLDER_OF.values():
+            (root / split_folder).mkdir(parents=True)
+        shots = list(_shots(spec))
+        workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
+        with image_bar(len(shots), "drawing synthetic people") as bar:
+            if workers == 1:
+                for _ in _write(spec, shots, root):
+                    bar.update()
+            else:
+                _write_in_workers(spec, root, workers, bar)
+        (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
+        temporary.chmod(0o755)
+        if target.exists() and not _finished(spec, target):
+            shutil.rmtree(target)  # files were taken out of it since
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            # Another process may have drawn the same set meanwhile: then the files are the same.
+            if not _finished(spec, target):
+                raise
+    except OSError as error:
+        raise InputError(f"cannot write synthetic people to {target}: {error}; check space and rights") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target

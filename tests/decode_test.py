@@ -1,0 +1,131 @@
+"""Every odd image gives the right picture or a clear error."""
+
+import numpy as np
+import pytest
+from made_sets import encoded, jpeg
+from PIL import Image
+
+from reid_jax.data.decode import decode, kind
+from reid_jax.errors import InputError
+
+PIXELS = np.zeros((4, 6, 3), np.uint8)
+PIXELS[0, 0], PIXELS[3, 1] = 255, (10, 200, 30)
+# What each EXIF orientation asks of the stored pixels, in NumPy's words.
+SHOWN = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", [*SHOWN, 0, 9])
+@pytest.mark.parametrize("kind_name", ["PNG", "TIFF"])  # Pillow turns a TIFF by itself
+def test_exif_orientation_is_applied_once(orientation, kind_name):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(PIXELS), kind_name, exif=exif)
+    np.testing.assert_array_equal(decode(data), SHOWN.get(orientation, SHOWN[1])(PIXELS))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_beside_sound_pixels_is_ignored():
+    whole = jpeg(80)
+    segment = b"Exif\x00\x00II*\x00\xff\xff\xff\x7f"  # its directory lies far behind the end
+    data = whole[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + whole[2:]
+    np.testing.assert_array_equal(decode(data), decode(whole))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
+def test_every_mode_becomes_rgb(mode):
+    shade = {"1": 255, "L": 90, "LA": (90, 255), "P": 0, "RGBA": (90, 90, 90, 255)}[mode]
+    image = Image.new(mode, (6, 4), shade)
+    if mode == "P":
+        image.putpalette([90, 90, 90] * 256)
+    pixels = decode(encoded(image))
+    assert pixels.shape == (4, 6, 3)
+    assert (pixels == (255 if mode == "1" else 90)).all()
+
+
+def test_alpha_is_dropped_and_the_stored_colour_stays():
+    np.testing.assert_array_equal(decode(encoded(Image.new("RGBA", (1, 1), (9, 8, 7, 0))))[0, 0], (9, 8, 7))
+    np.testing.assert_array_equal(decode(encoded(Image.new("LA", (1, 1), (9, 0))))[0, 0], (9, 9, 9))
+    palette = Image.new("P", (1, 1), 1)
+    palette.putpalette([1, 2, 3, 9, 8, 7])
+    np.testing.assert_array_equal(decode(encoded(palette, transparency=b"\xff\x00"))[0, 0], (9, 8, 7))
+
+
+@pytest.mark.parametrize(
+    ("ink", "colour"),
+    [((0, 0, 0, 0), (255, 255, 255)), ((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))],
+)
+def test_cmyk_jpeg_is_not_shown_in_negative(ink, colour):
+    # Adobe's convention, which every CMYK JPEG in practice follows, stores the inks inverted; a TIFF does not.
+    image = Image.new("CMYK", (16, 16), ink)
+    data = encoded(image, "JPEG", quality=95)
+    assert b"Adobe" in data
+    for pixels in (decode(data), decode(encoded(image, "TIFF"))):
+        assert np.abs(pixels.astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize("kind_name", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(kind_name):
+    grey = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    pixels = decode(encoded(Image.fromarray(grey), kind_name))
+    np.testing.assert_array_equal(pixels[0, :, 0], [0, 0, 1, 128, 255])
+    assert (pixels == pixels[..., :1]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_unknown_range_are_refused(dtype):
+    with pytest.raises(InputError, match="whose range is unknown; save it with 8 bits"):
+        decode(encoded(Image.fromarray(np.ones((4, 4), dtype)), "TIFF"))
+
+
+def test_one_pixel_and_a_png_with_another_name_are_fine():
+    np.testing.assert_array_equal(decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3)))), [[[1, 2, 3]]])
+    assert (decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3))), (160, 64)) == (1, 2, 3)).all()
+
+
+def test_what_is_wrong_is_said(monkeypatch):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    for data, said in (
+        (b"", "it is empty"),
+        (b"<html>", "no image of a kind that Pillow reads"),
+        (encoded(noise, "JPEG")[:-500], "it is damaged .*truncated"),
+        (encoded(noise, "PNG")[:-500], "it is damaged .*truncated"),
+        (encoded(noise, "BMP")[:-500], "it is damaged .*truncated"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            decode(data, (16, 16))
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match="it is too large: .*decompression bomb"):
+        decode(encoded(noise))
+
+
+def test_resizing_is_pillows_and_a_large_turned_jpeg_stays_near_the_full_decoding():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 64, 3), np.uint8))
+    np.testing.assert_array_equal(decode(encoded(noise), (160, 64)), np.asarray(noise))
+    np.testing.assert_array_equal(
+        decode(encoded(noise), (80, 40)), np.asarray(noise.resize((40, 80), Image.Resampling.BILINEAR))
+    )
+    ramp = np.add.outer(np.arange(512), np.arange(1024)) / 6
+    image = Image.fromarray(np.stack([ramp, 255 - ramp, ramp / 2], -1).clip(0, 255).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(image, "JPEG", quality=95, exif=exif)
+    full = Image.fromarray(decode(data)).resize((64, 160), Image.Resampling.BILINEAR)
+    small = decode(data, (160, 64))
+    assert small.shape == (160, 64, 3)
+    assert np.abs(small.astype(int) - np.asarray(full, int)).mean() < 2
+
+
+def test_the_kind_is_that_of_the_content():
+    assert kind(jpeg(1)) == "JPEG"
+    assert kind(encoded(Image.new("L", (2, 2)))) == "PNG"
+    assert kind(b"text") is None

@@ -1,0 +1,134 @@
+"""BatchNorm statistics of weights that were never trained with: averaged and sampled ones.
+
+The usual way (Izmailov et al., UAI 2018) is one pass in which each layer normalises by its batch's own statistics, as
+in training, while the moments of what it reads are merged over all batches by their counts (Chan, Golub and LeVeque,
+1983), never by decay. What a layer reads then depends a little on which images shared a batch: the more, the smaller
+batches are. Exact statistics, where every layer reads what the exact statistics of the layers before it make, do not: a
+pass with fixed statistics makes one more layer of the chain exact, so that as many passes as the network is deep end
+there.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from reid_jax import parallel
+from reid_jax.data.augment import normalise
+from reid_jax.errors import InputError
+from reid_jax.models.blocks import BatchNorm
+
+BATCH = 256  # images: large enough that who shares a batch hardly matters
+
+
+def recalibrate(
+    network, params: Any, image: jax.Array, mesh: Mesh, *, batch: int = BATCH, exact: bool = False
+) -> dict[str, Any]:
+    """Returns the BatchNorm statistics of `params` over images, un-augmented.
+
+    Args:
+      network, params: as for `network.apply`.
+      image: uint8 [n, h, w, 3], the training images, on the host or the device.
+      mesh: the images of a batch are spread over it; n need not divide.
+      batch: images in flight.
+      exact: repeat with fixed statistics until they no longer change: the result is independent of `batch` and of the
+        order of the images, but for rounding, at the cost of a pass for each layer of the longest chain.
+
+    Returns:
+      batch_stats like the network's, float32, biased variances.
+
+    Raises:
+      InputError: there are fewer than two images.
+    """
+    if len(image) < 2:
+        raise InputError(f"BatchNorm statistics were asked for over {len(image)} images; give at least 2")
+    batch = -(-min(batch, len(image)) // mesh.size) * mesh.size
+    # The rest that does not fill a batch is spread over all: batches differ in size by one image at most.
+    count = max(1, len(image) // batch)
+    order = np.arange(len(image))
+    parts = np.array_split(order, count)
+    rows = np.full((count, max(map(len, parts)) + (-max(map(len, parts)) % mesh.size)), -1, np.int32)
+    for row, part in zip(rows, parts, strict=True):
+        row[: len(part)] = part
+    image = jax.device_put(image, parallel.replicated(mesh))
+    params = jax.device_put(params, parallel.replicated(mesh))
+    statistics = _pass(network, params, None, image, rows, mesh)
+    if exact:
+        # Before a layer is exact it may swing far, even to NaN; each pass starts from what it reads, so none stays.
+        for _ in range(len(jax.tree.leaves(statistics)) // 2):
+            before, statistics = statistics, _pass(network, params, statistics, image, rows, mesh)
+            if _unchanged(before, statistics):
+                break
+    return statistics
+
+
+@functools.partial(jax.jit, static_argnums=(0, 5))
+def _pass(network, params, statistics, image, rows, mesh):
+    """One pass over the batches of `rows` [b, m] (-1 for none): the merged statistics."""
+    own = statistics is None
+
+    def of_batch(row):
+        kept = jnp.asarray(row >= 0, jnp.float32)
+        # A place that is left over repeats the batch's first image: harmless to the batch's own statistics.
+        row = jax.lax.with_sharding_constraint(jnp.where(row >= 0, row, row[0]), parallel.by_example(mesh))
+        return _moments(network, params, statistics, normalise(image[row]), kept, own)
+
+    def merge(total, row):
+        return jax.tree.map(_merged, total, of_batch(row), is_leaf=_is_moment), None
+
+    nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(of_batch, rows[0]))
+    merged, _ = jax.lax.scan(merge, nothing, rows)
+    return jax.tree.map(
+        lambda m: {"mean": m[1], "var": m[2] / m[0]}, _nested(merged), is_leaf=lambda node: isinstance(node, tuple)
+    )
+
+
+def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, ...], tuple]:
+    """(count, mean, sum of squared deviations) of what every BatchNorm reads, by its path."""
+    found: dict[tuple[str, ...], tuple] = {}
+
+    def record(call, arguments, options, context):
+        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+            x = arguments[0].astype(jnp.float32)
+            # Regions are folded into the batch: an image then has several rows, one after the other.
+            weight = jnp.repeat(kept, x.shape[0] // len(kept)).reshape(-1, *[1] * (x.ndim - 1))
+            axes = tuple(range(x.ndim - 1))
+            count = weight.sum() * (x.size // (x.shape[0] * x.shape[-1]))
+            mean = jnp.sum(weight * x, axes) / count
+            found[context.module.path] = (count, mean, jnp.sum(weight * (x - mean) ** 2, axes))
+        return call(*arguments, **options)
+
+    variables = {"params": params, "batch_stats": statistics if statistics is not None else {}}
+    with nn.intercept_methods(record):
+        # Classifiers have no BatchNorm; in training mode they would only cost time, and XLA drops them.
+        network.apply(variables, image, train=own, mutable=["batch_stats"])
+    return found
+
+
+def _unchanged(before, after) -> bool:
+    pairs = zip(jax.tree.leaves(jax.device_get(before)), jax.tree.leaves(jax.device_get(after)), strict=True)
+    return all(np.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in pairs)
+
+
+def _is_moment(node: Any) -> bool:
+    return isinstance(node, tuple)
+
+
+def _merged(a: tuple, b: tuple) -> tuple:
+    count = a[0] + b[0]
+    step = b[1] - a[1]
+    return count, a[1] + step * (b[0] / count), a[2] + b[2] + step**2 * (a[0] * b[0] / count)
+
+
+def _nested(flat: dict[tuple[str, ...], tuple]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, moment in flat.items():
+        node = tree
+        for folder in path[:-1]:
+            node = node.setdefault(folder, {})
+        node[path[-1]] = moment
+    return tree

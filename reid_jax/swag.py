@@ -1,0 +1,121 @@
+"""SWA and SWAG: moments of the weights that a run visits, their mean, and samples around it. Pure, on any pytree.
+
+Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; Maddox et al., "A Simple
+Baseline for Bayesian Uncertainty in Deep Learning", NeurIPS 2019. Averaged or sampled weights need BatchNorm statistics
+of their own: see `reid_jax.models.recalibrate`.
+
+Example:
+  moments = swag.init(params)
+  for params in visited:
+      moments = swag.collect(moments, params)
+  one = swag.sample(moments, jax.random.key(0))
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from reid_jax.errors import InputError
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """A pytree: how many weights were collected (int32 scalar), their mean and variance, the last deviations.
+
+    `mean` and `variance` are float32 trees like the parameters, whatever the parameters' dtype; `deviations` has leaves
+    [rank, ...], or is None for the diagonal alone. Two more copies of the parameters, and `rank` more with deviations.
+    """
+
+    count: jax.Array
+    mean: Any
+    variance: Any
+    deviations: Any = None
+
+
+def init(params: Any, rank: int = 0) -> Moments:
+    """Returns the moments of no weights yet; `rank` deviations are kept for the low-rank term, 0 for none.
+
+    Raises InputError for a rank of 1, which spans no covariance, or below 0.
+    """
+    if rank < 0 or rank == 1:
+        raise InputError(f"SWAG's rank is {rank}; give 0 for the diagonal alone, or at least 2 deviations")
+    zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.float32), params)
+    columns = jax.tree.map(lambda x: jnp.zeros((rank, *jnp.shape(x)), jnp.float32), params) if rank else None
+    return Moments(jnp.zeros((), jnp.int32), zeros, zeros, columns)
+
+
+def collect(moments: Moments, params: Any) -> Moments:
+    """Returns the moments with one more weight vector.
+
+    Welford's running mean and (biased) variance: the same numbers as mean and E[x^2] - mean^2, without the cancellation
+    that would swallow float32's small variances. The deviation is from the mean with this weight in it, as in SWAG.
+    """
+    count = moments.count + 1
+    share = 1.0 / count.astype(jnp.float32)
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+    mean = jax.tree.map(lambda m, x: m + (x - m) * share, moments.mean, x)
+    variance = jax.tree.map(
+        lambda v, before, after, x: v + ((x - before) * (x - after) - v) * share,
+        moments.variance,
+        moments.mean,
+        mean,
+        x,
+    )
+    deviations = moments.deviations
+    if deviations is not None:
+
+        def place(columns, x, m):
+            return columns.at[moments.count % len(columns)].set(x - m)
+
+        deviations = jax.tree.map(place, deviations, x, mean)
+    return Moments(count, mean, variance, deviations)
+
+
+def mean(moments: Moments) -> Any:
+    """Returns the mean of the collected weights, float32: SWA. Raises InputError where none were collected."""
+    _require_some(moments)
+    return moments.mean
+
+
+def sample(moments: Moments, key: jax.Array, scale: float = 1.0, variance_floor: float = 1e-30) -> Any:
+    """Draws weights, float32, from the Gaussian of the collected ones.
+
+    Diagonal: mean + sqrt(scale) * std * z1. With K deviations D: mean + sqrt(scale / 2) * (std * z1 +
+    D z2 / sqrt(K - 1)), K counting those collected so far. `std` is the root of the variance, at least
+    `variance_floor`. After one weight the sample is that weight, but for the floor.
+
+    Raises InputError where no weights were collected (under `jit`, where that cannot be seen, the sample is NaN), or
+    the scale is negative.
+    """
+    _require_some(moments)
+    if not isinstance(scale, jax.core.Tracer) and scale < 0:
+        raise InputError(f"SWAG's scale is {scale}; give 0 or more")
+    defined = jnp.where(moments.count > 0, 1.0, jnp.nan)
+    leaves, structure = jax.tree.flatten(moments.mean)
+    variances = jax.tree.leaves(moments.variance)
+    keys = [jax.random.fold_in(key, number) for number in range(len(leaves))]
+    diagonal = [
+        jnp.sqrt(jnp.maximum(v, variance_floor)) * jax.random.normal(k, v.shape)
+        for k, v in zip(keys, variances, strict=True)
+    ]
+    if moments.deviations is None:
+        drawn = [m + jnp.sqrt(scale) * d for m, d in zip(leaves, diagonal, strict=True)]
+    else:
+        columns = jax.tree.leaves(moments.deviations)
+        rank = len(columns[0])
+        # One z2 for all leaves: the deviations are columns of one matrix. Those not collected yet are zero.
+        z = jax.random.normal(jax.random.fold_in(key, len(leaves)), (rank,))
+        z = z / jnp.sqrt(jnp.maximum(jnp.minimum(moments.count, rank) - 1, 1).astype(jnp.float32))
+        drawn = [
+            m + jnp.sqrt(scale / 2) * (d + jnp.tensordot(z, c, 1))
+            for m, d, c in zip(leaves, diagonal, columns, strict=True)
+        ]
+    return jax.tree.unflatten(structure, [leaf * defined for leaf in drawn])
+
+
+def _require_some(moments: Moments) -> None:
+    if not isinstance(moments.count, jax.core.Tracer) and int(moments.count) < 1:
+        raise InputError("no weights were collected yet: SWA and SWAG need those of at least one cycle's end")

@@ -1,0 +1,96 @@
+"""BatchNorm statistics over a data set: against one batch of all images, and whatever the batches and their order."""
+
+import jax
+import numpy as np
+import pytest
+
+from reid_jax import parallel
+from reid_jax.data.augment import normalise
+from reid_jax.errors import InputError
+from reid_jax.models.network import create_network
+from reid_jax.models.recalibrate import recalibrate
+from reid_jax.state import init_variables
+
+SIZE = (32, 32)
+IMAGES = 22
+
+
+@pytest.fixture(scope="module")
+def setup():
+    """(network, variables, images): the smallest network with both streams."""
+    fields = dict(stem=8, widths=(16, 16, 16), repeats=(0, 0, 0), global_width=8, local_width=8)
+    network = create_network("nano", 4, **fields)
+    variables = jax.device_get(init_variables(network, jax.random.key(0), SIZE))
+    random = np.random.default_rng(0)
+    brightness = random.integers(0, 200, (IMAGES, 1, 1, 1))  # images that differ: batches do too
+    image = (brightness + random.integers(0, 56, (IMAGES, *SIZE, 3))).astype(np.uint8)
+    return network, variables, image
+
+
+@pytest.fixture(scope="module")
+def of_one_batch(setup):
+    """The statistics of one batch of all images, from the running ones after a step from (0, 1) with momentum 0.9."""
+    network, variables, image = setup
+    _, changed = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(
+        variables, normalise(image)
+    )
+    before = variables["batch_stats"]
+    return jax.tree.map(lambda new, old: (np.asarray(new) - 0.9 * old) / 0.1, changed["batch_stats"], before)
+
+
+def assert_close(one, other, rtol, atol):
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=jax.tree_util.keystr(path))
+
+
+def test_one_batch_gives_its_own_statistics(setup, of_one_batch):
+    network, variables, image = setup
+    whole = recalibrate(network, variables["params"], image, parallel.create_mesh(), batch=IMAGES)
+    assert jax.tree.structure(whole) == jax.tree.structure(variables["batch_stats"])
+    assert_close(whole, of_one_batch, rtol=1e-3, atol=1e-5)
+
+
+def test_exact_statistics_do_not_depend_on_batches_or_their_order(setup, of_one_batch):
+    network, variables, image = setup
+    mesh = parallel.create_mesh()
+    exact = recalibrate(network, variables["params"], image, mesh, batch=5, exact=True)
+    assert_close(exact, of_one_batch, rtol=2e-3, atol=1e-4)
+    shuffled = image[np.random.default_rng(1).permutation(IMAGES)]
+    again = recalibrate(network, variables["params"], shuffled, mesh, batch=5, exact=True)
+    assert_close(exact, again, rtol=2e-3, atol=1e-4)
+
+
+def test_the_first_layer_is_exact_in_one_pass_whatever_the_batches(setup, of_one_batch):
+    network, variables, image = setup
+    one_pass = recalibrate(network, variables["params"], image, parallel.create_mesh(), batch=5)
+    first = ("conv1", "norm")
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(
+            one_pass[first[0]][first[1]][name], of_one_batch[first[0]][first[1]][name], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_it_mends_averaged_weights_whose_exponential_statistics_are_badly_wrong(setup):
+    network, variables, image = setup
+    mesh = parallel.create_mesh()
+    other = init_variables(network, jax.random.key(1), SIZE)["params"]
+    average = jax.tree.map(lambda a, b: (a + b) / 2, variables["params"], other)
+    own = recalibrate(network, variables["params"], image, mesh)
+    right = recalibrate(network, average, image, mesh)
+    # What a running mean over the two would have left is near their own statistics, far from the average's.
+    spread = [
+        np.median(np.abs(np.log(a["norm"]["var"] / b["norm"]["var"])))
+        for a, b in ((own[layer], right[layer]) for layer in ("fc_global", "fc_local"))
+    ]
+    assert max(spread) > 0.3
+    embed = jax.jit(
+        lambda stats: network.apply({"params": average, "batch_stats": stats}, normalise(image), train=False)
+    )
+    good, bad = embed(right).embedding, embed(own).embedding
+    assert np.linalg.norm(np.asarray(good) - np.asarray(bad), axis=1).mean() > 0.1
+
+
+def test_too_few_images_are_refused(setup):
+    network, variables, image = setup
+    with pytest.raises(InputError, match="1 images"):
+        recalibrate(network, variables["params"], image[:1], parallel.create_mesh())

@@ -1,29 +1,35 @@
 """Descriptors of images: the jitted forward pass in inference mode, over any number of images and devices."""
 
 import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from tqdm import tqdm
 
 from reid_jax import parallel
 from reid_jax.data.augment import normalise
+from reid_jax.data.split import Images
+from reid_jax.retrieval.aggregate import renormalise
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
 IMAGES_PER_DISPATCH = 256
 _MICRO_BATCH = {"cpu": 8}
+_BLOCK = 2048  # images decoded at a time from a split on disk: bounds the memory for a split of any size
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _embed_block(network, variables, image, mesh):
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _embed_block(network, variables, image, mesh, flip):
     platform = mesh.devices.flat[0].platform
     micro_batch = min(_MICRO_BATCH.get(platform, IMAGES_PER_DISPATCH), image.shape[0] // mesh.size)
 
     def forward(image):
-        return network.apply(variables, normalise(image), train=False).embedding
+        embedding = network.apply(variables, normalise(image), train=False).embedding
+        if flip:
+            embedding = embedding + network.apply(variables, normalise(image[:, :, ::-1]), train=False).embedding
+        return embedding
 
     def on_one_device(image):
         slices = image.reshape(-1, micro_batch, *image.shape[1:])
@@ -33,41 +39,61 @@ def _embed_block(network, variables, image, mesh):
     return jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread)(image)
 
 
-def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, progress: str = "") -> np.ndarray:
+def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, flip: bool = False) -> np.ndarray:
     """Returns the unit-norm descriptors float32 [n, d] of uint8 images [n, h, w, 3] on the host.
 
-    `variables` is {'params', 'batch_stats'}; `progress` names a bar on stderr where it is not empty. Each image is
-    computed by the same code whatever the number of devices, so the result does not depend on it.
+    `variables` is {'params', 'batch_stats'}. With `flip` a descriptor is the mean of the image's and its mirror
+    image's, renormalised per stream. Each image is computed by the same code whatever the number of devices, so
+    the result does not depend on it, but for rounding on other platforms than the CPU.
     """
+    return _concatenate(_embedded(network, variables, [image], mesh, flip))
+
+
+def embed_split(
+    network, variables: dict[str, Any], images: Images, mesh: Mesh, flip: bool = False, progress: str = ""
+) -> np.ndarray:
+    """Returns the descriptors of a split as `embed` does; a split on disk is decoded while the device works.
+
+    `progress` names a bar on stderr where it is not empty. Memory beside the descriptors is that of a few thousand
+    images. Raises InputError for images that cannot be decoded.
+    """
+    blocks = (part.image for part in images.blocks(_BLOCK, progress))
+    return _concatenate(_embedded(network, variables, blocks, mesh, flip))
+
+
+def _embedded(network, variables, blocks: Iterable[np.ndarray], mesh: Mesh, flip: bool) -> Iterator[np.ndarray]:
     variables = {key: variables[key] for key in ("params", "batch_stats")}
+    pending = []
+    for image in blocks:
+        for part in _dispatches(image, mesh):
+            pending.append((len(part[0]), _embed_block(network, variables, part[1], mesh, flip)))
+            if len(pending) > 1:  # the next block is on its way while this one comes back
+                yield _collect(network, *pending.pop(0), flip)
+    for item in pending:
+        yield _collect(network, *item, flip)
+
+
+def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[np.ndarray, jax.Array]]:
+    """Cuts images into what one dispatch takes: (the images, the same padded and spread over the devices)."""
     block = IMAGES_PER_DISPATCH * mesh.size
     if len(image) < block:  # few images: the smallest power of two that holds them, so that few shapes compile
         per_device = max(8, 1 << (-(-len(image) // mesh.size) - 1).bit_length())
         block = per_device * mesh.size
     sharding = parallel.by_example(mesh)
-    pending, results = [], []
-    bar = tqdm(
-        total=len(image),
-        desc=progress,
-        unit=" images",
-        delay=2,
-        disable=not progress or jax.process_index() != 0,
-    )
-    with bar:
-        for start in range(0, len(image), block):
-            part = image[start : start + block]
-            padded = np.zeros((block, *image.shape[1:]), np.uint8)
-            padded[: len(part)] = part
-            whole = jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
-            pending.append((len(part), _embed_block(network, variables, whole, mesh)))
-            if len(pending) > 1:  # the next block is on its way while this one comes back
-                results.append(_collect(*pending.pop(0), bar))
-        results += [_collect(*item, bar) for item in pending]
-    return np.concatenate(results) if results else np.zeros((0, 0), np.float32)
+    for start in range(0, len(image), block):
+        part = image[start : start + block]
+        padded = np.zeros((block, *image.shape[1:]), np.uint8)
+        padded[: len(part)] = part
+        yield part, jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
 
 
-def _collect(count, embedding, bar):
+def _collect(network, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
     if not embedding.is_fully_addressable:
         embedding = jax.jit(jnp.asarray, out_shardings=parallel.replicated(embedding.sharding.mesh))(embedding)
-    bar.update(count)
-    return np.asarray(embedding)[:count]
+    embedding = np.asarray(embedding)[:count]
+    return renormalise(embedding, network.streams) if flip else embedding
+
+
+def _concatenate(parts: Iterator[np.ndarray]) -> np.ndarray:
+    parts = list(parts)
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)

@@ -1,40 +1,249 @@
-"""Evaluation of a network on a query and a gallery split: embed, rank, measure."""
+"""Evaluation of a network on a query and a gallery split: embed, pool, rank, measure."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
-from reid_jax.data.split import Split
-from reid_jax.embed import embed
+from reid_jax.data.builders.source import UNKNOWN_CAMERA
+from reid_jax.data.split import Images
+from reid_jax.embed import embed_split
+from reid_jax.errors import InputError
+from reid_jax.retrieval import ranking as ranking_module
+from reid_jax.retrieval import verification as verification_module
+from reid_jax.retrieval.aggregate import pool
+from reid_jax.retrieval.expansion import expand_queries
 from reid_jax.retrieval.metrics import retrieval_metrics
-from reid_jax.retrieval.ranking import Ranking, rank
+from reid_jax.retrieval.ranking import Distances, Ranking
+from reid_jax.retrieval.rerank import rerank
+from reid_jax.retrieval.single_shot import single_gallery_shot
+from reid_jax.retrieval.verification import Verification
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How items are described, compared and scored; the default is single query without after-processing.
+
+    Fields:
+      flip: a descriptor is the mean of the image's and its mirror image's.
+      multi_query: a query is the mean of all images of its identity by its camera.
+      query_expansion: each query is averaged with so many nearest gallery items; 0 for none.
+      rerank: k-reciprocal re-ranking with k1, k2 and the weight of the original distance.
+      single_gallery_shot: CUHK03's classic protocol, its draws repeated `shots` times from `seed`.
+    """
+
+    flip: bool = False
+    multi_query: bool = False
+    query_expansion: int = 0
+    rerank: bool = False
+    k1: int = 20
+    k2: int = 6
+    rerank_weight: float = 0.3
+    single_gallery_shot: bool = False
+    shots: int = 10
+    seed: int = 0
+
+    def __str__(self) -> str:
+        """What a table says beside its figures."""
+        after = []
+        if self.flip:
+            after.append("flipped images averaged")
+        if self.query_expansion:
+            after.append(f"query expansion over {self.query_expansion}")
+        if self.rerank:
+            after.append(f"k-reciprocal re-ranking (k1 {self.k1}, k2 {self.k2}, weight {self.rerank_weight:g})")
+        if self.single_gallery_shot:
+            base = f"single gallery shot, mean of {self.shots} draws (seed {self.seed})"
+        else:
+            base = "multi-query" if self.multi_query else "single query"
+        return f"{base}; after-processing: {', '.join(after) or 'none'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """One side of an evaluation: what is ranked, an image each or a tracklet pooled over its frames.
+
+    embedding: float32 [n, d]. identity, camera: int32 [n]. name: str [n]. row: int64 [n], the image of the split that
+    shows the item, of a tracklet its middle frame.
+    """
+
+    embedding: np.ndarray
+    identity: np.ndarray
+    camera: np.ndarray
+    name: np.ndarray
+    row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.identity)
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Embeddings float32 [n, d] of both splits, the ranking and its metrics (see `retrieval_metrics`)."""
+    """Both sides, the ranking and its metrics (see `retrieval_metrics`, or `single_gallery_shot` where asked for).
 
-    query: np.ndarray
-    gallery: np.ndarray
+    `distances` are what was ranked by, where that is not the Euclidean distance of the embeddings.
+    """
+
+    query: Items
+    gallery: Items
     ranking: Ranking
     metrics: dict[str, float]
+    protocol: Protocol
+    mesh: Mesh
+    distances: Distances | None = None
+
+    @functools.cached_property
+    def verification(self) -> Verification:
+        """The same-or-different decision at every threshold, by the distance that was ranked by."""
+        labels = _labels(self.query, self.gallery)
+        if self.distances is not None:
+            return verification_module.verify_distances(self.distances, self.ranking, **labels)
+        return verification_module.verify(
+            self.query.embedding, self.gallery.embedding, self.ranking, **labels, mesh=self.mesh
+        )
+
+    def nearest(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k nearest valid gallery items of the queries `rows`, by the distance that was ranked by.
+
+        Returns index int32 [len(rows), k], nearest first and -1 where there are fewer, and distance float32 of the
+        same shape, inf there.
+        """
+        rows = np.asarray(rows)
+        if self.distances is not None:
+            labels = _labels(self.query, self.gallery)
+            return ranking_module.nearest_distances(self.distances, k, rows=rows, **labels)
+        some = _take(self.query, rows)
+        labels = _labels(some, self.gallery)
+        return ranking_module.nearest(some.embedding, self.gallery.embedding, k, **labels, mesh=self.mesh)
 
 
 def evaluate(
-    network, variables: dict[str, Any], query: Split, gallery: Split, mesh: Mesh, progress: bool = False
+    network,
+    variables: dict[str, Any],
+    query: Images,
+    gallery: Images,
+    mesh: Mesh,
+    *,
+    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    multi_query: Images | None = None,
+    progress: bool = False,
 ) -> Evaluation:
-    """Embeds and ranks by the single-query protocol; raises InputError where no query has a match."""
-    query_embedding = embed(network, variables, query.image, mesh, "embedding query" if progress else "")
-    gallery_embedding = embed(network, variables, gallery.image, mesh, "embedding gallery" if progress else "")
-    ranking = rank(
-        query_embedding,
-        gallery_embedding,
-        query_identity=query.identity,
-        query_camera=query.camera,
-        gallery_identity=gallery.identity,
-        gallery_camera=gallery.camera,
-        mesh=mesh,
+    """Embeds, ranks and measures.
+
+    `multi_query` holds further images to pool a query over (Market-1501's gt_bbox); without it multi-query takes
+    those gallery images of the query's identity and camera, which the protocol removes from its ranking anyway.
+
+    Raises InputError where no query has a match, or an image cannot be decoded.
+    """
+
+    def items(images: Images, name: str) -> Items:
+        return embed_items(network, variables, images, mesh, flip=protocol.flip, progress=name if progress else "")
+
+    sides = items(query, "embedding query"), items(gallery, "embedding gallery")
+    further = None
+    if protocol.multi_query and multi_query is not None:
+        further = items(multi_query, "embedding multi-query")
+    return score(*sides, network.streams, mesh, protocol=protocol, multi_query=further)
+
+
+def embed_items(
+    network, variables: dict[str, Any], images: Images, mesh: Mesh, *, flip: bool = False, progress: str = ""
+) -> Items:
+    """Embeds a split and pools the frames of each tracklet (the mean of their descriptors, renormalised)."""
+    embedding = embed_split(network, variables, images, mesh, flip, progress)
+    tracklet = np.asarray(images.tracklet)
+    if (tracklet < 0).all():
+        return Items(embedding, images.identity, images.camera, images.name, np.arange(len(images)))
+    key = np.where(tracklet >= 0, tracklet.astype(np.int64), -1 - np.arange(len(tracklet)))
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # items stand where their first frame stood
+    group = np.argsort(order)[group]
+    frames = np.argsort(group, kind="stable")
+    start = np.searchsorted(group[frames], np.arange(len(first) + 1))
+    row = frames[(start[:-1] + start[1:] - 1) // 2]
+    mixed = group[(images.identity != images.identity[row][group]) | (images.camera != images.camera[row][group])]
+    if len(mixed):
+        raise InputError(
+            f"tracklet {tracklet[row[mixed[0]]]} ({images.name[row[mixed[0]]]}) has frames of several identities or "
+            "cameras; number tracklets apart"
+        )
+    return Items(
+        pool(embedding, group, network.streams), images.identity[row], images.camera[row], images.name[row], row
     )
-    return Evaluation(query_embedding, gallery_embedding, ranking, retrieval_metrics(ranking))
+
+
+def score(
+    query: Items,
+    gallery: Items,
+    streams: tuple[int, ...],
+    mesh: Mesh,
+    *,
+    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    multi_query: Items | None = None,
+) -> Evaluation:
+    """Ranks items and measures, as `protocol` says; `streams` are the widths that a descriptor concatenates."""
+    if protocol.multi_query:
+        query = _pool_queries(query, gallery if multi_query is None else multi_query, streams, multi_query is None)
+    labels = _labels(query, gallery)
+    if protocol.query_expansion:
+        expanded = expand_queries(
+            query.embedding, gallery.embedding, protocol.query_expansion, **labels, streams=streams, mesh=mesh
+        )
+        query = dataclasses.replace(query, embedding=expanded)
+    distances = None
+    if protocol.rerank:
+        distances = rerank(
+            query.embedding,
+            gallery.embedding,
+            k1=protocol.k1,
+            k2=protocol.k2,
+            weight=protocol.rerank_weight,
+            mesh=mesh,
+        )
+        ranking = ranking_module.rank_distances(distances, **labels)
+    else:
+        ranking = ranking_module.rank(query.embedding, gallery.embedding, **labels, mesh=mesh)
+    metrics = retrieval_metrics(ranking)
+    if protocol.single_gallery_shot:
+        if distances is not None:
+            raise InputError("single gallery shot is not defined for re-ranked distances; ask for one of the two")
+        metrics = single_gallery_shot(
+            query.embedding, gallery.embedding, **labels, repeats=protocol.shots, seed=protocol.seed, mesh=mesh
+        )
+    return Evaluation(query, gallery, ranking, metrics, protocol, mesh, distances)
+
+
+def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], add_query: bool) -> Items:
+    """Each query becomes the mean of the `further` items of its identity and camera, and of itself if asked."""
+    if (query.camera == UNKNOWN_CAMERA).any():
+        raise InputError(
+            "multi-query pools the images of a query's own camera, but cameras are unknown; use single query, or "
+            "data whose names tell the camera"
+        )
+    sights = np.stack([np.r_[query.identity, further.identity], np.r_[query.camera, further.camera]])
+    sight = np.unique(sights, axis=1, return_inverse=True)[1].reshape(-1)
+    of_query, of_further = sight[: len(query)], sight[len(query) :]
+    members = [of_further, of_query] if add_query else [of_further, of_query[~np.isin(of_query, of_further)]]
+    rows = np.concatenate(
+        [further.embedding, query.embedding if add_query else query.embedding[~np.isin(of_query, of_further)]]
+    )
+    member = np.concatenate(members)
+    kept = np.isin(member, of_query)
+    numbers, group = np.unique(member[kept], return_inverse=True)
+    pooled = pool(rows[kept], group, streams)
+    return dataclasses.replace(query, embedding=pooled[np.searchsorted(numbers, of_query)])
+
+
+def _labels(query: Items, gallery: Items) -> dict[str, np.ndarray]:
+    return {
+        "query_identity": query.identity,
+        "query_camera": query.camera,
+        "gallery_identity": gallery.identity,
+        "gallery_camera": gallery.camera,
+    }
+
+
+def _take(items: Items, rows: np.ndarray) -> Items:
+    return Items(*(getattr(items, field.name)[rows] for field in dataclasses.fields(items)))

@@ -7,6 +7,7 @@ from reid_jax.retrieval.metrics import (
     cmc,
     format_metrics,
     inverse_negative_penalty,
+    removal_note,
     retrieval_metrics,
 )
 from reid_jax.retrieval.ranking import Ranking, rank
@@ -195,6 +196,52 @@ def test_bad_arguments():
         average_precision(_ranking([0]), "area")
 
 
+def test_permuted_gallery_and_queries_change_no_metric():
+    rng = np.random.default_rng(6)
+    query, gallery = (rng.integers(-1, 2, (n, 6)).astype(np.float32) for n in (40, 150))
+    labels = {
+        "query_identity": rng.integers(1, 12, 40),
+        "query_camera": rng.integers(-1, 3, 40),
+        "gallery_identity": rng.integers(0, 10, 150),
+        "gallery_camera": rng.integers(-1, 3, 150),
+    }
+    first, second = rng.permutation(40), rng.permutation(150)
+    moved = {name: value[first if "query" in name else second] for name, value in labels.items()}
+    one, two = rank(query, gallery, **labels), rank(query[first], gallery[second], **moved)
+    for rule in ("step", "trapezoid"):
+        np.testing.assert_array_equal(average_precision(one, rule)[first], average_precision(two, rule))
+    np.testing.assert_array_equal(inverse_negative_penalty(one)[first], inverse_negative_penalty(two))
+    np.testing.assert_array_equal(cmc(one, 150), cmc(two, 150))
+
+
+def test_duplicated_gallery_doubles_the_negatives_before_every_match():
+    rng = np.random.default_rng(7)
+    query, gallery = (rng.integers(-1, 2, (n, 6)).astype(np.float32) for n in (40, 150))
+    labels = {
+        "query_identity": rng.integers(0, 10, 40),
+        "query_camera": rng.integers(0, 3, 40),
+        "gallery_identity": rng.integers(0, 10, 150),
+        "gallery_camera": rng.integers(0, 3, 150),
+    }
+    twice = {name: np.tile(value, 2) if "gallery" in name else value for name, value in labels.items()}
+    one, two = rank(query, gallery, **labels), rank(query, np.concatenate([gallery, gallery]), **twice)
+    np.testing.assert_array_equal(two.matches, 2 * one.matches)
+    np.testing.assert_array_equal(two.negatives_before, np.repeat(2 * one.negatives_before, 2))
+    # So a first match at rank 1 + n moves to 1 + 2n: rank k before is rank 2k - 1 after.
+    np.testing.assert_array_equal(cmc(one, 100), cmc(two, 199)[::2])
+    assert cmc(one, 1)[0] == cmc(two, 1)[0]
+
+
+def test_unknown_cameras_are_said_aloud():
+    known, mixed, unknown = np.array([0, 3, 1]), np.array([0, -1, 1]), np.full(3, -1)
+    assert removal_note(known, known) == ""
+    for query, gallery in ((unknown, unknown), (known, unknown), (unknown, known)):
+        assert removal_note(query, gallery).startswith("cameras are unknown: no image was removed from the gallery")
+    assert removal_note(mixed, known).startswith("cameras of 1 of 3 queries and 0 of 3 gallery images are unknown")
+    assert removal_note(known, mixed).startswith("cameras of 0 of 3 queries and 1 of 3 gallery images are unknown")
+    assert "\n" not in removal_note(mixed, mixed)
+
+
 def test_format_metrics_is_an_aligned_table():
     table = format_metrics(
         {
@@ -206,4 +253,23 @@ def test_format_metrics_is_an_aligned_table():
         "            rank1     mAP  queries",
         "market1501  95.10  100.00     3368",
         "small        5.00       -       10",
+    ]
+
+
+def test_format_metrics_shows_distances_and_rates():
+    table = format_metrics(
+        {
+            "market1501": {
+                "tpr_at_fpr_1e-3": 0.8125,
+                "distance_at_fpr_1e-3": 0.91249,
+                "equal_error_rate": 0.0312,
+                "rank1_std": 0.0041,
+            },
+            "small": {"tpr_at_fpr_1e-3": 0.0, "distance_at_fpr_1e-3": float("nan"), "equal_error_rate": 0.5},
+        }
+    )
+    assert table.splitlines() == [
+        "            tpr at fpr 1e-3  distance at fpr 1e-3  equal error rate  rank1 std",
+        "market1501            81.25                 0.912              3.12       0.41",
+        "small                  0.00                     -             50.00          -",
     ]

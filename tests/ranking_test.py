@@ -1,14 +1,15 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import jax
 import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval import ranking
-from reid_jax.retrieval.ranking import nearest, rank
+from reid_jax.retrieval import pairs, ranking
+from reid_jax.retrieval.ranking import nearest, nearest_distances, rank, rank_distances
 
 
 def _case(seed, nq=40, ng=300, identities=12, cameras=4, d=6, unknown=True):
@@ -127,12 +128,157 @@ def test_many_small_blocks_rank_as_one(monkeypatch):
     query, gallery, labels = _case(6, nq=100)
     one = rank(query, gallery, **labels)
     one_nearest = nearest(query, gallery, 7, **labels)
-    monkeypatch.setattr(ranking, "BLOCK_BYTES", 1)
-    many = rank(query, gallery, **labels)
-    for field in ("offsets", "negatives_before", "distance", "removed"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(many, field))
+    monkeypatch.setattr(pairs, "BLOCK_BYTES", 1)
+    _assert_same(one, rank(query, gallery, **labels))
     for a, b in zip(one_nearest, nearest(query, gallery, 7, **labels), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def _assert_same(one, other):
+    for field in ("offsets", "negatives_before", "distance", "removed"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 40_000, 2**26])
+def test_a_streamed_gallery_ranks_as_one_chunk_to_the_bit(monkeypatch, block_bytes):
+    # Neither quantised nor small: whatever a chunk or a block changed in the products would be seen.
+    rng = np.random.default_rng(8)
+    nq, ng, d = 70, 1500, 96
+    query, gallery = (rng.standard_normal((n, d), dtype=np.float32) for n in (nq, ng))
+    gallery[rng.integers(0, ng, 300)] = gallery[rng.integers(0, ng, 300)]  # ties across chunks
+    labels = {
+        "query_identity": rng.integers(1, 9, nq),
+        "query_camera": rng.integers(-1, 3, nq),
+        # Identity 0 is nobody's, so some chunks hold no match; matches of one query stand in several chunks.
+        "gallery_identity": np.where(rng.random(ng) < 0.4, 0, rng.integers(1, 7, ng)),
+        "gallery_camera": rng.integers(-1, 3, ng),
+    }
+    one, one_nearest = rank(query, gallery, **labels), nearest(query, gallery, 150, **labels)
+    assert one.matches.max() > 128
+    monkeypatch.setattr(pairs, "CHUNK_BYTES", 128 * d * 4)
+    monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
+    tiles = []
+    tile = pairs.EmbeddingTiles.tile
+    monkeypatch.setattr(
+        pairs.EmbeddingTiles,
+        "tile",
+        lambda self, chunk, block: tiles.append((chunk, tuple(block))) or tile(self, chunk, block),
+    )
+    _assert_same(one, rank(query, gallery, **labels))
+    assert {chunk for chunk, _ in tiles} == set(range(12))
+    for a, b in zip(one_nearest, nearest(query, gallery, 150, **labels), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_block_whose_matches_are_in_one_chunk_is_computed_once(monkeypatch):
+    # Distractors cost one product each, not two: a streamed gallery is ranked at the speed of its products.
+    rng = np.random.default_rng(9)
+    query, gallery = (rng.standard_normal((n, 16), dtype=np.float32) for n in (40, 1024))
+    monkeypatch.setattr(pairs, "CHUNK_BYTES", 128 * 16 * 4)
+    computed = []
+    tile = pairs.EmbeddingTiles.tile
+    monkeypatch.setattr(
+        pairs.EmbeddingTiles, "tile", lambda self, chunk, block: computed.append(chunk) or tile(self, chunk, block)
+    )
+    rank(
+        query,
+        gallery,
+        query_identity=np.arange(40) % 10 + 1,
+        query_camera=np.zeros(40, int),
+        gallery_identity=np.where(np.arange(1024) % 8, 0, np.arange(1024) // 8 % 10 + 1),
+        gallery_camera=np.ones(1024, int),
+    )
+    assert sorted(computed) == list(range(8))
+
+
+def test_embeddings_of_other_types_are_taken():
+    query, gallery, labels = _case(1)  # small integers: exact in any type
+    one = rank(query, gallery, **labels)
+    for dtype in (np.float64, np.float16, np.int8, jax.numpy.bfloat16):
+        _assert_same(one, rank(query.astype(dtype), jax.numpy.asarray(gallery.astype(dtype)), **labels))
+
+
+def _euclidean(query, gallery):
+    return lambda rows: np.sqrt(((query[rows, None] - gallery[None]) ** 2).sum(2))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**26])
+def test_given_distances_are_ranked_as_embeddings_are(monkeypatch, block_bytes):
+    monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
+    query, gallery, labels = _case(2, nq=50)
+    distances = _euclidean(query, gallery)  # exact, for the embeddings are quantised
+    _assert_same(rank(query, gallery, **labels), rank_distances(distances, **labels))
+    for k in (1, 7, 400):
+        for a, b in zip(nearest(query, gallery, k, **labels), nearest_distances(distances, k, **labels), strict=True):
+            np.testing.assert_array_equal(a, b)
+    rows = np.array([31, 4, 4, 49])
+    for a, b in zip(
+        nearest(query, gallery, 5, **labels), nearest_distances(distances, 5, rows=rows, **labels), strict=True
+    ):
+        np.testing.assert_array_equal(a[rows], b)
+    index, distance = nearest_distances(distances, 5, rows=[], **labels)
+    assert index.shape == distance.shape == (0, 5)
+
+
+def test_distances_may_be_of_any_sign_and_only_their_order_counts():
+    query, gallery, labels = _case(4)
+    base = rank(query, gallery, **labels)
+    shifted = rank_distances(lambda rows: 2 * _euclidean(query, gallery)(rows).astype(np.float64) - 9, **labels)
+    np.testing.assert_array_equal(base.negatives_before, shifted.negatives_before)
+    np.testing.assert_array_equal(2 * base.distance.astype(np.float64) - 9 < 0, shifted.distance < 0)
+    assert (shifted.distance < 0).any()
+
+
+def test_queries_without_a_match_are_not_asked_for():
+    query, gallery, labels = _case(3)
+    asked = []
+
+    def distances(rows):
+        asked.extend(rows)
+        return _euclidean(query, gallery)(rows)
+
+    result = rank_distances(distances, **labels)
+    assert sorted(asked) == np.flatnonzero(result.matches).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda block: np.where(np.arange(9) == 7, np.nan, block), "to gallery item 7 is nan"),
+        (lambda block: np.where(np.arange(9) == 2, np.inf, block), "to gallery item 2 is inf"),
+        (lambda block: np.where(np.arange(9) == 2, 1e300, block.astype(np.float64)), "to gallery item 2 is 1e.300"),
+        (lambda block: block[:, :-1], r"have shape \[\d+, 8\]; give one row a query, \[\d+, 9\]"),
+        (lambda block: block[0], "give one row a query"),
+        (lambda block: block.astype(object), "distances have type object"),
+    ],
+)
+def test_bad_distances_are_named_in_one_line(change, message):
+    query, gallery, labels = _case(0, nq=5, ng=9, unknown=False)
+    labels["gallery_identity"][:5] = labels["query_identity"]  # a query without a match is not asked for
+    labels["gallery_camera"][:5] = labels["query_camera"] + 1
+    distances = _euclidean(query, gallery)
+    for function in (rank_distances, lambda d, **labels: nearest_distances(d, 2, **labels)):
+        with pytest.raises(InputError, match=message) as caught:
+            function(lambda rows: change(distances(rows)), **labels)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"rows": [0, 5]}, "rows reach from 0 to 5, but there are 5 queries"),
+        ({"rows": [-1]}, "rows reach from -1"),
+        ({"rows": [0.5]}, "type float64; give a list of query numbers"),
+        ({"query_camera": np.zeros(4, int)}, r"query_camera has shape \[4\], but there are 5 query items"),
+        ({"gallery_identity": np.zeros(0, int)}, "gallery_identity is empty"),
+    ],
+)
+def test_nearest_distances_names_bad_arguments(arguments, message):
+    query, gallery, labels = _case(0, nq=5, ng=9)
+    arguments = {"k": 1, **labels, **arguments}
+    with pytest.raises(InputError, match=message):
+        nearest_distances(_euclidean(query, gallery), arguments.pop("k"), **arguments)
 
 
 def test_labels_may_be_any_integers():
@@ -161,8 +307,9 @@ def test_device_count_does_not_change_a_bit():
     program = """
 import numpy as np, jax
 from jax.sharding import AxisType
-from reid_jax.retrieval import ranking
-ranking.BLOCK_BYTES = 40_000
+from reid_jax.retrieval import pairs, ranking, single_shot, verification
+pairs.BLOCK_BYTES = 40_000
+pairs.CHUNK_BYTES = 128 * 24 * 4
 rng = np.random.default_rng(0)
 query, gallery = (rng.standard_normal((n, 24), dtype=np.float32) for n in (150, 333))
 labels = dict(query_identity=rng.integers(0, 30, 150), query_camera=rng.integers(0, 3, 150),
@@ -173,6 +320,12 @@ assert np.array_equal(one.negatives_before, four.negatives_before)
 assert np.array_equal(one.distance, four.distance)
 one, four = (ranking.nearest(query, gallery, 5, **labels, mesh=mesh) for mesh in meshes)
 assert np.array_equal(one[0], four[0]) and np.array_equal(one[1], four[1])
+ranked = ranking.rank(query, gallery, **labels)
+one, four = (verification.verify(query, gallery, ranked, **labels, mesh=mesh) for mesh in meshes)
+assert one.metrics == four.metrics and np.array_equal(one.distance, four.distance)
+assert np.array_equal(one.false_positive_rate, four.false_positive_rate)
+one, four = (single_shot.single_shot_ranks(query, gallery, **labels, mesh=mesh) for mesh in meshes)
+assert np.array_equal(one, four)
 print(len(jax.devices()), "devices agree")
 """
     environment = {
@@ -186,33 +339,49 @@ print(len(jax.devices()), "devices agree")
 
 
 def test_memory_at_msmt17_size_is_bounded():
-    nq, ng, width, d = 11_659, 82_161, 400, 1024
-    rows = ranking._block_rows(nq, ng, width)
-    padded = ranking._round_up(ng, ranking.GALLERY_MULTIPLE)
-    assert 16 <= rows <= 1024
-    assert rows % ranking.QUERY_MULTIPLE == 0
+    d, width = 1024, 400
+    vector = np.broadcast_to(np.float32(0), (82_161, d))  # takes no memory: nothing is computed
+    gallery = pairs.Embeddings(vector, np.zeros(82_161, np.float32))
+    query = pairs.Embeddings(vector[:11_659], np.zeros(11_659, np.float32))
+    tiles = pairs.EmbeddingTiles(query, gallery, np.zeros(82_161, np.int32), mesh=None, width=width)
+    assert tiles.chunks == 2
+    assert tiles.columns * d * 4 <= pairs.CHUNK_BYTES
+    assert 16 <= tiles.rows <= 1024
+    assert tiles.rows % pairs.QUERY_MULTIPLE == 0
 
     def shape(*dimensions, dtype=np.float32):
         return jax.ShapeDtypeStruct(dimensions, dtype)
 
-    compiled = ranking._count_function(ranking._one_device()).lower(
-        shape(rows, d),
+    rows, columns = tiles.rows, tiles.columns
+    score = pairs._score_function(tiles.mesh).lower(shape(rows, d), shape(columns, d), shape(columns))
+    count = ranking._count_function(tiles.mesh).lower(
+        shape(rows, columns),
         shape(rows, dtype=np.int32),
-        shape(rows, width, dtype=np.int32),
+        shape(rows, width),
         shape(1, dtype=np.int32),
-        shape(padded, d),
-        shape(padded),
-        shape(padded, dtype=np.int32),
+        shape(columns, dtype=np.int32),
     )
-    memory = compiled.compile().memory_analysis()
-    if memory is None:
-        pytest.skip("this backend does not tell its memory")
-    assert memory.temp_size_in_bytes < 3 * ranking.BLOCK_BYTES
+    for lowered in (score, count):
+        memory = lowered.compile().memory_analysis()
+        if memory is None:
+            pytest.skip("this backend does not tell its memory")
+        assert memory.temp_size_in_bytes + memory.output_size_in_bytes < 2 * pairs.BLOCK_BYTES
+
+
+def test_checks_copy_nothing_of_the_size_of_the_gallery():
+    gallery = np.zeros((20_000, 256), np.float32)
+    query, labels = gallery[:2], np.zeros(20_000, int)
+    tracemalloc.start()
+    checked = pairs.check_pairs(query, gallery, labels[:2], labels[:2], labels, labels)[1]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.shares_memory(checked.vector, gallery)
+    assert peak < gallery.nbytes / 4
 
 
 def test_a_huge_gallery_still_gets_a_block():
-    assert ranking._block_rows(10_000, 100_000_000, 8) == ranking.QUERY_MULTIPLE
-    assert ranking._block_rows(3, 100, 8) == ranking.QUERY_MULTIPLE
+    assert pairs._block_rows(10_000, 100_000_000, 8) == pairs.QUERY_MULTIPLE
+    assert pairs._block_rows(3, 128, 8) == pairs.QUERY_MULTIPLE
 
 
 def _bad(**changes):
@@ -242,6 +411,7 @@ def _with(value):
         ({"gallery": _with(np.nan)}, "gallery embedding 3 .* not finite"),
         ({"query": _with(np.inf)}, "query embedding 3 .* not finite"),
         ({"query": _with(1e30)}, "query embedding 3 .* beyond float32"),
+        ({"query": lambda a: a.astype(str)}, "query embeddings have type <U"),
         ({"query_camera": lambda a: a[:-1]}, r"query_camera has shape \[4\], but there are 5"),
         ({"gallery_identity": lambda a: a[:-2]}, r"gallery_identity has shape \[7\], but there are 9"),
         ({"gallery_camera": lambda a: a + 0.5}, "gallery_camera has type float64"),

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.pairs import UNKNOWN_CAMERA
 from reid_jax.retrieval.ranking import Ranking
 
 CMC_RANKS = (1, 5, 10, 20)
@@ -104,10 +105,32 @@ def retrieval_metrics(ranking: Ranking) -> dict[str, float]:
     }
 
 
-def format_metrics(rows: dict[str, dict[str, float]]) -> str:
-    """A plain-text table: a line for each name, a column for each metric, in percent; counts as they are.
+def removal_note(query_camera: np.ndarray, gallery_camera: np.ndarray) -> str:
+    """What is to be said aloud where cameras are unknown (-1), for then images stay that should be removed.
 
-    A metric that a row lacks is shown as '-'.
+    Args:
+      query_camera: int [nq]. `gallery_camera`: int [ng].
+
+    Returns:
+      One line; empty where all cameras are known.
+    """
+    query, gallery = (np.asarray(camera) == UNKNOWN_CAMERA for camera in (query_camera, gallery_camera))
+    if not (query.any() or gallery.any()):
+        return ""
+    consequence = "images taken right before or after a query count as its matches, and figures are higher than usual"
+    if query.all() or gallery.all():
+        return f"cameras are unknown: no image was removed from the gallery; {consequence}"
+    return (
+        f"cameras of {query.sum()} of {len(query)} queries and {gallery.sum()} of {len(gallery)} gallery images are "
+        f"unknown: no image was removed for these queries, and none of these images; there {consequence}"
+    )
+
+
+def format_metrics(rows: dict[str, dict[str, float]]) -> str:
+    """A plain-text table: a line for each name, a column for each metric.
+
+    Shares and rates are in percent, distances (`distance_...`) have three decimals, counts (`queries...`) are as they
+    are. A metric that a row lacks, or that is NaN, is shown as '-'.
 
     Example:
       print(format_metrics({"market1501": retrieval_metrics(ranking)}))
@@ -123,21 +146,32 @@ def format_metrics(rows: dict[str, dict[str, float]]) -> str:
     )
 
 
+def no_match_error(queries: int, removed: np.ndarray | None = None) -> InputError:
+    """The error for queries of which none has a match; `removed` int [queries], where it is known, tells why."""
+    why = ""
+    if removed is not None:
+        absent = np.count_nonzero(removed == 0)
+        why = (
+            f": of {queries} queries {absent} have an identity that the gallery lacks, {queries - absent} one that it "
+            "holds under the query's own camera only"
+        )
+    return InputError(
+        f"query identities do not appear in gallery under other cameras{why}; check that query and gallery belong "
+        "together, and how identity and camera are read from file names (camera -1, unknown, removes nothing)"
+    )
+
+
 def _cell(metric: str, value: float | None) -> str:
-    if value is None:
+    if value is None or np.isnan(value):
         return "-"
-    return f"{value:.0f}" if metric.startswith("queries") else f"{100 * value:.2f}"
+    if metric.startswith("queries"):
+        return f"{value:.0f}"
+    return f"{value:.3f}" if metric.startswith("distance_") else f"{100 * value:.2f}"
 
 
 def _counted(ranking: Ranking) -> np.ndarray:
     """bool [queries], those with a match."""
     found = ranking.matches > 0
     if not found.any():
-        absent = np.count_nonzero(ranking.removed == 0)
-        raise InputError(
-            f"query identities do not appear in gallery under other cameras: of {len(ranking)} queries "
-            f"{absent} have an identity that the gallery lacks, {len(ranking) - absent} one that it holds "
-            "under the query's own camera only; check that query and gallery belong together, and how identity and "
-            "camera are read from file names (camera -1, unknown, removes nothing)"
-        )
+        raise no_match_error(len(ranking), ranking.removed)
     return found

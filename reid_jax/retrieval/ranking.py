@@ -2,32 +2,39 @@
 
 The protocol is Market-1501's (Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015): for
 a query, gallery items of the same identity and camera are removed. Nothing is sorted but a query's own
-matches, and no query x gallery matrix outlives its block of queries.
+matches, and no query x gallery matrix outlives its tile: galleries of any size are streamed.
 """
 
-import collections
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.pairs import (
+    PADDING,
+    Distances,
+    DistanceTiles,
+    EmbeddingTiles,
+    Labels,
+    Tiles,
+    blocks,
+    check_labels,
+    check_pairs,
+    one_behind,
+    place,
+    round_up,
+    spread,
+)
 
-# One block of queries x the whole gallery takes about this much on each device. It must not depend on the
-# number of devices: the same block shape runs the same kernels and gives the same bits.
-BLOCK_BYTES = 64 * 2**20
-# The gallery and a block are padded to multiples of these. A matrix product may add up the ragged edge of its
-# output in another order than the rest; behind padding, equal embeddings get bit-equal distances everywhere.
-GALLERY_MULTIPLE = 128
-QUERY_MULTIPLE = 16
-# So many matches are counted in one pass over the distances.
+# So many matches are counted in one pass over the scores.
 MATCHES_AT_ONCE = 8
-UNKNOWN_CAMERA = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +49,8 @@ class Ranking:
       offsets: int64 [queries + 1], from 0 to the number of matches of all queries.
       negatives_before: int32 [matches], the negatives at least as near as the match. A negative at the same
         distance counts: the order of equal distances must not flatter.
-      distance: float32 [matches], Euclidean, to the query; float32 rounding leaves up to about 0.001 of the
-        norm where it should be 0, equally for equal items.
+      distance: float32 [matches], to the query: Euclidean from `rank`, where float32 rounding leaves up to about
+        0.001 of the norm where it should be 0, equally for equal items; as given from `rank_distances`.
       removed: int32 [queries], the gallery items of the query's identity removed for its camera.
     """
 
@@ -76,72 +83,50 @@ def rank(
 
     Args:
       query: float [nq, d], embeddings; unit norm is usual, any norm is right.
-      gallery: float [ng, d], embeddings.
+      gallery: float [ng, d], embeddings; float32 is best, other types are converted a chunk at a time.
       query_identity: int [nq]. `gallery_identity`: int [ng].
       query_camera: int [nq], -1 where unknown: nothing is removed then. `gallery_camera`: int [ng].
       mesh: a mesh with the one axis 'data': blocks of queries are spread over its devices, each of which
-        holds the gallery. The result does not depend on it. By default the first local device.
+        holds a chunk of the gallery. The result does not depend on it. By default the first local device.
 
     Returns:
-      The ranks, from which `reid_jax.retrieval.metrics` computes everything. Beside the gallery's copy and a
-      few times `BLOCK_BYTES` on each device it needs 8 bytes a match.
+      The ranks, from which `reid_jax.retrieval.metrics` computes everything. It needs 16 bytes a match, at most
+      three times `pairs.CHUNK_BYTES` for the gallery, and a few times `pairs.BLOCK_BYTES` on each device.
 
     Raises:
       InputError: shapes or lengths disagree, query or gallery is empty, or an embedding is not finite.
     """
-    data = _check(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
-    ng = len(data.gallery)
-    by_identity = np.argsort(data.gallery_identity, kind="stable")
-    start, stop = _equal_range(data.gallery_identity[by_identity], data.query_identity)
-    start_removed, stop_removed = _equal_range(np.sort(data.gallery_sight), data.query_sight)
-    removed = stop_removed - start_removed
-    matches = stop - start - removed
-    offsets = np.concatenate([[0], np.cumsum(matches)])
-    negatives_before = np.empty(offsets[-1], np.int32)
-    distance = np.empty(offsets[-1], np.float32)
+    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    matches = _Matches(labels)
+    # A chunk then holds all items of an identity, but for the one that it ends in.
+    identity = labels.gallery_identity[matches.order]
+    tiles = EmbeddingTiles(query, gallery, identity, mesh=mesh, width=matches.width, order=matches.order)
+    return _rank(tiles, labels, matches, np.arange(len(gallery)))
 
-    # Queries of many matches first: a block then holds queries of like numbers, and its loop over the matches
-    # ends at the block's own largest. Queries without a match need no device.
-    order = np.argsort(-matches, kind="stable")[: np.count_nonzero(matches)]
-    width = _round_up(int(matches.max()), MATCHES_AT_ONCE)
-    rows = _block_rows(len(data.query), ng, int((stop - start).max()))
 
-    def inputs(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        item = start[block, None] + np.arange((stop - start)[block].max())
-        inside = item < stop[block, None]
-        item = by_identity[np.where(inside, item, 0)]
-        keep = inside & (data.gallery_sight[item] != data.query_sight[block, None])
-        row, column = np.nonzero(keep)
-        index = np.zeros((len(block), width), np.int32)
-        index[row, np.cumsum(keep, axis=1)[row, column] - 1] = item[row, column]
-        return data.query_identity[block], index
+def rank_distances(
+    distances: Distances,
+    *,
+    query_identity: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_identity: np.ndarray,
+    gallery_camera: np.ndarray,
+) -> Ranking:
+    """Ranks every match of every query by given distances, under the protocol of `rank`.
 
-    def collect(block: np.ndarray, block_distance: np.ndarray, block_count: np.ndarray) -> None:
-        # The count grows with the distance, so each may be sorted by itself.
-        column = np.arange(width)
-        inside = column < matches[block, None]
-        flat = (offsets[block, None] + column)[inside]
-        distance[flat] = np.sort(np.where(inside, block_distance, np.inf), axis=1)[inside]
-        negatives_before[flat] = np.sort(np.where(inside, block_count, ng), axis=1)[inside]
+    Args:
+      distances: the distances of some queries to all gallery items: int [b], numbers of queries in any order,
+        -> float [b, ng], any finite numbers, smaller is nearer. They are compared as float32. Each query with a
+        match is asked for once, in blocks, so that nothing of the size of all pairs is held.
+      query_identity, query_camera, gallery_identity, gallery_camera: those of `rank`.
 
-    mesh = _one_device() if mesh is None else mesh
-    gallery_arrays = _place_gallery(mesh, data.gallery, data.gallery_identity)
-    blocks = _blocks(order, rows * mesh.size)
-    pending = collections.deque()
-    for block in tqdm(blocks, "ranking", unit="block", delay=3, disable=jax.process_index() != 0):
-        passes = np.zeros(mesh.size, np.int32)
-        for device, part in enumerate(_blocks(block, rows)):
-            passes[device] = -(-matches[part].max() // MATCHES_AT_ONCE)
-        arrays = (data.query[block], *inputs(block))
-        sharded = [_place(mesh, _pad(array, rows * mesh.size), PartitionSpec("data")) for array in arrays]
-        sharded.append(_place(mesh, passes, PartitionSpec("data")))
-        pending.append((block, _count_function(mesh)(*sharded, *gallery_arrays)))
-        # One block is collected on the host while the next runs; more in flight would only take memory.
-        if len(pending) > 1:
-            _collect(pending, collect)
-    while pending:
-        _collect(pending, collect)
-    return Ranking(offsets, negatives_before, distance, removed.astype(np.int32))
+    Raises:
+      InputError: lengths disagree, query or gallery is empty, or distances have another shape or are not finite.
+    """
+    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera)
+    matches = _Matches(labels)
+    tiles = DistanceTiles(distances, labels.gallery_identity, len(labels.query_identity), width=matches.width)
+    return _rank(tiles, labels, matches, matches.order)
 
 
 def nearest(
@@ -167,68 +152,245 @@ def nearest(
     Raises:
       InputError: as `rank`, or k is below 1.
     """
-    data = _check(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
-    if k < 1:
-        raise InputError(f"nearest: k is {k}; ask for at least 1 gallery item")
-    nq, ng = len(data.query), len(data.gallery)
-    index = np.full((nq, k), -1, np.int32)
-    distance = np.full((nq, k), np.inf, np.float32)
+    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    _check_k(k)
+    tiles = EmbeddingTiles(query, gallery, labels.gallery_sight, mesh=mesh, width=k)
+    return _nearest(tiles, labels, np.arange(len(query)), k)
 
-    def collect(block: np.ndarray, block_distance: np.ndarray, block_index: np.ndarray) -> None:
-        found = block_distance.shape[1]
-        distance[block, :found] = block_distance
-        index[block, :found] = np.where(np.isinf(block_distance), -1, block_index)
 
-    mesh = _one_device() if mesh is None else mesh
-    rows = _block_rows(nq, ng, k) * mesh.size
-    gallery_arrays = _place_gallery(mesh, data.gallery, data.gallery_sight)
-    pending = collections.deque()
-    blocks = _blocks(np.arange(nq), rows)
-    for block in tqdm(blocks, "nearest", unit="block", delay=3, disable=jax.process_index() != 0):
-        arrays = (data.query[block], data.query_sight[block])
-        sharded = [_place(mesh, _pad(array, rows), PartitionSpec("data")) for array in arrays]
-        pending.append((block, _nearest_function(mesh, min(k, ng))(*sharded, *gallery_arrays)))
-        if len(pending) > 1:
-            _collect(pending, collect)
-    while pending:
-        _collect(pending, collect)
+def nearest_distances(
+    distances: Distances,
+    k: int,
+    *,
+    rows: np.ndarray | None = None,
+    query_identity: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_identity: np.ndarray,
+    gallery_camera: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k nearest valid gallery items by given distances, of the queries `rows` or of all.
+
+    Args:
+      distances: as for `rank_distances`; labels are those of all queries.
+      rows: int [n], numbers of queries; they may repeat.
+
+    Returns:
+      index int32 [n, k] and distance float32 [n, k], as `nearest`.
+
+    Raises:
+      InputError: as `rank_distances`; k is below 1; or rows are not numbers of queries.
+    """
+    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera)
+    _check_k(k)
+    nq = len(labels.query_identity)
+    rows = np.arange(nq) if rows is None else np.asarray(rows)
+    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+        raise InputError(f"rows have shape {list(rows.shape)} and type {rows.dtype}; give a list of query numbers")
+    if rows.size and not 0 <= rows.min() <= rows.max() < nq:
+        raise InputError(f"rows reach from {rows.min()} to {rows.max()}, but there are {nq} queries, counted from 0")
+    tiles = DistanceTiles(distances, labels.gallery_sight, max(len(rows), 1), width=k)
+    return _nearest(tiles, labels, rows.astype(np.int64), k)
+
+
+def count_negatives(
+    tiles: Tiles,
+    query_identity: np.ndarray,
+    order: np.ndarray,
+    offsets: np.ndarray,
+    columns: Callable[[np.ndarray], np.ndarray],
+    width: int,
+    progress: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts for chosen columns of each query the negatives at least as near: those that have another label.
+
+    Args:
+      tiles: labelled by identity; columns whose label is `pairs.PADDING` count for nobody.
+      query_identity: int32 [nq].
+      order: the queries with columns, best so that neighbours have like numbers of them in the same chunks.
+      offsets: int64 [nq + 1]; query i has offsets[i + 1] - offsets[i] columns.
+      columns: of a block of queries, int [b, width], -1 after each query's own.
+      width: a multiple of `MATCHES_AT_ONCE`.
+
+    Returns:
+      distance float32 and count int32, both [offsets[-1]]; a query's columns stand in their order.
+    """
+    total = int(offsets[-1])
+    score, distance = np.empty(total, np.float32), np.empty(total, np.float32)
+    counts = np.zeros(total, np.int32)
+    owned = np.diff(offsets)
+    count_function, gather = _count_function(tiles.mesh), _gather_function(tiles.mesh)
+    parts = blocks(order, tiles.block)
+    # Most blocks have all their columns in one chunk: gathered and counted there in one go. The scores of the others
+    # are gathered first; they must come from the very product that they are compared with.
+    chunks = [np.unique(column[column >= 0] // tiles.columns).tolist() for column in map(columns, parts)]
+    gathering = sorted((chunk, b) for b, own in enumerate(chunks) for chunk in own)
+    done = {(own[0], b) for b, own in enumerate(chunks) if len(own) == 1}
+    counting = [(chunk, b) for chunk in range(tiles.chunks) for b in range(len(parts)) if (chunk, b) not in done]
+    bar = tqdm(
+        total=len(gathering) + len(counting), desc=progress, unit="tile", delay=2, disable=jax.process_index() != 0
+    )
+
+    def flat(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where a block's columns stand in the flat arrays: bool [b, width], and the places of the true ones."""
+        inside = np.arange(width) < owned[block, None]
+        return inside, (offsets[block, None] + np.arange(width))[inside]
+
+    def count(b: int, tile_score: jax.Array, threshold: jax.Array, label: jax.Array) -> jax.Array:
+        passes = np.zeros(tiles.mesh.size, np.int32)
+        for device, part in enumerate(blocks(parts[b], tiles.rows)):
+            passes[device] = -(-owned[part].max() // MATCHES_AT_ONCE)
+        identity = tiles.place(query_identity[parts[b]])
+        return count_function(tile_score, identity, threshold, place(tiles.mesh, passes, PartitionSpec("data")), label)
+
+    def gather_tiles() -> Iterator:
+        for chunk, b in gathering:
+            block = parts[b]
+            column = columns(block)
+            here = column // tiles.columns == chunk
+            tile_score, label = tiles.tile(chunk, block)
+            index = np.where(here, column - chunk * tiles.columns, 0).astype(np.int32)
+            own = gather(tile_score, tiles.place(index))
+            results = [own, tiles.distance(own, block)]
+            if (chunk, b) in done:
+                results.append(count(b, tile_score, own, label))
+            yield (block, here), results
+
+    def count_tiles() -> Iterator:
+        for chunk, b in counting:
+            block = parts[b]
+            tile_score, label = tiles.tile(chunk, block)
+            inside, where = flat(block)
+            threshold = np.full(inside.shape, np.inf, np.float32)
+            threshold[inside] = score[where]
+            yield block, [count(b, tile_score, tiles.place(threshold), label)]
+
+    for (block, here), (own_score, own_distance, *own_count) in one_behind(tiles.mesh, gather_tiles()):
+        inside, where = flat(block)
+        mine = here[inside]
+        for values, found in zip((score, distance, counts), (own_score, own_distance, *own_count), strict=False):
+            values[where[mine]] = found[: len(block)][here]
+        bar.update()
+    for block, (found,) in one_behind(tiles.mesh, count_tiles()):
+        inside, where = flat(block)
+        counts[where] += found[: len(block)][inside]
+        bar.update()
+    bar.close()
+    return distance, counts
+
+
+def match_width(matches: np.ndarray) -> int:
+    """The columns that the matches of any query need, of int [nq] matches: a multiple of `MATCHES_AT_ONCE`."""
+    return round_up(int(matches.max()), MATCHES_AT_ONCE)
+
+
+class _Matches:
+    """Where in the gallery, sorted by identity, the matches of each query are.
+
+    Attributes:
+      order: int64 [ng], the gallery items, those of one identity together: identities of many items first, those
+        that no query has last.
+      matches: int64 [nq], their number.
+      queries: int64, the queries with a match, in the order of their identities. Blocks of them have like numbers of
+        matches, and their matches stand together.
+      width: columns that the matches of any query need.
+    """
+
+    def __init__(self, labels: Labels):
+        identities = int(max(labels.query_identity.max(), labels.gallery_identity.max())) + 1
+        size = np.bincount(labels.gallery_identity, minlength=identities)
+        asked = np.zeros(identities, bool)
+        asked[labels.query_identity] = True
+        by_size = np.argsort(np.where(asked, -size, 1), kind="stable")
+        position = np.empty(identities, np.int64)
+        position[by_size] = np.arange(identities)
+        first = np.empty(identities, np.int64)
+        first[by_size] = np.cumsum(size[by_size]) - size[by_size]
+        self.order = np.argsort(position[labels.gallery_identity], kind="stable")
+        self.matches = labels.matches()
+        queries = np.argsort(position[labels.query_identity], kind="stable")
+        self.queries = queries[self.matches[queries] > 0]
+        self.width = match_width(self.matches)
+        self._first, self._size = first[labels.query_identity], size[labels.query_identity]
+        self._sight = labels.gallery_sight[self.order]
+        self._query_sight = labels.query_sight
+
+    def places(self, block: np.ndarray) -> np.ndarray:
+        """int64 [b, width], the places in `order` of a block's matches; -1 after each query's own."""
+        item = self._first[block, None] + np.arange(self._size[block].max())
+        inside = item < (self._first + self._size)[block, None]
+        keep = inside & (self._sight[np.where(inside, item, 0)] != self._query_sight[block, None])
+        row, column = np.nonzero(keep)
+        places = np.full((len(block), self.width), -1)
+        places[row, np.cumsum(keep, axis=1)[row, column] - 1] = item[row, column]
+        return places
+
+
+def _rank(tiles: Tiles, labels: Labels, matches: _Matches, column: np.ndarray) -> Ranking:
+    """Ranks in tiles in which the gallery item at place p of `matches.order` is column `column[p]`."""
+    offsets = np.concatenate([[0], np.cumsum(matches.matches)])
+
+    def columns(block: np.ndarray) -> np.ndarray:
+        places = matches.places(block)
+        return np.where(places >= 0, column[places], -1)
+
+    distance, negatives = count_negatives(
+        tiles, labels.query_identity, matches.queries, offsets, columns, matches.width, "ranking"
+    )
+    # Nearest first. The count grows with the distance, so each may be sorted by itself.
+    query = np.repeat(np.arange(len(offsets) - 1), matches.matches)
+    distance = distance[np.lexsort((distance, query))]
+    negatives = negatives[np.lexsort((negatives, query))]
+    return Ranking(offsets, negatives, distance, labels.removed().astype(np.int32))
+
+
+def _nearest(tiles: Tiles, labels: Labels, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of the queries `rows`, in tiles that are labelled by sight, columns in the gallery's order."""
+    score = np.full((len(rows), k), -np.inf, np.float32)
+    index = np.full((len(rows), k), -1, np.int32)
+    distance = np.full((len(rows), k), np.inf, np.float32)
+    function = _nearest_function(tiles.mesh, min(k, tiles.columns))
+    work = [(chunk, part) for chunk in range(tiles.chunks) for part in blocks(np.arange(len(rows)), tiles.block)]
+
+    def tops() -> Iterator:
+        for chunk, part in tqdm(work, "nearest", unit="tile", delay=2, disable=jax.process_index() != 0):
+            tile_score, sight = tiles.tile(chunk, rows[part])
+            query_sight = tiles.place(labels.query_sight[rows[part]])
+            value, item = function(tile_score, query_sight, sight)
+            yield (chunk, part), (value, tiles.distance(value, rows[part]), item)
+
+    for (chunk, part), (value, new_distance, item) in one_behind(tiles.mesh, tops()):
+        value, new_distance, item = (array[: len(part)] for array in (value, new_distance, item))
+        item = np.where(np.isneginf(value), -1, item + chunk * tiles.columns)
+        # Stable, and later chunks hold higher indices: the lower index comes first at equal scores.
+        best = np.argsort(-np.concatenate([score[part], value], axis=1), axis=1, kind="stable")[:, :k]
+        for kept, new in ((score, value), (distance, new_distance), (index, item)):
+            kept[part] = np.take_along_axis(np.concatenate([kept[part], new], axis=1), best, axis=1)
     return index, distance
 
 
-def _score(query: jax.Array, gallery: jax.Array, half_norm: jax.Array) -> jax.Array:
-    """The nearness q.g - |g|^2 / 2 of every pair, [b, n]: it orders a query's gallery as the distance does.
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise InputError(f"nearest: k is {k}; ask for at least 1 gallery item")
 
-    |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g it is right
-    for embeddings of any norm; unlike the full formula it needs no clipping at zero, which would tie items
-    that differ; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's TF32 and a
-    TPU's bfloat16, which would change ranks, out of the product.
+
+def _gather_block(score: jax.Array, index: jax.Array) -> jax.Array:
+    """The scores [b, p] at columns `index` [b, p] of one device's rows."""
+    return jnp.take_along_axis(score, index, axis=1)
+
+
+def _count_block(score, query_identity, threshold, passes, gallery_identity):
+    """The negatives of one device's queries that score at least each threshold.
+
+    score [b, n], query_identity [b], threshold [b, p], passes [1] (of `MATCHES_AT_ONCE` thresholds each),
+    gallery_identity [n] -> int32 [b, p]. What stands beyond the passes is 0.
     """
-    product = lax.dot_general(query, gallery, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
-    return product - half_norm
-
-
-def _distance(score: jax.Array, query: jax.Array) -> jax.Array:
-    """Euclidean distances [b, p] from scores [b, p] of the queries [b, d]; rounding below zero becomes zero."""
-    return jnp.sqrt(jnp.maximum(jnp.sum(query * query, axis=1, keepdims=True) - 2.0 * score, 0.0))
-
-
-def _count_block(query, query_identity, index, passes, gallery, half_norm, gallery_identity):
-    """Distances of one device's matches and the negatives at least as near.
-
-    query [b, d], query_identity [b], index [b, p] (matches in the gallery), passes [1] (of `MATCHES_AT_ONCE`
-    matches each), gallery [n, d], half_norm [n], gallery_identity [n] -> float32 [b, p], int32 [b, p]. What
-    stands beyond a query's matches means nothing.
-    """
-    score = _score(query, gallery, half_norm)
-    # The matches' scores come from the very product that they are compared with: a tie is a tie in every bit.
-    match = jnp.take_along_axis(score, index, axis=1)
-    negative = jnp.where(query_identity[:, None] != gallery_identity, score, -jnp.inf)
 
     def count(i: jax.Array, counts: jax.Array) -> jax.Array:
-        threshold = lax.dynamic_slice_in_dim(match, i * MATCHES_AT_ONCE, MATCHES_AT_ONCE, axis=1)
+        near = lax.dynamic_slice_in_dim(threshold, i * MATCHES_AT_ONCE, MATCHES_AT_ONCE, axis=1)
+        negative = (query_identity[:, None] != gallery_identity) & (gallery_identity != PADDING)
         # One variadic reduction reads the row once for all thresholds and writes nothing but the sums; plain
         # sums of a broadcast comparison keep [b, MATCHES_AT_ONCE, n] on the CPU and run 40 times slower.
-        nearer = [(negative >= threshold[:, j : j + 1]).astype(jnp.int32) for j in range(MATCHES_AT_ONCE)]
+        nearer = [((score >= near[:, j : j + 1]) & negative).astype(jnp.int32) for j in range(MATCHES_AT_ONCE)]
         sums = lax.reduce(
             nearer,
             [np.int32(0)] * MATCHES_AT_ONCE,
@@ -237,166 +399,27 @@ def _count_block(query, query_identity, index, passes, gallery, half_norm, galle
         )
         return lax.dynamic_update_slice_in_dim(counts, jnp.stack(sums, axis=1), i * MATCHES_AT_ONCE, axis=1)
 
-    counts = lax.fori_loop(0, passes[0], count, jnp.zeros(index.shape, jnp.int32))
-    return _distance(match, query), counts
+    return lax.fori_loop(0, passes[0], count, jnp.zeros(threshold.shape, jnp.int32))
 
 
-def _nearest_block(query, query_sight, gallery, half_norm, gallery_sight, *, k):
-    """The k largest scores of one device's queries: float32 [b, k] distances, int32 [b, k] indices."""
-    score = _score(query, gallery, half_norm)
-    score = jnp.where(query_sight[:, None] == gallery_sight, -jnp.inf, score)
-    value, index = lax.top_k(score, k)
-    return _distance(value, query), index
+def _nearest_block(score, query_sight, gallery_sight, *, k):
+    """The k largest scores of one device's queries: float32 [b, k], and their columns, int32 [b, k]."""
+    return lax.top_k(jnp.where(query_sight[:, None] == gallery_sight, -jnp.inf, score), k)
+
+
+@functools.cache
+def _gather_function(mesh: Mesh):
+    data = PartitionSpec("data")
+    return spread(_gather_block, mesh, (data, data))
 
 
 @functools.cache
 def _count_function(mesh: Mesh):
-    """`_count_block` over a mesh: each device takes its own rows; the result is on every device."""
     data, everywhere = PartitionSpec("data"), PartitionSpec()
-    in_specs = (data, data, data, data, everywhere, everywhere, everywhere)
-    # check_vma: a loop's carry starts the same on all devices and then differs, as it should here.
-    spread = jax.shard_map(_count_block, mesh=mesh, in_specs=in_specs, out_specs=(data, data), check_vma=False)
-    return jax.jit(spread, out_shardings=NamedSharding(mesh, everywhere))
+    return spread(_count_block, mesh, (data, data, data, data, everywhere))
 
 
 @functools.cache
 def _nearest_function(mesh: Mesh, k: int):
-    """`_nearest_block` over a mesh, as `_count_function`."""
     data, everywhere = PartitionSpec("data"), PartitionSpec()
-    spread = jax.shard_map(
-        functools.partial(_nearest_block, k=k),
-        mesh=mesh,
-        in_specs=(data, data, everywhere, everywhere, everywhere),
-        out_specs=(data, data),
-        check_vma=False,
-    )
-    return jax.jit(spread, out_shardings=NamedSharding(mesh, everywhere))
-
-
-@functools.partial(jax.jit, static_argnames="count")
-def _half_norm(gallery: jax.Array, count: int) -> jax.Array:
-    """Half the squared norms [n]; inf for the padding from `count` on, which puts it behind everything."""
-    half = 0.5 * jnp.sum(gallery * gallery, axis=1)
-    return jnp.where(jnp.arange(len(gallery)) < count, half, jnp.inf)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Checked:
-    """Inputs found good: float32 embeddings, and int32 labels counted from 0.
-
-    A sight is an identity under a camera: a gallery item of the query's sight is removed. The sight of a query
-    whose camera is unknown is -1, which no gallery item has.
-    """
-
-    query: np.ndarray
-    gallery: np.ndarray
-    query_identity: np.ndarray
-    gallery_identity: np.ndarray
-    query_sight: np.ndarray
-    gallery_sight: np.ndarray
-
-
-def _check(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera) -> _Checked:
-    query, gallery = _check_embedding("query", query), _check_embedding("gallery", gallery)
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(
-            f"query embeddings have {query.shape[1]} dimensions, gallery embeddings {gallery.shape[1]}; "
-            "embed both with one model"
-        )
-    nq = len(query)
-    identity = np.concatenate(
-        [
-            _check_labels("query_identity", query_identity, nq),
-            _check_labels("gallery_identity", gallery_identity, len(gallery)),
-        ]
-    )
-    camera = np.concatenate(
-        [
-            _check_labels("query_camera", query_camera, nq),
-            _check_labels("gallery_camera", gallery_camera, len(gallery)),
-        ]
-    )
-    # Numbered anew from 0, a label fits in int32 whatever the data set's own numbers are.
-    identity = np.unique(identity, return_inverse=True)[1].astype(np.int32)
-    cameras, camera_index = np.unique(camera, return_inverse=True)
-    sight = np.unique(identity * np.int64(len(cameras)) + camera_index, return_inverse=True)[1].astype(np.int32)
-    query_sight = np.where(camera[:nq] == UNKNOWN_CAMERA, np.int32(-1), sight[:nq])
-    return _Checked(query, gallery, identity[:nq], identity[nq:], query_sight, sight[nq:])
-
-
-def _check_embedding(name: str, embedding: np.ndarray | jax.Array) -> np.ndarray:
-    embedding = np.asarray(embedding, dtype=np.float32)
-    if embedding.ndim != 2:
-        raise InputError(f"{name} embeddings have shape {list(embedding.shape)}; give [items, dimensions]")
-    if 0 in embedding.shape:
-        raise InputError(f"{name} embeddings have shape {list(embedding.shape)}, nothing to rank; is {name} empty?")
-    bad = np.flatnonzero(~np.isfinite(np.einsum("nd,nd->n", embedding, embedding)))
-    if len(bad):
-        raise InputError(
-            f"{name} embedding {bad[0]} (of {len(bad)} such) is not finite, or its squared norm "
-            "is beyond float32; look at that image and at the weights"
-        )
-    return embedding
-
-
-def _check_labels(name: str, labels: np.ndarray, count: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise InputError(
-            f"{name} has shape {list(labels.shape)}, but there are {count} embeddings; give one integer for each"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{name} has type {labels.dtype}; give integers")
-    return labels.astype(np.int64)
-
-
-def _equal_range(values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted value starts and stops in sorted values."""
-    return np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
-
-
-def _round_up(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple
-
-
-def _block_rows(nq: int, ng: int, width: int) -> int:
-    """Queries in one device's block: distances and the three arrays of `width` columns fill `BLOCK_BYTES`."""
-    rows = BLOCK_BYTES // (4 * (_round_up(ng, GALLERY_MULTIPLE) + 3 * width))
-    rows = max(rows // QUERY_MULTIPLE, 1) * QUERY_MULTIPLE
-    return min(rows, 1024, _round_up(nq, QUERY_MULTIPLE))
-
-
-def _blocks(items: np.ndarray, size: int) -> list[np.ndarray]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
-
-
-def _pad(array: np.ndarray, rows: int) -> np.ndarray:
-    """The array with zero rows after it, up to `rows`."""
-    if len(array) == rows:
-        return array
-    padded = np.zeros((rows, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded
-
-
-def _one_device() -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:1]), ("data",), axis_types=(AxisType.Auto,))
-
-
-def _place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
-    """The array on the mesh; of several processes each hands over its own devices' part of the same array."""
-    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
-
-
-def _place_gallery(mesh: Mesh, embedding: np.ndarray, label: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Padded gallery embeddings [n, d], half norms [n] and labels [n] on every device."""
-    padded = _round_up(len(embedding), GALLERY_MULTIPLE)
-    gallery = _place(mesh, _pad(embedding, padded), PartitionSpec())
-    label = _place(mesh, _pad(label, padded), PartitionSpec())
-    return gallery, _half_norm(gallery, len(embedding)), label
-
-
-def _collect(pending: collections.deque, collect) -> None:
-    """Hands the oldest pending block's rows, without padding, to `collect` as NumPy arrays."""
-    block, results = pending.popleft()
-    collect(block, *(np.asarray(result)[: len(block)] for result in results))
+    return spread(functools.partial(_nearest_block, k=k), mesh, (data, data, everywhere))

@@ -1,0 +1,185 @@
+"""CUHK03's classic protocol: one gallery image of each identity, drawn at random, again and again.
+
+Li, Zhao, Xiao and Wang, "DeepReID: Deep Filter Pairing Neural Network for Person Re-identification", CVPR 2014.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from reid_jax.errors import InputError
+from reid_jax.retrieval.metrics import CMC_RANKS, no_match_error
+from reid_jax.retrieval.pairs import PADDING, Embeddings, EmbeddingTiles, Labels, check_pairs
+from reid_jax.retrieval.ranking import MATCHES_AT_ONCE, count_negatives
+
+
+def single_gallery_shot(
+    query: np.ndarray | jax.Array,
+    gallery: np.ndarray | jax.Array,
+    *,
+    query_identity: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_identity: np.ndarray,
+    gallery_camera: np.ndarray,
+    repeats: int = 10,
+    seed: int = 0,
+    mesh: Mesh | None = None,
+) -> dict[str, float]:
+    """Metrics against galleries of one image an identity, the mean over `repeats` draws.
+
+    Args are those of `single_shot_ranks`.
+
+    Returns:
+      rank1, rank5, rank10, rank20 (CMC) and mAP, which with one match a query is the mean of 1 / rank, as fractions;
+      each with its standard deviation over the draws as `<name>_std`; queries (all), queries_without_match (not
+      counted in any metric).
+
+    Raises:
+      InputError: as `single_shot_ranks`.
+    """
+    ranks = single_shot_ranks(
+        query,
+        gallery,
+        query_identity=query_identity,
+        query_camera=query_camera,
+        gallery_identity=gallery_identity,
+        gallery_camera=gallery_camera,
+        repeats=repeats,
+        seed=seed,
+        mesh=mesh,
+    )
+    counted = ranks[:, ranks[0] > 0]
+    draws = {f"rank{k}": (counted <= k).mean(axis=1) for k in CMC_RANKS}
+    draws["mAP"] = (1 / counted).mean(axis=1)
+    metrics = {name: float(values.mean()) for name, values in draws.items()}
+    metrics |= {f"{name}_std": float(values.std()) for name, values in draws.items()}
+    metrics["queries"] = float(ranks.shape[1])
+    metrics["queries_without_match"] = float(ranks.shape[1] - counted.shape[1])
+    return metrics
+
+
+def single_shot_cmc(ranks: np.ndarray, max_rank: int) -> np.ndarray:
+    """The curve over what `single_shot_ranks` returned, the mean of all draws: float64 [max_rank], from rank 1.
+
+    Raises InputError where no query has a match or max_rank is below 1.
+    """
+    if max_rank < 1:
+        raise InputError(f"single_shot_cmc: max_rank is {max_rank}; give at least 1")
+    counted = ranks[ranks > 0]
+    if not len(counted):
+        raise no_match_error(ranks.shape[1])
+    hits = np.bincount(counted[counted <= max_rank], minlength=max_rank + 1)[1:]
+    return np.cumsum(hits) / len(counted)
+
+
+def single_shot_ranks(
+    query: np.ndarray | jax.Array,
+    gallery: np.ndarray | jax.Array,
+    *,
+    query_identity: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_identity: np.ndarray,
+    gallery_camera: np.ndarray,
+    repeats: int = 10,
+    seed: int = 0,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """The rank of each query's own identity among all, where of each identity one valid gallery image is drawn.
+
+    Valid are for a query all images but those of its own identity and camera. A draw gives every gallery image a
+    number of a random permutation; of each identity the valid image of the lowest number is taken. So one draw is one
+    gallery for all queries, but for a query's own identity, where its camera matters. Identities at the same distance
+    stand before the own. A draw depends on the seed, its number, and the order of images within the gallery's
+    identities, sorted; not on the queries.
+
+    Args:
+      query, gallery, labels and mesh: those of `reid_jax.retrieval.ranking.rank`.
+      repeats: draws, at least 1. `seed`: not negative.
+
+    Returns:
+      int32 [repeats, nq], from 1; 0 for a query without a match.
+
+    Raises:
+      InputError: as `rank`; no query has a match; or repeats or seed are out of range.
+    """
+    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    if repeats < 1:
+        raise InputError(f"single gallery shot: repeats is {repeats}; ask for at least 1 draw")
+    if seed < 0:
+        raise InputError(f"single gallery shot: seed is {seed}; give 0 or more")
+    matches = labels.matches()
+    if not matches.any():
+        raise no_match_error(len(matches), labels.removed())
+    draw = _Draw(labels, np.flatnonzero(matches))
+    ranks = [_ranks(query, gallery, labels, draw, np.random.default_rng([seed, r]), mesh) for r in range(repeats)]
+    return np.stack(ranks)
+
+
+class _Draw:
+    """From whom is drawn: the gallery's identities, and the valid images of own identities.
+
+    Queries of one sight, and those of one identity whose cameras are unknown, share their own identity's draw.
+
+    Attributes:
+      queries: int64, those with a match.
+      own: int64 [nq], which of the own draws is a query's; what it is without a match means nothing.
+    """
+
+    def __init__(self, labels: Labels, queries: np.ndarray):
+        self.queries = queries
+        # Sorted by identity, the order in which identities stand among each other does not matter.
+        self._by_identity = np.argsort(labels.gallery_identity, kind="stable")
+        identity = labels.gallery_identity[self._by_identity]
+        self._start = np.flatnonzero(np.diff(identity, prepend=-1))
+
+        pair = np.stack([labels.query_identity[queries], labels.query_sight[queries]])
+        (own_identity, own_sight), group = np.unique(pair, axis=1, return_inverse=True)
+        self.own = np.zeros(len(labels.query_identity), np.int64)
+        self.own[queries] = group.reshape(-1)
+        first = np.searchsorted(identity, own_identity, "left")
+        size = np.searchsorted(identity, own_identity, "right") - first
+        place = np.repeat(first - np.cumsum(size) + size, size) + np.arange(size.sum())
+        of = np.repeat(np.arange(len(size)), size)
+        valid = labels.gallery_sight[self._by_identity[place]] != own_sight[of]
+        self._own_place = place[valid]
+        self._own_start = np.flatnonzero(np.diff(of[valid], prepend=-1))
+
+    def __call__(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Gallery items: int64 [identities], one each, and [own draws]."""
+        number = random.permutation(len(self._by_identity))
+        item = np.empty_like(self._by_identity)
+        item[number] = self._by_identity
+        lowest = np.minimum.reduceat(number, self._start)
+        own = np.minimum.reduceat(number[self._own_place], self._own_start)
+        return item[lowest], item[own]
+
+
+def _ranks(
+    query: Embeddings,
+    gallery: Embeddings,
+    labels: Labels,
+    draw: _Draw,
+    random: np.random.Generator,
+    mesh: Mesh | None,
+) -> np.ndarray:
+    """The ranks in one draw, int32 [nq]."""
+    drawn, own = draw(random)
+    # The own draws stand behind the gallery, as columns that count for nobody.
+    items = np.concatenate([drawn, own])
+    label = np.concatenate([labels.gallery_identity[drawn], np.full(len(own), PADDING, np.int32)])
+    tiles = EmbeddingTiles(query, gallery, label, mesh=mesh, width=MATCHES_AT_ONCE, order=items)
+    has_match = np.zeros(len(query), np.int64)
+    has_match[draw.queries] = 1
+    offsets = np.concatenate([[0], np.cumsum(has_match)])
+
+    def columns(block: np.ndarray) -> np.ndarray:
+        column = np.full((len(block), MATCHES_AT_ONCE), -1)
+        column[:, 0] = len(drawn) + draw.own[block]
+        return column
+
+    _, negatives = count_negatives(
+        tiles, labels.query_identity, draw.queries, offsets, columns, MATCHES_AT_ONCE, "single gallery shot"
+    )
+    ranks = np.zeros(len(query), np.int32)
+    ranks[draw.queries] = 1 + negatives
+    return ranks

@@ -27,8 +27,10 @@ def default() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0
 
-    c.dataset = "market1501"  # see `reid_jax.data.split.load_split` for the names
+    c.dataset = "market1501"  # see `reid_jax.data.datasets`; 'a+b' joins sets for training
+    c.test_dataset = ""  # what is scored, several sets joined by '+' one by one; empty: those of `dataset` with a test
     c.data_dir = "data"
+    c.init_from = ""  # weights to start from, a run's workdir or a weights file; empty: from scratch
     c.val_identities = 0  # training identities held out to choose by; the paper's runs train on all of them
     c.image_size = (160, 64)  # height, width [P 4.1]
 
@@ -59,6 +61,7 @@ def default() -> ConfigDict:
     c.batch = ConfigDict()
     c.batch.identities = 8  # [P 4.1]
     c.batch.images = 4  # of each identity [P 4.1]
+    c.batch.shares = ()  # of joined sets: identities of a batch that each gives; empty mixes them by their size
 
     c.augment = ConfigDict()
     c.augment.pad = 10  # pixels on each side before the random crop [P 4.1]
@@ -93,6 +96,13 @@ def default() -> ConfigDict:
     c.schedule.cycle_decay = 0.7  # of the peak from cycle to cycle [P 4.1]
     c.schedule.floor = 0.0
     c.epochs = 350.0  # [P eq. 1]
+
+    c.swag = ConfigDict()  # with schedule.name='cyclic_cosine' [P 3.3, 4.1]
+    c.swag.collect = False  # the weights at the end of each cycle, and score their mean (SWA) and samples (SWAG)
+    c.swag.rank = 0  # last deviations kept for the low-rank term; 0: the diagonal, as in the paper
+    c.swag.samples = 30
+    c.swag.scale = 1.0  # of the samples' covariance
+    c.swag.variance_floor = 1e-30
 
     c.steps_per_dispatch = 20  # steps the device runs before the host hears of it
     c.eval_every = 10.0  # epochs between evaluations on the held-out identities
@@ -210,14 +220,15 @@ def check(config: ConfigDict) -> ConfigDict:
             raise InputError(f"config.{key} is {value}; it takes {length} numbers")
     for key, value in flat.items():
         if isinstance(value, tuple):
-            kind = int if key in ("image_size", "model.widths", "model.repeats") else (int, float)
+            kind = int if key in ("image_size", "batch.shares", "model.widths", "model.repeats") else (int, float)
             if not all(isinstance(number, kind) for number in value):
                 raise InputError(f"config.{key} is {value}; it takes {'whole ' if kind is int else ''}numbers")
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"config.{key} is {value}; it takes finite numbers")
-    positive = ("image_size", "batch.identities", "batch.images", "epochs", "steps_per_dispatch")
+    positive = ("image_size", "batch.identities", "batch.images", "batch.shares", "epochs", "steps_per_dispatch")
     positive += (
+        "swag.samples",
         "sheet_queries",
         "eval_every",
         "checkpoint_every",
@@ -229,12 +240,33 @@ def check(config: ConfigDict) -> ConfigDict:
         numbers = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
         if not all(number > 0 for number in numbers):
             raise InputError(f"config.{key} is {flat[key]}; it must be above 0")
-    for key in ("seed", "val_identities", "augment.pad", "loss.triplet_weight", "loss.cross_entropy_weight"):
+    if config.swag.collect and config.schedule.name != "cyclic_cosine":
+        raise InputError(
+            f"config.swag.collect needs config.schedule.name 'cyclic_cosine', which has cycles to collect at; it is "
+            f"{config.schedule.name!r}"
+        )
+    if config.swag.rank < 0 or config.swag.rank == 1:
+        raise InputError(f"config.swag.rank is {config.swag.rank}; give 0 for the diagonal, or at least 2 deviations")
+    for key in (
+        "seed",
+        "swag.scale",
+        "swag.variance_floor",
+        "val_identities",
+        "augment.pad",
+        "loss.triplet_weight",
+        "loss.cross_entropy_weight",
+    ):
         if flat[key] < 0:
             raise InputError(f"config.{key} is {flat[key]}; it must be 0 or more")
     for key in ("augment.flip_probability", "augment.erase_probability"):
         if not 0 <= flat[key] <= 1:
             raise InputError(f"config.{key} is {flat[key]}; it is a probability, from 0 to 1")
+    low, high = config.augment.erase_area
+    if not 0 < low <= high < 1:
+        raise InputError(f"config.augment.erase_area is {(low, high)}; give (least, most) parts of the image in (0, 1)")
+    low, high = config.augment.erase_aspect
+    if not 0 < low <= high:
+        raise InputError(f"config.augment.erase_aspect is {(low, high)}; give (least, most), both above 0")
     if not 0 <= config.loss.label_smoothing < 1:
         raise InputError(f"config.loss.label_smoothing is {config.loss.label_smoothing}; give a number in [0, 1)")
     if config.batch.identities < 2:

@@ -14,8 +14,9 @@ VERBS = {
     "embed": "write the descriptors of a folder of images",
     "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
     "summary": "show what the network of a config costs, per component",
-    "visualize": "draw a sheet of queries with their nearest gallery images",
+    "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",
     "data": "check, prepare or synthesize a data set",
+    "bench": "measure speed and memory on made data",
 }
 
 

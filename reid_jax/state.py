@@ -7,16 +7,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from reid_jax.swag import Moments
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """A pytree: steps done (int32 scalar), parameters, BatchNorm statistics and the optimiser's own, all float32."""
+    """A pytree: steps done (int32 scalar), parameters, BatchNorm statistics and the optimiser's own, all float32.
+
+    `swag` are the moments of the weights at the ends of the cycles, in a run that collects them, else None.
+    """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    swag: Moments | None = None
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def train_step(
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.global_norm(gradients)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+    state = dataclasses.replace(state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
+    return state, metrics
 
 
 def compile_chunk(

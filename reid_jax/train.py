@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,15 +15,18 @@ from reid_jax import config as run_config
 from reid_jax import optim, parallel, visualize
 from reid_jax.checkpoint import Checkpoints
 from reid_jax.data.augment import Augmentation
-from reid_jax.data.sampler import IdentitySampler
-from reid_jax.data.split import Split, hold_out, load_split
+from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.hold_out import hold_out
+from reid_jax.data.sampler import IdentitySampler, JoinedSampler
+from reid_jax.data.split import Split, StoredSplit, load_split, open_splits
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.models import summary
 from reid_jax.retrieval.metrics import format_metrics
-from reid_jax.state import TrainState, create_state, init_variables
+from reid_jax.state import create_state, init_variables
 from reid_jax.steps import Objective, compile_chunk, metric_names
-from reid_jax.weights import Weights, network_of, save_weights
+from reid_jax.weight_averages import WeightAverages
+from reid_jax.weights import AVERAGED, BEST, LAST, Weights, load_weights, network_of, save_weights
 from reid_jax.writers import MetricWriter, read_json, write_json
 
 HOLD_OUT_SEED = 0  # the same identities for every config.seed: runs of several seeds then compare
@@ -38,29 +42,36 @@ class Plan:
     per_dispatch: int
     eval_every: int
     save_every: int
+    cycle: int | None = None  # steps of a cycle whose last weights are collected
 
     def next_stop(self, step: int) -> int:
         """The last step of the chunk that begins after `step`."""
-        events = [step + every - step % every for every in (self.eval_every, self.save_every)]
-        return min(step + self.per_dispatch, self.total, *events)
+        every = filter(None, (self.eval_every, self.save_every, self.cycle))
+        return min(step + self.per_dispatch, self.total, *(step + each - step % each for each in every))
+
+    def ends_cycle(self, step: int) -> bool:
+        return self.cycle is not None and step % self.cycle == 0
 
     def evaluates(self, step: int) -> bool:
         return step % self.eval_every == 0 or step == self.total
 
     def saves(self, step: int) -> bool:
-        return step % self.save_every == 0 or self.evaluates(step)
+        return step % self.save_every == 0 or self.evaluates(step) or self.ends_cycle(step)
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, float]] | None:
-    """Trains a network as `config` says and scores it on the test split, before and after.
+    """Trains a network as `config` says and scores it on the test splits, before and after.
 
     `workdir` then holds config.json, metrics.jsonl, checkpoints/, weights.safetensors (the last weights),
     best.safetensors (the best on held-out identities, where there are any), results.json, and the pictures ranked.png
-    and curves.png. The same call resumes an interrupted run and ends with the same weights, bit for bit on
-    the same machine: a run is a function of its config.
+    (of the first test set) and curves.png. A run that collects weights (`config.swag.collect`) also leaves
+    swag.safetensors, and scores the last weights, SWA and SWAG at the end of each cycle, on held-out identities where
+    there are any, else on the first test set. The same call resumes an interrupted run and ends with the same weights,
+    bit for bit on the same machine: a run is a function of its config.
 
-    Returns {'untrained': metrics, 'trained': metrics} (see `reid_jax.retrieval.metrics.retrieval_metrics`), or
-    None where SIGTERM stopped the run, which is saved then.
+    Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
+    were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
+    is saved then.
     Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
     loss is no longer finite: nothing after the last good checkpoint is kept.
     """
@@ -70,13 +81,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     mesh = parallel.create_mesh()
     _say(parallel.describe(mesh))
 
-    train = load_split(config.dataset, "train", config.data_dir, config.image_size)
-    validation = None
-    if config.val_identities:
-        train, *validation = hold_out(train, config.val_identities, HOLD_OUT_SEED)
+    train, validation = load_training(config)
+    test = _test_splits(config)
     _say(_describe_data(config, train, validation))
     identity, label = np.unique(train.identity, return_inverse=True)
-    sampler = IdentitySampler(label, config.batch.identities, config.batch.images)
+    sampler = _sampler(config, label, train.origin)
     parallel.check_divisible(sampler.batch_size, mesh)
     plan = _plan(config, sampler.steps_per_epoch)
 
@@ -84,6 +93,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     network = network_of(config, len(identity))
     variables = init_variables(network, init_key, config.image_size)
+    if config.init_from:
+        variables = _start_from(config, variables)
     schedule = schedule_of(config, plan.steps_per_epoch)
     rules = optim.default_rules(scale_rate=config.optimizer.logit_scale_rate)
     optimizer = optim.optimizer(
@@ -101,26 +112,32 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
 
     checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     state = jax.device_put(create_state(variables, optimizer), parallel.replicated(mesh))
+    image = jax.device_put(train.image, parallel.replicated(mesh))
+    averages = WeightAverages(config, network, image, mesh) if config.swag.collect else None
+    if averages:
+        state = averages.start(state)
     if checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
         _say(f"resumed at step {int(state.step)} of {plan.total}")
     best = checkpoints.best()
 
-    test = [load_split(config.dataset, part, config.data_dir, config.image_size) for part in ("query", "gallery")]
-    untrained = read_json(workdir / "untrained.json")
-    if untrained is None:
-        untrained = evaluate(network, variables, *test, mesh, progress=True).metrics
-        _write_json(workdir / "untrained.json", untrained)
-    _say(format_metrics({"untrained": untrained}))
+    first = "start" if config.init_from else "untrained"
+    before = read_json(workdir / "before.json")
+    if before is None:
+        before = {
+            name: evaluate(network, variables, *splits, mesh, progress=True).metrics for name, splits in test.items()
+        }
+        _write_json(workdir / "before.json", before)
+    _say(format_metrics({f"{name}, {first}": metrics for name, metrics in before.items()}))
     del variables
 
     objective = objective_of(config)
     chunk = compile_chunk(network, optimizer, objective, augmentation_of(config), mesh)
-    image = jax.device_put(train.image, parallel.replicated(mesh))
     label = jax.device_put(label.astype(np.int32), parallel.replicated(mesh))
     step = int(state.step)
     writer = MetricWriter(workdir, step, config.tensorboard)
     progress = Progress(plan, step, schedule, sampler.batch_size, writer, metric_names(objective))
+    of_cycle = validation or ([split.load() for split in next(iter(test.values()))] if averages else None)
 
     while step < plan.total:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
@@ -137,6 +154,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         if not (plan.saves(step) or told_to_stop):
             continue
         progress.flush()
+        if plan.ends_cycle(step):
+            state = averages.collect(state)
+            last = evaluate(network, state.variables, *of_cycle, mesh).metrics
+            progress.write_cycle(step, {"last": last, **averages.score(state.swag, of_cycle)})
         score = None
         if validation and plan.evaluates(step):
             metrics = evaluate(network, state.variables, *validation, mesh).metrics
@@ -144,7 +165,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
             progress.write_validation(step, metrics)
             if best is None or score > best:
                 best = score
-                _save_weights(workdir / "best.safetensors", config, len(identity), state)
+                _save_weights(workdir / BEST, Weights(config, len(identity), state.variables))
         checkpoints.save(state, score)
         if told_to_stop and step < plan.total:
             checkpoints.close()
@@ -154,15 +175,31 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
 
     checkpoints.close()
     writer.close()
-    _save_weights(workdir / "weights.safetensors", config, len(identity), state)
-    trained = evaluate(network, state.variables, *test, mesh, progress=True)
-    if jax.process_index() == 0:
-        _draw(workdir, config, *test, trained, writer.records)
-    results = {"untrained": untrained, "trained": trained.metrics}
+    _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
+    if averages:
+        mean = averages.mean(state.swag)
+        _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag))
+    results = {}
+    for number, (name, splits) in enumerate(test.items()):
+        trained = evaluate(network, state.variables, *splits, mesh, progress=True)
+        results[name] = {first: before[name], "trained": trained.metrics}
+        if averages:
+            results[name] |= averages.score(state.swag, splits, progress=True)
+        if number == 0 and jax.process_index() == 0:
+            _draw(workdir, config, *splits, trained, writer.records)
     _write_json(workdir / "results.json", results)
-    _say(format_metrics(results))
+    _say(format_metrics({f"{name}, {when}": r for name, all_ in results.items() for when, r in all_.items()}))
     _say(f"weights.safetensors, results.json and ranked.png are in {workdir}")
     return results
+
+
+def load_training(config: ConfigDict) -> tuple[Split, list[Split] | None]:
+    """Loads what a run trains on, and query and gallery of its held-out identities, None where it holds out none."""
+    train = load_split(config.dataset, "train", config.data_dir, config.image_size)
+    if not config.val_identities:
+        return train, None
+    train, *validation = hold_out(train, config.val_identities, HOLD_OUT_SEED)
+    return train, validation
 
 
 class Progress:
@@ -195,6 +232,16 @@ class Progress:
             f"epoch {step / self._plan.steps_per_epoch:6.1f}  held-out identities: "
             f"rank-1 {100 * metrics['rank1']:.1f} %  mAP {100 * metrics['mAP']:.1f} %"
         )
+
+    def write_cycle(self, step: int, scores: dict[str, dict[str, float]]) -> None:
+        """Writes and shows how the last, the averaged and the sampled weights score at the end of a cycle."""
+        epoch = step / self._plan.steps_per_epoch
+        kept = {f"{name}_{key}": metrics[key] for name, metrics in scores.items() for key in ("rank1", "mAP")}
+        self._writer.write(step, epoch, kept)
+        shown = "  ".join(
+            f"{name} {100 * metrics['rank1']:.1f} / {100 * metrics['mAP']:.1f}" for name, metrics in scores.items()
+        )
+        _say(f"epoch {epoch:6.1f}  end of cycle {step // self._plan.cycle}, rank-1 / mAP: {shown}")
 
     def _handle(self, begin, end, history):
         history = {name: np.asarray(values)[: end - begin] for name, values in history.items()}
@@ -272,13 +319,72 @@ def _plan(config, steps_per_epoch):
     def steps(epochs):
         return max(1, round(epochs * steps_per_epoch))
 
-    return Plan(
+    plan = Plan(
         steps(config.epochs),
         steps_per_epoch,
         config.steps_per_dispatch,
         steps(config.eval_every),
         steps(config.checkpoint_every),
+        steps(config.schedule.cycle_epochs) if config.swag.collect else None,
     )
+    if plan.cycle and plan.cycle > plan.total:
+        raise InputError(
+            f"config.swag.collect collects at the end of cycles of {config.schedule.cycle_epochs:g} epochs, but the "
+            f"run has {config.epochs:g}; shorten schedule.cycle_epochs or lengthen the run"
+        )
+    return plan
+
+
+def _start_from(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
+    """The variables in `config.init_from`; classifiers of other identities stay as initialised."""
+    weights = load_weights(config.init_from)
+    model, stored = config.model.to_dict(), weights.config.model.to_dict()
+    different = [key for key in model if model[key] != stored[key] and key not in ("dtype", "logit_scale")]
+    if different or config.image_size != weights.config.image_size:
+        key = f"model.{different[0]}" if different else "image_size"
+        raise InputError(
+            f"config.init_from {config.init_from} holds weights of another network (its config differs in {key}); "
+            "set the same network, or start from other weights"
+        )
+    left = []
+
+    def choose(path, mine, theirs):
+        if np.shape(mine) == np.shape(theirs):
+            return jnp.asarray(theirs)
+        left.append(jax.tree_util.keystr(path, simple=True, separator="/"))
+        return mine
+
+    params = jax.tree_util.tree_map_with_path(choose, fresh["params"], weights.variables["params"])
+    classifiers = f"; {', '.join(left)} of {weights.identities} identities left out" if left else ""
+    _say(f"starts from  {config.init_from}{classifiers}")
+    return {"params": params, "batch_stats": jax.tree.map(jnp.asarray, weights.variables["batch_stats"])}
+
+
+def _sampler(config, label: np.ndarray, origin: np.ndarray) -> IdentitySampler | JoinedSampler:
+    if config.batch.shares:
+        if sum(config.batch.shares) != config.batch.identities:
+            raise InputError(
+                f"config.batch.shares {config.batch.shares} add up to {sum(config.batch.shares)}, but "
+                f"config.batch.identities is {config.batch.identities}; make them agree"
+            )
+        return JoinedSampler(label, origin, config.batch.shares, config.batch.images)
+    return IdentitySampler(label, config.batch.identities, config.batch.images)
+
+
+def _test_splits(config) -> dict[str, list[StoredSplit]]:
+    """Query and gallery of each set to score, by its full name; nothing is decoded yet."""
+    test = {}
+    for name in split_names(config.test_dataset or config.dataset):
+        source = find_source(name, config.data_dir)
+        if not config.test_dataset and not {"query", "gallery"} <= set(source.splits):
+            continue  # a set for training only
+        test[source.name] = open_splits(name, ["query", "gallery"], config.data_dir, config.image_size)
+    if not test:
+        raise InputError(
+            f"config.dataset {config.dataset!r} has no query and gallery to score; name a set that has in "
+            "config.test_dataset"
+        )
+    return test
 
 
 def _claim(workdir: Path, config: ConfigDict) -> None:
@@ -315,8 +421,8 @@ def _describe_data(config, train: Split, validation) -> str:
 def _draw(
     workdir: Path,
     config: ConfigDict,
-    query: Split,
-    gallery: Split,
+    query: StoredSplit,
+    gallery: StoredSplit,
     evaluation: Evaluation,
     records: list[dict[str, Any]],
 ):
@@ -329,9 +435,9 @@ def _draw(
         _say(f"no curves.png: {error}")
 
 
-def _save_weights(path, config, identities, state: TrainState) -> None:
+def _save_weights(path: Path, weights: Weights) -> None:
     if jax.process_index() == 0:
-        save_weights(path, Weights(config, identities, jax.tree.map(np.asarray, state.variables)))
+        save_weights(path, weights)
 
 
 def _write_json(path, value) -> None:

@@ -1,6 +1,7 @@
 """Portable weights: one safetensors file with parameters, BatchNorm statistics and, in the header, the config.
 
-Unlike a checkpoint it restores anywhere, whatever the devices, and any safetensors reader opens it.
+Unlike a checkpoint it restores anywhere, whatever the devices, and any safetensors reader opens it. A file of averaged
+weights (SWA) also carries the variance and the deviations around them that SWAG samples from.
 """
 
 import dataclasses
@@ -18,17 +19,28 @@ from safetensors.numpy import save
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
 from reid_jax.models.network import AttentionNetwork, create_network
+from reid_jax.swag import Moments
+from reid_jax.writers import replace_file
+
+# The weights that a run leaves in its workdir.
+LAST = "weights.safetensors"
+BEST = "best.safetensors"  # on the held-out identities
+AVERAGED = "swag.safetensors"  # the mean of those at the ends of the cycles, with SWAG's moments
 
 _VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """A trained network: its config, its identities (0 without classifiers) and its variables of numpy arrays."""
+    """A trained network: its config, its identities (0 without classifiers) and its variables of numpy arrays.
+
+    `moments` are SWAG's, with `variables['params']` as their mean, where the weights are an average; None otherwise.
+    """
 
     config: ConfigDict
     identities: int
     variables: dict[str, Any]
+    moments: Moments | None = None
 
     @property
     def network(self) -> AttentionNetwork:
@@ -43,26 +55,28 @@ def network_of(config: ConfigDict, identities: int) -> AttentionNetwork:
 
 
 def save_weights(path: str | os.PathLike, weights: Weights) -> None:
-    """Writes `weights` to `path`, complete or not at all."""
-    path = Path(path)
+    """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written."""
+    tree = dict(weights.variables)
+    if weights.moments is not None:
+        tree["swag"] = {"count": weights.moments.count, "variance": weights.moments.variance}
+        if weights.moments.deviations is not None:
+            tree["swag"]["deviations"] = weights.moments.deviations
     flat = {
         jax.tree_util.keystr(key, simple=True, separator="/"): np.asarray(leaf, order="C")
-        for key, leaf in jax.tree_util.tree_leaves_with_path(weights.variables)
+        for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
     # One entry: safetensors writes several in a random order, and equal weights are to be equal files.
     header = {"version": _VERSION, "identities": weights.identities, "config": run_config.to_dict(weights.config)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)}))
-    os.replace(temporary, path)
+    data = save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)})
+    replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 
-def load_weights(path: str | os.PathLike) -> Weights:
-    """Reads the weights in file `path`, or the last ones of a run where `path` is its workdir.
+def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
+    """Reads the weights in file `path`, or file `name` of a run where `path` is its workdir, by default the last ones.
 
     Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network.
     """
-    path = _file_of(Path(path))
+    path = _file_of(Path(path), name)
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
@@ -79,18 +93,24 @@ def load_weights(path: str | os.PathLike) -> Weights:
         config, identities = header["config"], int(header["identities"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its header has no readable config and identities; fetch it again") from error
-    weights = Weights(run_config.from_dict(config), identities, _nested(flat))
+    variables = _nested(flat)
+    moments = variables.pop("swag", None)
+    if moments is not None:
+        moments = Moments(moments["count"], variables["params"], moments["variance"], moments.get("deviations"))
+    weights = Weights(run_config.from_dict(config), identities, variables, moments)
     _check_variables(path, weights)
     return weights
 
 
-def _file_of(path: Path) -> Path:
+def _file_of(path: Path, name: str) -> Path:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(f"{path} is no workdir of a run: it has no config.json; name a run's or a weights file")
-        if not (path / "weights.safetensors").is_file():
-            raise InputError(f"{path} has no weights.safetensors yet: its run has not ended; resume it by its command")
-        return path / "weights.safetensors"
+        if name == AVERAGED and not (path / name).is_file() and (path / LAST).is_file():
+            raise InputError(f"{path} has no {name}: its run collected no weights; see configs/swag.py")
+        if not (path / name).is_file():
+            raise InputError(f"{path} has no {name} yet: its run has not ended; resume it by its command")
+        return path / name
     if not path.is_file():
         raise InputError(f"{path} does not exist; name a run's workdir or a .safetensors file")
     return path

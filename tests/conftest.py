@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +16,7 @@ TINY_CONFIG = ROOT / "tests" / "tiny_config.py"
 def command(tmp_path_factory):
     """Runs `reid-jax` in a process of its own, as a user does: command(*arguments, devices=1) -> CompletedProcess."""
     cache = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(cache))  # of this process, which shares functions with them
 
     def start(*arguments, devices=1, wait=True):
         environment = {

@@ -95,7 +95,7 @@ def _images(n, size=(64, 32)):
 
 SWITCHES = [
     dict(),
-    dict(block="inception", pooling="average", normalisation="none", classifier_bias=True),
+    dict(block="inception", pooling="average", normalisation="inference", classifier_bias=True),
     dict(pooling="max"),
     dict(pooling="average_max"),
     dict(gem_per_channel=True),

@@ -20,6 +20,12 @@ def contents(workdir):
     return {name: (workdir / name).read_bytes() for name in RESULTS}
 
 
+def only(results):
+    """The scores on the one data set of a run."""
+    (scores,) = results.values()
+    return scores
+
+
 def wait_for(process, condition):
     """Waits until `condition()` holds while `process` runs."""
     for _ in range(6000):
@@ -63,7 +69,8 @@ def test_its_records_cover_every_step_and_the_loss_falls(tiny_run):
 
 
 def test_its_results_are_fractions_before_and_after(tiny_run):
-    results = read_json(tiny_run / "results.json")
+    ((name, results),) = read_json(tiny_run / "results.json").items()
+    assert name == read_json(tiny_run / "config.json")["dataset"]
     assert set(results) == {"untrained", "trained"}
     for metrics in results.values():
         assert metrics["queries"] == 24
@@ -172,7 +179,7 @@ def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, tmp
     one, four = (read_records(folder / "metrics.jsonl")[0] for folder in folders)
     assert one["step"] == 1
     assert four == pytest.approx(one, rel=1e-4)
-    before = [read_json(folder / "results.json")["untrained"] for folder in folders]
+    before = [only(read_json(folder / "results.json"))["untrained"] for folder in folders]
     assert before[0] == before[1]
     pairs = [jax.tree.leaves(load_weights(folder).variables) for folder in folders]
     for a, b in zip(*pairs, strict=True):
@@ -188,4 +195,4 @@ def test_evaluate_gives_the_same_json_on_one_and_four_devices(command, tiny_run,
         assert "24 queries x 56 gallery images" in done.stdout
         written.append(file.read_bytes())
     assert written[0] == written[1]
-    assert json.loads(written[0])["metrics"] == read_json(tiny_run / "results.json")["trained"]
+    assert json.loads(written[0])["metrics"] == only(read_json(tiny_run / "results.json"))["trained"]

@@ -26,7 +26,7 @@ from reid_jax.models.blocks import (
 from reid_jax.models.pooling import POOLINGS, Pooling
 
 BLOCKS = ("shuffle", "inception")
-NORMALISATIONS = ("l2", "none", "bnneck")
+NORMALISATIONS = ("l2", "inference", "bnneck")
 CLASSIFIER_INPUTS = ("normalised", "raw")
 
 
@@ -105,7 +105,7 @@ class AttentionNetwork(nn.Module):
       global_width, local_width: the two stream vectors' lengths.
       regions: whether there is a local stream.
       pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
-      normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'none': raw vectors
+      normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'inference': raw vectors
         in training; 'bnneck': a bias-free BatchNorm between the triplet's vector and the classifier's.
         The descriptor is normalised per stream in each case.
       classifier_reads: 'normalised' (what `normalisation` returns) or 'raw' (the vector before it).
@@ -155,6 +155,11 @@ class AttentionNetwork(nn.Module):
                 raise InputError(f"model.{field} is {value}; it needs one number for each of the 3 stages")
             object.__setattr__(self, field, value)
         super().__post_init__()
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The widths of the vectors that the descriptor concatenates."""
+        return (self.global_width, self.local_width) if self.regions else (self.global_width,)
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> Output:
@@ -228,7 +233,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "robust_reid_2x_table": dict(
         stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=960
     ),
-    "hacnn": dict(block="inception", pooling="average", normalisation="none", classifier_bias=True),
+    "hacnn": dict(block="inception", pooling="average", normalisation="inference", classifier_bias=True),
     # For laptops and tests: the same plan, small.
     "nano": dict(stem=16, widths=(64, 96, 128), repeats=(1, 2, 1), global_width=128, local_width=128),
 }

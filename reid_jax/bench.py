@@ -1,0 +1,129 @@
+"""Measurements of speed and memory on made data: warm-up, rounds, medians and spread.
+
+Times are wall-clock seconds of whole calls, results on the host included.
+"""
+
+import dataclasses
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from jax.sharding import Mesh
+
+from reid_jax.retrieval import metrics, ranking
+from reid_jax.retrieval.rerank import rerank
+from reid_jax.retrieval.verification import verify
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Numbers of a data set's test split: queries, gallery items, identities with a match, cameras, distractors."""
+
+    queries: int
+    gallery: int
+    identities: int
+    cameras: int
+    distractors: int = 0
+
+
+SIZES = {
+    "market1501": Size(3368, 15913, 750, 6, 2798),
+    "msmt17": Size(11659, 82161, 3060, 15),
+    "market1501_500k": Size(3368, 515913, 750, 6, 502798),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Seconds of each round, and the peak of host memory in bytes beyond what was held before the first."""
+
+    seconds: tuple[float, ...]
+    peak: int
+
+    def __str__(self) -> str:
+        return (
+            f"{statistics.median(self.seconds):8.2f} s (median of {len(self.seconds)}, {min(self.seconds):.2f} to "
+            f"{max(self.seconds):.2f})   peak {self.peak / 2**30:.2f} GiB beyond the embeddings"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeEmbeddings:
+    """Unit descriptors scattered around one direction an identity, with labels as a data set has them."""
+
+    query: np.ndarray
+    gallery: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+def make_embeddings(size: Size, dimensions: int = 1024, seed: int = 0) -> MadeEmbeddings:
+    """Draws float32 unit embeddings [n, dimensions] of `size`; distractors have identity 0 and no direction."""
+    random = np.random.default_rng(seed)
+    centre = random.standard_normal((size.identities + 1, dimensions), np.float32)
+    centre[0] = 0
+
+    def draw(identity: np.ndarray) -> np.ndarray:
+        embedding = np.empty((len(identity), dimensions), np.float32)
+        for start in range(0, len(identity), 4096):  # in parts: the whole noise would double the memory
+            part = slice(start, start + 4096)
+            rows = random.standard_normal((len(identity[part]), dimensions), np.float32)
+            rows *= 1.5
+            rows += centre[identity[part]]
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+            embedding[part] = rows
+        return embedding
+
+    people = np.arange(size.gallery - size.distractors) % size.identities + 1
+    gallery_identity = np.concatenate([people, np.zeros(size.distractors, np.int64)]).astype(np.int32)
+    query_identity = (np.arange(size.queries) % size.identities + 1).astype(np.int32)
+    labels = {
+        "query_identity": query_identity,
+        "query_camera": random.integers(0, size.cameras, size.queries, np.int32),
+        "gallery_identity": gallery_identity,
+        "gallery_camera": random.integers(0, size.cameras, size.gallery, np.int32),
+    }
+    return MadeEmbeddings(draw(query_identity), draw(gallery_identity), labels)
+
+
+def measure(work: Callable[[], object], rounds: int) -> Measurement:
+    """Times `rounds` calls of `work` after one that is not counted; the peak covers that one too."""
+    before = peak_memory()
+    work()
+    seconds = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return Measurement(tuple(seconds), peak_memory() - before)
+
+
+def bench_rank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
+    """Measures ranking with CMC, both APs and mINP, distances included."""
+    return measure(
+        lambda: metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh)), rounds
+    )
+
+
+def bench_verify(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
+    """Measures the same-or-different decision over all pairs, the ranking it needs left out."""
+    ranked = ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh)
+    return measure(lambda: verify(made.query, made.gallery, ranked, **made.labels, mesh=mesh), rounds)
+
+
+def bench_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
+    """Measures k-reciprocal re-ranking, the ranking by its distances and the metrics."""
+
+    def work():
+        distances = rerank(made.query, made.gallery, mesh=mesh)
+        return metrics.retrieval_metrics(ranking.rank_distances(distances, **made.labels))
+
+    return measure(work, rounds)
+
+
+def peak_memory() -> int:
+    """The most memory in bytes that this process has held so far."""
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,65 @@
+"""What a second-phase run makes of its cycles: the weights at each cycle's end, averaged (SWA) and sampled (SWAG).
+
+arXiv 1910.07038, sections 3.3 and 4.1, Figure 6. See `reid_jax.swag` for the moments and `reid_jax.model_average` for
+the averaged descriptors.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from reid_jax import parallel, swag
+from reid_jax.data.split import Images
+from reid_jax.evaluate import evaluate, score
+from reid_jax.model_average import average_items, mean_variables, sampled_variables
+from reid_jax.state import TrainState
+from reid_jax.swag import Moments
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightAverages:
+    """Collects and scores as `config.swag` says; `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics."""
+
+    config: ConfigDict
+    network: Any
+    train_image: jax.Array
+    mesh: Mesh
+
+    def start(self, state: TrainState) -> TrainState:
+        """Returns the state with no weights collected yet."""
+        moments = swag.init(state.params, self.config.swag.rank)
+        return dataclasses.replace(state, swag=jax.device_put(moments, parallel.replicated(self.mesh)))
+
+    def collect(self, state: TrainState) -> TrainState:
+        """Returns the state with its weights collected; called at the end of a cycle, never inside one."""
+        return dataclasses.replace(state, swag=_collect(state.swag, state.params))
+
+    def mean(self, moments: Moments) -> dict[str, Any]:
+        """The variables of SWA."""
+        return mean_variables(self.network, moments, self.train_image, self.mesh)
+
+    def score(self, moments: Moments, splits: Sequence[Images], progress: bool = False) -> dict[str, dict[str, float]]:
+        """Scores query and gallery with the mean and with the samples: {'swa': metrics, 'swag': metrics}."""
+        swa = evaluate(self.network, self.mean(moments), *splits, self.mesh, progress=progress)
+        s = self.config.swag
+        drawn = sampled_variables(
+            self.network,
+            moments,
+            self.train_image,
+            self.mesh,
+            samples=s.samples,
+            seed=self.config.seed,
+            scale=s.scale,
+            variance_floor=s.variance_floor,
+        )
+        name = f"SWAG, {s.samples} samples" if progress else ""
+        sides = average_items(self.network, drawn, splits, self.mesh, samples=s.samples, progress=name)
+        averaged = score(*(items for items, _ in sides), self.network.streams, self.mesh)
+        return {"swa": swa.metrics, "swag": averaged.metrics}
+
+
+_collect = jax.jit(swag.collect)

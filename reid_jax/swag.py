@@ -42,9 +42,11 @@ def init(params: Any, rank: int = 0) -> Moments:
     """
     if rank < 0 or rank == 1:
         raise InputError(f"SWAG's rank is {rank}; give 0 for the diagonal alone, or at least 2 deviations")
-    zeros = jax.tree.map(lambda x: jnp.zeros(jnp.shape(x), jnp.float32), params)
-    columns = jax.tree.map(lambda x: jnp.zeros((rank, *jnp.shape(x)), jnp.float32), params) if rank else None
-    return Moments(jnp.zeros((), jnp.int32), zeros, zeros, columns)
+
+    def zeros(*leading: int) -> Any:  # anew each time: a buffer that stands in a state twice cannot be donated
+        return jax.tree.map(lambda x: jnp.zeros((*leading, *jnp.shape(x)), jnp.float32), params)
+
+    return Moments(jnp.zeros((), jnp.int32), zeros(), zeros(), zeros(rank) if rank else None)
 
 
 def collect(moments: Moments, params: Any) -> Moments:

@@ -58,7 +58,8 @@ class HardAttention(nn.Module):
 class HarmoniousAttention(nn.Module):
     """Both attentions on one feature map [n, h, w, c]: (soft map [n, h, w, c], region centres [n, 4, 2]).
 
-    The centres are None where `regions` is off.
+    The centres are None where `regions` is off. Both are sown into 'intermediates' as `soft_map` and
+    `region_centres`, for `reid_jax.models.attention_maps`; nothing is kept where that collection is not asked for.
     """
 
     regions: bool = True
@@ -69,4 +70,7 @@ class HarmoniousAttention(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array | None]:
         soft = SoftAttention(use_bias=self.use_bias, dtype=self.dtype, name="soft")(x, train)
         centres = HardAttention(name="hard")(x) if self.regions else None
+        self.sow("intermediates", "soft_map", soft)
+        if self.regions:
+            self.sow("intermediates", "region_centres", centres)
         return soft, centres

@@ -1,39 +1,275 @@
-"""`reid-jax visualize`."""
+"""`reid-jax visualize`: one page of an evaluation, or a single picture."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from reid_jax import parallel, visualize
-from reid_jax.data.split import load_split
+from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
-from reid_jax.evaluate import evaluate
-from reid_jax.weights import load_weights
+from reid_jax.evaluate import Evaluation, embed_items, evaluate
+from reid_jax.verbs.evaluate import add_protocol, datasets_of, open_test, protocol_of
+from reid_jax.visualize import embedding_map, page
+from reid_jax.visualize.drawing import png_path, require
+from reid_jax.visualize.ranked import ORDERS
+from reid_jax.weights import Weights, load_weights
+from reid_jax.writers import read_records
 
 EXAMPLES = """\
-  reid-jax visualize --weights=runs/quickstart --out=ranked.png
-  reid-jax visualize --weights=runs/quickstart --out=worst.png --order=worst --rows=20"""
+  reid-jax visualize page --weights=runs/quickstart --out=quickstart.html
+  reid-jax visualize ranked --weights=runs/quickstart --out=worst.png --order=worst
+  reid-jax visualize page --help"""
+
+# Each action: what its help says, and its examples.
+ACTIONS = {
+    "page": (
+        "write one HTML page: metrics, curves, ranked results, attention, embedding map, training",
+        """\
+  reid-jax visualize page --weights=runs/quickstart --out=quickstart.html
+  reid-jax visualize page --weights=runs/1x --out=market.html --dataset=market1501 --data_dir=data --rows=10
+  reid-jax visualize page --weights=runs/1x --out=reranked.html --flip --rerank""",
+    ),
+    "ranked": (
+        "draw queries with their nearest gallery images; JSON and CSV with the names beside it",
+        """\
+  reid-jax visualize ranked --weights=runs/quickstart --out=ranked.png
+  reid-jax visualize ranked --weights=runs/quickstart --out=worst.png --order=worst --rows=20 --top=15""",
+    ),
+    "attention": (
+        "draw soft-attention maps and hard-attention regions over images; JSON with the numbers beside it",
+        """\
+  reid-jax visualize attention --weights=runs/quickstart --out=attention.png
+  reid-jax visualize attention --weights=runs/1x --out=attention.png --split=gallery --rows=12 --seed=1""",
+    ),
+    "map": (
+        "draw descriptors on a plane (t-SNE); JSON and CSV with the coordinates beside it",
+        """\
+  reid-jax visualize map --weights=runs/quickstart --out=map.png
+  reid-jax visualize map --weights=runs/quickstart --out=cameras.png --color=camera
+  reid-jax visualize map --weights=runs/1x --out=map.png --items=2000 --identities=40""",
+    ),
+    "curves": (
+        "draw CMC and ROC curves of one or several weights; JSON with the points beside it",
+        """\
+  reid-jax visualize curves --weights=runs/quickstart --out=curves.png
+  reid-jax visualize curves --weights runs/1x runs/2x --out=curves.png --dataset=market1501 --data_dir=data""",
+    ),
+    "training": (
+        "draw the training curves of one or several runs",
+        """\
+  reid-jax visualize training --workdir=runs/quickstart --out=training.png
+  reid-jax visualize training --workdir runs/1x runs/2x --out=training.png""",
+    ),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--weights", required=True, help="a run's workdir or a .safetensors file")
-    parser.add_argument("--out", required=True, help="the .png file to write; a .json with the names goes beside it")
-    parser.add_argument("--rows", type=int, default=10, help="queries shown (default 10)")
-    parser.add_argument("--order", choices=("random", "worst", "best"), default="random", help="which ones, by AP")
-    parser.add_argument("--seed", type=int, default=0, help="of the random choice (default 0)")
-    parser.add_argument("--dataset", help="default: the one that the weights were trained for")
-    parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
+    """Adds the actions with their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
+    parsers = {}
+    for name, (text, examples) in ACTIONS.items():
+        parsers[name] = action = actions.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name != "training":
+            several = {"nargs": "+"} if name == "curves" else {}
+            action.add_argument(
+                "--weights", required=True, help="a run's workdir or a .safetensors file", metavar="RUN", **several
+            )
+            action.add_argument("--dataset", help="default: the one that the weights were trained for")
+            action.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
+        file = "the .html file to write" if name == "page" else "the .png file to write"
+        action.add_argument("--out", required=True, help=file)
+    parsers["training"].add_argument("--workdir", required=True, nargs="+", metavar="RUN", help="workdirs of runs")
+
+    parsers["page"].add_argument(
+        "--rows", type=int, default=page.ROWS, help="queries in each list: worst, best and random (default %(default)s)"
+    )
+    parsers["ranked"].add_argument("--rows", type=int, default=10, help="queries shown (default %(default)s)")
+    parsers["ranked"].add_argument("--order", choices=ORDERS, default="random", help="which queries, by AP")
+    parsers["attention"].add_argument("--rows", type=int, default=6, help="images shown (default %(default)s)")
+    parsers["attention"].add_argument(
+        "--split", default="query", help="where they are drawn from: query, gallery, train (default %(default)s)"
+    )
+    for name in ("page", "ranked"):
+        parsers[name].add_argument("--top", type=int, default=10, help="results of a query (default %(default)s)")
+    for name in ("page", "map"):
+        parsers[name].add_argument(
+            "--items", type=int, default=embedding_map.ITEMS, help="descriptors in the map (default %(default)s)"
+        )
+    parsers["map"].add_argument(
+        "--identities", type=int, default=embedding_map.IDENTITIES, help="of which in colour (default %(default)s)"
+    )
+    parsers["map"].add_argument(
+        "--color", choices=embedding_map.COLOR_BY, default="identity", help="what the colours tell (default identity)"
+    )
+    for name in ("attention", "map"):
+        parsers[name].add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+    for name in ("page", "ranked", "curves"):
+        # Its --seed draws the random queries and the items of the map, too.
+        add_protocol(parsers[name].add_argument_group("protocol", "as in reid-jax evaluate"))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Embeds, ranks and draws."""
-    if Path(args.out).suffix != ".png":
-        raise InputError(f"--out is {args.out}; it must end in .png")
-    if args.rows < 1:
-        raise InputError(f"--rows is {args.rows}; give at least 1")
+    """Runs the chosen action; what is wrong with its options is told before anything is computed."""
+    if args.action == "page":
+        page.html_path(args.out)
+    else:
+        png_path(args.out)
+    for name, least in (("rows", 1), ("top", 1), ("seed", 0), ("items", embedding_map.LEAST_ITEMS)):
+        if getattr(args, name, least) < least:
+            raise InputError(f"--{name} is {getattr(args, name)}; give at least {least}")
+    if args.action != "ranked":
+        require("matplotlib")
+    if args.action in ("page", "map"):
+        require("scikit-learn")
+    {
+        "page": _page,
+        "ranked": _ranked,
+        "attention": _attention,
+        "map": _map,
+        "curves": _curves,
+        "training": _training,
+    }[args.action](args)
+
+
+def _page(args: argparse.Namespace) -> None:
+    weights, name, query, gallery, evaluation = _evaluate(args, args.weights)
+    height, width = weights.config.image_size
+    workdir = Path(args.weights) if Path(args.weights).is_dir() else Path(args.weights).parent
+    records = read_records(workdir / "metrics.jsonl")
+    visualize.write_page(
+        args.out,
+        evaluation,
+        query,
+        gallery,
+        title=f"{labels([args.weights])[0]} on {name.partition(':')[0]}",  # its options stand below
+        facts={
+            "Weights": args.weights,
+            "Network": f"{weights.config.model.name}, images of {height}x{width}",
+            "Data set": name,
+        },
+        network=weights.network,
+        variables=weights.variables,
+        runs={workdir.resolve().name: records} if records else None,
+        rows=args.rows,
+        top=args.top,
+        items=args.items,
+        seed=args.seed,
+    )
+    print(f"{args.out}: {Path(args.out).stat().st_size / 2**20:.1f} MiB, all in one file")
+
+
+def _ranked(args: argparse.Namespace) -> None:
+    _, _, query, gallery, evaluation = _evaluate(args, args.weights)
+    shown = visualize.draw_sheet(
+        args.out, query, gallery, evaluation, rows=args.rows, order=args.order, seed=args.seed, top=args.top
+    )
+    print(f"{args.out}: {shown} queries and their {min(args.top, len(evaluation.gallery))} nearest; JSON and CSV")
+
+
+def _attention(args: argparse.Namespace) -> None:
     weights = load_weights(args.weights)
-    dataset, data_dir = args.dataset or weights.config.dataset, args.data_dir or weights.config.data_dir
-    query, gallery = (load_split(dataset, part, data_dir, weights.config.image_size) for part in ("query", "gallery"))
-    result = evaluate(weights.network, weights.variables, query, gallery, parallel.create_mesh(), progress=True)
-    visualize.draw_sheet(args.out, query, gallery, result, rows=args.rows, order=args.order, seed=args.seed)
-    print(f"{args.out}: {min(args.rows, len(query))} queries and their 10 nearest")
+    data_dir = args.data_dir or weights.config.data_dir
+    dataset = _dataset(args, weights, data_dir) if args.split != "train" else args.dataset or weights.config.dataset
+    (images,) = open_splits(dataset, [args.split], data_dir, weights.config.image_size)
+    rng = np.random.default_rng(args.seed)
+    rows = np.sort(rng.choice(len(images), min(args.rows, len(images)), replace=False))
+    shown = visualize.attend(weights.network, weights.variables, images, rows)
+    visualize.write_attention(args.out, shown)
+    print(f"{args.out}: {len(shown)} images of {dataset} {args.split}; JSON")
+
+
+def _map(args: argparse.Namespace) -> None:
+    weights, mesh = load_weights(args.weights), parallel.create_mesh()
+    data_dir = args.data_dir or weights.config.data_dir
+    dataset = _dataset(args, weights, data_dir)
+    sides = open_splits(dataset, ["query", "gallery"], data_dir, weights.config.image_size)
+    chosen = {"items": args.items, "identities": args.identities, "seed": args.seed}
+    colored = None
+    if all((side.tracklet < 0).all() for side in sides):
+        # Only what the map shows is embedded. The items of tracklets are known once their frames are pooled.
+        rows, colored = embedding_map.choose_items(sides[0].identity, sides[1].identity, **chosen)
+        count = len(sides[0])
+        sides = [sides[0].select(rows[rows < count]), sides[1].select(rows[rows >= count] - count)]
+    query, gallery = (
+        embed_items(weights.network, weights.variables, side, mesh, progress=f"embedding {name}")
+        for side, name in zip(sides, ("query", "gallery"), strict=True)
+    )
+    print("placing the descriptors (t-SNE)", flush=True)
+    if colored is None:
+        shown = visualize.map_items(query, gallery, **chosen)
+    else:
+        shown = embedding_map.place_items(query, gallery, colored, args.seed)
+    visualize.write_map(args.out, shown, args.color)
+    print(f"{args.out}: {len(shown):,} descriptors of {dataset} by {args.color}; JSON and CSV")
+
+
+def _curves(args: argparse.Namespace) -> None:
+    evaluations = {}
+    for label, path in zip(labels(args.weights), args.weights, strict=True):
+        _, name, _, _, evaluations[label] = _evaluate(args, path)
+        print(f"{label} on {name}: {evaluations[label].protocol}")
+    visualize.write_curves(args.out, evaluations)
+    print(f"{args.out}: CMC and ROC of {', '.join(evaluations)}; JSON")
+
+
+def _training(args: argparse.Namespace) -> None:
+    runs = {}
+    for label, path in zip(labels(args.workdir), args.workdir, strict=True):
+        file = Path(path) / "metrics.jsonl"
+        if not file.is_file():
+            raise InputError(f"{path} has no metrics.jsonl; name the workdir of a run that has begun")
+        runs[label] = read_records(file)
+    visualize.training_curves(args.out, runs)
+    print(f"{args.out}: {', '.join(runs)}")
+
+
+def labels(paths: Sequence[str]) -> list[str]:
+    """Names the runs and weight files in a legend: their own names, as much of the path before as tells them apart.
+
+    Raises InputError where one is named twice.
+    """
+    parts = [Path(str(Path(path).resolve()).removesuffix(".safetensors")).parts for path in paths]
+    if len(set(parts)) < len(parts):
+        raise InputError(f"{', '.join(paths)}: one of these is named twice; name each once")
+    longest = max(map(len, parts))
+    for length in range(1, longest + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _dataset(args: argparse.Namespace, weights: Weights, data_dir: str) -> str:
+    names = datasets_of(weights, [args.dataset] if args.dataset else None, data_dir)
+    if len(names) > 1:
+        raise InputError(f"{', '.join(names)} are several data sets; a picture shows one: choose with --dataset")
+    return names[0]
+
+
+def _evaluate(args: argparse.Namespace, path: str) -> tuple[Weights, str, StoredSplit, StoredSplit, Evaluation]:
+    """Scores the weights at `path`: (weights, name of the data set, query, gallery, evaluation)."""
+    protocol = protocol_of(args)
+    weights = load_weights(path)
+    data_dir = args.data_dir or weights.config.data_dir
+    dataset = _dataset(args, weights, data_dir)
+    name, query, gallery, further = open_test(dataset, data_dir, weights.config.image_size, protocol)
+    evaluation = evaluate(
+        weights.network,
+        weights.variables,
+        query,
+        gallery,
+        parallel.create_mesh(),
+        protocol=protocol,
+        multi_query=further,
+        progress=True,
+    )
+    return weights, name, query, gallery, evaluation

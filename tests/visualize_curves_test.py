@@ -1,0 +1,156 @@
+"""CMC, ROC, height and training curves: what is drawn where, what the files hold, what is refused."""
+
+import dataclasses
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from made_evaluation import crowd
+from PIL import Image
+
+from reid_jax.errors import InputError
+from reid_jax.retrieval import metrics
+from reid_jax.retrieval.verification import Verification
+from reid_jax.visualize import curves, drawing
+from reid_jax.visualize.curves import cmc_figure, height_figure, roc_figure, write_curves, write_height_curve
+from reid_jax.visualize.training import training_curves, training_figure
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return crowd()[2]
+
+
+def _lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_cmc_is_drawn_in_percent_and_named_with_several(evaluation):
+    (axes,) = cmc_figure({"a": evaluation}, 5).axes
+    (line,) = axes.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(line.get_ydata(), 100 * metrics.cmc(evaluation.ranking, 5))
+    (axes,) = cmc_figure({"a": evaluation, "b": evaluation}).axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [label.split(":")[0] for label in labels] == ["a", "b"]
+    assert len({line.get_color() for line in axes.get_lines()}) == 2
+
+
+def test_roc_never_promises_more_than_a_threshold_reaches(evaluation):
+    (axes,) = roc_figure({"a": evaluation}).axes
+    assert axes.get_xscale() == "log"
+    line = _lines(axes)["this network"]
+    verification = evaluation.verification
+    for rate, value in zip(line.get_xdata(), line.get_ydata(), strict=True):
+        reached = verification.true_positive_rate[verification.false_positive_rate <= rate + 1e-12]
+        assert value == pytest.approx(100 * reached.max())
+    marks = {float(line.get_xdata()[0]) for line in axes.get_lines() if line.get_marker() == "o"}
+    assert marks == {1e-3, 1e-2}
+
+
+def test_a_long_roc_is_thinned_and_keeps_the_marked_rates(evaluation):
+    n = 100_000
+    false, true = np.linspace(0, 1, n), np.linspace(0, 1, n) ** 0.1
+    long = Verification(np.linspace(0, 2, n, dtype=np.float32), false, true, 10, n, evaluation.verification.metrics)
+    rate, share, distance = curves._thin(long, 1e-5)
+    assert len(rate) <= 400
+    for marked in (1e-3, 1e-2):
+        at = np.flatnonzero(rate == marked)
+        assert len(at) == 1
+        assert share[at[0]] == true[np.searchsorted(false, marked, "right") - 1]
+    assert (np.diff(rate) > 0).all()
+    assert (np.diff(share) >= 0).all()
+    assert (np.diff(distance) >= 0).all()
+
+
+def test_written_curves_hold_their_points_as_json_that_anyone_reads(evaluation, tmp_path):
+    broken = dict(evaluation.verification.metrics, **{"distance_at_fpr_1e-3": float("nan")})
+    odd = dataclasses.replace(evaluation)
+    odd.__dict__["verification"] = dataclasses.replace(evaluation.verification, metrics=broken)
+    write_curves(tmp_path / "curves.png", {"a": evaluation, "b": odd}, max_rank=3)
+    assert sorted(os.listdir(tmp_path)) == ["curves.json", "curves.png"]
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    held = json.loads((tmp_path / "curves.json").read_text(), parse_constant=refuse)
+    assert held["a"]["cmc"] == metrics.cmc(evaluation.ranking, 3).tolist()
+    assert held["a"]["metrics"]["mAP"] == evaluation.metrics["mAP"]
+    assert held["b"]["verification"]["distance_at_fpr_1e-3"] is None
+    rates = [point["false_positive_rate"] for point in held["a"]["roc"]]
+    assert rates == sorted(rates)
+    assert held["a"]["roc"][-1]["true_positive_rate"] == 1
+
+
+def test_height_curve(tmp_path):
+    by_height = {80: {"rank1": 0.7, "mAP": 0.5}, 20: {"rank1": 0.3, "mAP": 0.2}}
+    (axes,) = height_figure(by_height).axes
+    lines = _lines(axes)
+    assert lines["rank-1"].get_xdata().tolist() == [20, 80]
+    np.testing.assert_allclose(lines["mAP"].get_ydata(), [20, 50])
+    write_height_curve(tmp_path / "height.png", by_height)
+    assert os.listdir(tmp_path) == ["height.png"]
+
+
+def test_nothing_to_draw_and_wrong_endings_are_refused(evaluation, tmp_path):
+    with pytest.raises(InputError, match="curves of no evaluation"):
+        write_curves(tmp_path / "a.png", {})
+    with pytest.raises(InputError, match="no query height"):
+        write_height_curve(tmp_path / "a.png", {})
+    with pytest.raises(InputError, match=r"a\.svg; let it end in \.png"):
+        write_curves(tmp_path / "a.svg", {"a": evaluation})
+    assert not os.listdir(tmp_path)
+
+
+def test_styles_of_points_and_lines_differ():
+    points, lines = drawing.point_styles(), drawing.line_styles()
+    assert len({tuple(next(points).values()) for _ in range(42)}) == 42
+    assert len({tuple(next(lines).values()) for _ in range(24)}) == 24
+
+
+def test_training_curves_draws_what_the_records_have(tmp_path):
+    records = [{"step": i, "epoch": i / 2, "loss": 7.0 / i, "learning_rate": 1e-3} for i in range(1, 30)]
+    training_curves(tmp_path / "few.png", records)
+    records += [{"step": 20, "epoch": 10.0, "val_mAP": 0.5, "accuracy": None}, {"step": 31}]
+    training_curves(tmp_path / "more.png", {"run": records})
+    sizes = []
+    for name in ("few.png", "more.png"):
+        with Image.open(tmp_path / name) as image:
+            sizes.append(image.size)
+            assert len(np.unique(np.asarray(image.convert("L")))) > 10
+    # Two panels stand side by side; the third begins a second line.
+    assert sizes[1] == (sizes[0][0], 2 * sizes[0][1])
+    assert sorted(os.listdir(tmp_path)) == ["few.png", "more.png"]
+
+
+def test_several_runs_have_a_colour_each_in_every_panel():
+    first = [{"step": i, "epoch": i / 2, "loss": 7.0 / i, "triplet": 1.0, "val_mAP": 0.1} for i in range(1, 9)]
+    second = [{"step": i, "epoch": i / 2, "loss": 6.0 / i} for i in range(1, 5)]
+    figure = training_figure({"first": first, "second": second})
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Loss", "Validation mAP (%)"]
+    loss = [line for line in figure.axes[0].get_lines() if len(line.get_xdata())]
+    assert [line.get_ydata()[0] for line in loss] == [7.0, 6.0]
+    (mean,) = figure.axes[1].get_lines()
+    assert mean.get_color() == loss[0].get_color() != loss[1].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "second"]
+
+
+def test_training_curves_tells_what_is_missing(tmp_path, monkeypatch):
+    good = [{"step": 1, "loss": 2.0}]
+    with pytest.raises(InputError, match="none of 1 records of the run has a value to draw"):
+        training_curves(tmp_path / "a.png", [{"step": 1, "other": 2.0}])
+    with pytest.raises(InputError, match="none of 0 records of b has"):
+        training_curves(tmp_path / "a.png", {"a": good, "b": []})
+    with pytest.raises(InputError, match="no run"):
+        training_curves(tmp_path / "a.png", {})
+    with pytest.raises(InputError, match="lack both 'step' and 'epoch'"):
+        training_curves(tmp_path / "a.png", [{"loss": 2.0}])
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r"matplotlib.*pip install 'reid_jax\[plot\]'"):
+        training_curves(tmp_path / "a.png", good)
+    assert not os.listdir(tmp_path)

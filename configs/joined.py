@@ -38,5 +38,5 @@ def get_config(arg=None):
     if arg["runlocal"]:
         run_local(config)
         config.dataset = f"{config.dataset}+{config.dataset},seed=1"
-        config.batch.shares = (4, 4)
+        config.batch.shares, config.batch.identities = (4, 4), 8
     return config

@@ -116,20 +116,22 @@ def default() -> ConfigDict:
 def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """Reads `file`, 'FILE.py' or 'FILE.py:ARG', and overrides '--config.KEY=VALUE' into a checked config.
 
-    The folder of FILE is importable while it is read, so that configs share code. Raises InputError for a missing or
-    broken file, an unknown key and a value of the wrong type.
+    The folder of FILE and the one above it are importable while it is read, so that configs and sweeps share code.
+    Raises InputError for a missing or broken file, an unknown key and a value of the wrong type.
     """
     name, colon, argument = file.partition(":")
     path = Path(name)
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
-    sys.path.insert(0, str(path.resolve().parent))
+    folders = [str(folder) for folder in path.resolve().parents[:2]]
+    sys.path[:0] = folders
     try:
         config = runpy.run_path(name)["get_config"](*([argument] if colon else []))
     except Exception as error:  # a config file is the user's own code: it may raise anything
         raise InputError(f"config {path}: {_explain(error, name)}") from error
     finally:
-        sys.path.pop(0)
+        for folder in folders:
+            sys.path.remove(folder)
     if not isinstance(config, ConfigDict):
         raise InputError(f"config {path}: get_config() returns {config!r:.60}; it returns a ConfigDict")
     return _override(check(config), overrides)
@@ -234,6 +236,7 @@ def check(config: ConfigDict) -> ConfigDict:
         "checkpoint_every",
         "keep_checkpoints",
         "schedule.peak",
+        "schedule.cycle_epochs",
         "model.logit_scale",
     )
     for key in positive:
@@ -244,6 +247,16 @@ def check(config: ConfigDict) -> ConfigDict:
         raise InputError(
             f"config.swag.collect needs config.schedule.name 'cyclic_cosine', which has cycles to collect at; it is "
             f"{config.schedule.name!r}"
+        )
+    if config.swag.collect and config.schedule.cycle_epochs > config.epochs:
+        raise InputError(
+            f"config.swag.collect collects at the end of cycles of {config.schedule.cycle_epochs:g} epochs, but the "
+            f"run has {config.epochs:g}; shorten schedule.cycle_epochs or lengthen the run"
+        )
+    if config.batch.shares and sum(config.batch.shares) != config.batch.identities:
+        raise InputError(
+            f"config.batch.shares {config.batch.shares} add up to {sum(config.batch.shares)}, but "
+            f"config.batch.identities is {config.batch.identities}; make them agree"
         )
     if config.swag.rank < 0 or config.swag.rank == 1:
         raise InputError(f"config.swag.rank is {config.swag.rank}; give 0 for the diagonal, or at least 2 deviations")

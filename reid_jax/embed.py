@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from reid_jax import parallel
 from reid_jax.data.augment import normalise
 from reid_jax.data.split import Images
+from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import renormalise
+from reid_jax.retrieval.pairs import replicate
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
 IMAGES_PER_DISPATCH = 256
@@ -45,8 +46,15 @@ def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, fli
     `variables` is {'params', 'batch_stats'}. With `flip` a descriptor is the mean of the image's and its mirror
     image's, renormalised per stream. Each image is computed by the same code whatever the number of devices, so
     the result does not depend on it, but for rounding on other platforms than the CPU.
+
+    Raises InputError where the images have another shape or type.
     """
-    return _concatenate(_embedded(network, variables, [image], mesh, flip))
+    image = np.asarray(image)
+    if image.ndim != 4 or image.shape[3] != 3 or image.dtype != np.uint8:
+        raise InputError(
+            f"images have shape {list(image.shape)} and type {image.dtype}; give uint8 [n, h, w, 3], RGB from 0 to 255"
+        )
+    return _concatenate(network, _embedded(network, variables, [image], mesh, flip))
 
 
 def embed_split(
@@ -58,7 +66,7 @@ def embed_split(
     images. Raises InputError for images that cannot be decoded.
     """
     blocks = (part.image for part in images.blocks(_BLOCK, progress))
-    return _concatenate(_embedded(network, variables, blocks, mesh, flip))
+    return _concatenate(network, _embedded(network, variables, blocks, mesh, flip))
 
 
 def _embedded(network, variables, blocks: Iterable[np.ndarray], mesh: Mesh, flip: bool) -> Iterator[np.ndarray]:
@@ -68,9 +76,9 @@ def _embedded(network, variables, blocks: Iterable[np.ndarray], mesh: Mesh, flip
         for part in _dispatches(image, mesh):
             pending.append((len(part[0]), _embed_block(network, variables, part[1], mesh, flip)))
             if len(pending) > 1:  # the next block is on its way while this one comes back
-                yield _collect(network, *pending.pop(0), flip)
+                yield _collect(network, mesh, *pending.pop(0), flip)
     for item in pending:
-        yield _collect(network, *item, flip)
+        yield _collect(network, mesh, *item, flip)
 
 
 def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[np.ndarray, jax.Array]]:
@@ -87,13 +95,13 @@ def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[np.ndarray, jax
         yield part, jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
 
 
-def _collect(network, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
-    if not embedding.is_fully_addressable:
-        embedding = jax.jit(jnp.asarray, out_shardings=parallel.replicated(embedding.sharding.mesh))(embedding)
+def _collect(network, mesh: Mesh, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
+    if not embedding.is_fully_addressable:  # other processes have the rest
+        embedding = replicate(mesh)(embedding)
     embedding = np.asarray(embedding)[:count]
     return renormalise(embedding, network.streams) if flip else embedding
 
 
-def _concatenate(parts: Iterator[np.ndarray]) -> np.ndarray:
+def _concatenate(network, parts: Iterator[np.ndarray]) -> np.ndarray:
     parts = list(parts)
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, sum(network.streams)), np.float32)

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from reid_jax.data.builders.source import UNKNOWN_CAMERA
 from reid_jax.data.split import Images
+from reid_jax.data.tracklets import items_of
 from reid_jax.embed import embed_split
 from reid_jax.errors import InputError
 from reid_jax.retrieval import ranking as ranking_module
@@ -32,6 +33,7 @@ class Protocol:
       query_expansion: each query is averaged with so many nearest gallery items; 0 for none.
       rerank: k-reciprocal re-ranking with k1, k2 and the weight of the original distance.
       single_gallery_shot: CUHK03's classic protocol, its draws repeated `shots` times from `seed`.
+    Raises InputError for single gallery shot with re-ranking, whose distances need the whole gallery.
     """
 
     flip: bool = False
@@ -45,6 +47,10 @@ class Protocol:
     shots: int = 10
     seed: int = 0
 
+    def __post_init__(self):
+        if self.single_gallery_shot and self.rerank:
+            raise InputError("single gallery shot is not defined for re-ranked distances; ask for one of the two")
+
     def __str__(self) -> str:
         """What a table says beside its figures."""
         after = []
@@ -54,10 +60,9 @@ class Protocol:
             after.append(f"query expansion over {self.query_expansion}")
         if self.rerank:
             after.append(f"k-reciprocal re-ranking (k1 {self.k1}, k2 {self.k2}, weight {self.rerank_weight:g})")
+        base = "multi-query" if self.multi_query else "single query"
         if self.single_gallery_shot:
-            base = f"single gallery shot, mean of {self.shots} draws (seed {self.seed})"
-        else:
-            base = "multi-query" if self.multi_query else "single query"
+            base += f", single gallery shot, mean of {self.shots} draws (seed {self.seed})"
         return f"{base}; after-processing: {', '.join(after) or 'none'}"
 
 
@@ -132,8 +137,9 @@ def evaluate(
 ) -> Evaluation:
     """Embeds, ranks and measures.
 
-    `multi_query` holds further images to pool a query over (Market-1501's gt_bbox); without it multi-query takes
-    those gallery images of the query's identity and camera, which the protocol removes from its ranking anyway.
+    `multi_query` holds the images to pool a query over, itself among them (Market-1501's gt_bbox, as its authors do);
+    without it multi-query takes the query and the gallery images of its identity and camera, which the protocol removes
+    from its ranking anyway.
 
     Raises InputError where no query has a match, or an image cannot be decoded.
     """
@@ -153,25 +159,21 @@ def embed_items(
 ) -> Items:
     """Embeds a split and pools the frames of each tracklet (the mean of their descriptors, renormalised)."""
     embedding = embed_split(network, variables, images, mesh, flip, progress)
-    tracklet = np.asarray(images.tracklet)
-    if (tracklet < 0).all():
-        return Items(embedding, images.identity, images.camera, images.name, np.arange(len(images)))
-    key = np.where(tracklet >= 0, tracklet.astype(np.int64), -1 - np.arange(len(tracklet)))
-    _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # items stand where their first frame stood
-    group = np.argsort(order)[group]
-    frames = np.argsort(group, kind="stable")
-    start = np.searchsorted(group[frames], np.arange(len(first) + 1))
+    first, item = items_of(images.tracklet)
+    if len(first) == len(images):
+        return Items(embedding, images.identity, images.camera, images.name, first)
+    frames = np.argsort(item, kind="stable")
+    start = np.searchsorted(item[frames], np.arange(len(first) + 1))
     row = frames[(start[:-1] + start[1:] - 1) // 2]
-    mixed = group[(images.identity != images.identity[row][group]) | (images.camera != images.camera[row][group])]
+    mixed = item[(images.identity != images.identity[row][item]) | (images.camera != images.camera[row][item])]
     if len(mixed):
+        shown = row[mixed[0]]
         raise InputError(
-            f"tracklet {tracklet[row[mixed[0]]]} ({images.name[row[mixed[0]]]}) has frames of several identities or "
+            f"tracklet {images.tracklet[shown]} ({images.name[shown]}) has frames of several identities or "
             "cameras; number tracklets apart"
         )
-    return Items(
-        pool(embedding, group, network.streams), images.identity[row], images.camera[row], images.name[row], row
-    )
+    pooled = pool(embedding, item, network.streams)
+    return Items(pooled, images.identity[row], images.camera[row], images.name[row], row)
 
 
 def score(
@@ -185,7 +187,7 @@ def score(
 ) -> Evaluation:
     """Ranks items and measures, as `protocol` says; `streams` are the widths that a descriptor concatenates."""
     if protocol.multi_query:
-        query = _pool_queries(query, gallery if multi_query is None else multi_query, streams, multi_query is None)
+        query = _pool_queries(query, gallery if multi_query is None else multi_query, streams, multi_query is not None)
     labels = _labels(query, gallery)
     if protocol.query_expansion:
         expanded = expand_queries(
@@ -205,18 +207,20 @@ def score(
         ranking = ranking_module.rank_distances(distances, **labels)
     else:
         ranking = ranking_module.rank(query.embedding, gallery.embedding, **labels, mesh=mesh)
-    metrics = retrieval_metrics(ranking)
     if protocol.single_gallery_shot:
-        if distances is not None:
-            raise InputError("single gallery shot is not defined for re-ranked distances; ask for one of the two")
         metrics = single_gallery_shot(
             query.embedding, gallery.embedding, **labels, repeats=protocol.shots, seed=protocol.seed, mesh=mesh
         )
+    else:
+        metrics = retrieval_metrics(ranking)
     return Evaluation(query, gallery, ranking, metrics, protocol, mesh, distances)
 
 
-def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], add_query: bool) -> Items:
-    """Each query becomes the mean of the `further` items of its identity and camera, and of itself if asked."""
+def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], complete: bool) -> Items:
+    """Each query becomes the mean of all items of its identity and camera: of `further`, and of the queries themselves.
+
+    `further` that is complete shows the queries, too (gt_bbox does): those it has are not counted again.
+    """
     if (query.camera == UNKNOWN_CAMERA).any():
         raise InputError(
             "multi-query pools the images of a query's own camera, but cameras are unknown; use single query, or "
@@ -225,14 +229,11 @@ def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], add_qu
     sights = np.stack([np.r_[query.identity, further.identity], np.r_[query.camera, further.camera]])
     sight = np.unique(sights, axis=1, return_inverse=True)[1].reshape(-1)
     of_query, of_further = sight[: len(query)], sight[len(query) :]
-    members = [of_further, of_query] if add_query else [of_further, of_query[~np.isin(of_query, of_further)]]
-    rows = np.concatenate(
-        [further.embedding, query.embedding if add_query else query.embedding[~np.isin(of_query, of_further)]]
-    )
-    member = np.concatenate(members)
-    kept = np.isin(member, of_query)
-    numbers, group = np.unique(member[kept], return_inverse=True)
-    pooled = pool(rows[kept], group, streams)
+    asked = np.isin(of_further, of_query)  # a gallery may be large: only what is pooled is copied
+    counted = ~np.isin(of_query, of_further) if complete else np.ones(len(query), bool)
+    rows = np.concatenate([further.embedding[asked], query.embedding[counted]])
+    numbers, group = np.unique(np.concatenate([of_further[asked], of_query[counted]]), return_inverse=True)
+    pooled = pool(rows, group, streams)
     return dataclasses.replace(query, embedding=pooled[np.searchsorted(numbers, of_query)])
 
 

@@ -6,7 +6,7 @@ of its descriptors from their mean: an uncertainty that costs nothing more.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from reid_jax import parallel, swag
 from reid_jax.data.split import Images
 from reid_jax.errors import InputError
-from reid_jax.evaluate import Items, embed_items
+from reid_jax.evaluate import Evaluation, Items, Protocol, embed_items, score
 from reid_jax.models.recalibrate import recalibrate
 from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.swag import Moments
@@ -42,21 +42,20 @@ def sampled_variables(
 ) -> Iterator[dict[str, Any]]:
     """SWAG: draws `samples` weights, each with BatchNorm statistics over the training images uint8 [n, h, w, 3].
 
-    Sample s is a function of the seed and s alone.
+    Sample s is a function of the moments, the seed and s alone. Raises InputError for fewer than one sample.
     """
     if samples < 1:
         raise InputError(f"SWAG was asked for {samples} samples; give at least 1")
-    draw = jax.jit(swag.sample)
     train_image = jax.device_put(train_image, parallel.replicated(mesh))
     for number in range(samples):
         key = jax.random.fold_in(jax.random.key(seed), number)
-        params = draw(moments, key, scale, variance_floor)
+        params = _draw(moments, key, scale, variance_floor)
         yield {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh)}
 
 
 def average_items(
     network,
-    drawn: Iterator[dict[str, Any]],
+    drawn: Iterable[dict[str, Any]],
     splits: Sequence[Images],
     mesh: Mesh,
     *,
@@ -64,21 +63,52 @@ def average_items(
     flip: bool = False,
     progress: str = "",
 ) -> list[tuple[Items, np.ndarray]]:
-    """Averages the items of several splits over the drawn variables.
+    """Averages the items of several splits over the `samples` variables drawn.
 
-    Returns, for each split, its items with the averaged descriptors and their spread float32 [items]: with m the plain
-    mean of an item's unit descriptors, sqrt(1 - |m|^2), from 0 (all samples agree) to 1.
+    Returns, for each split, its items with the averaged descriptors and their spread float32 [items]: of an item's
+    descriptors x and their plain mean m the root of mean |x|^2 - |m|^2, from 0 (all samples agree) to 1.
     """
     sums: list[np.ndarray] = []
+    squares: list[np.ndarray] = []
     items: list[Items] = []
     bar = tqdm(drawn, progress, total=samples, unit="sample", delay=2, disable=not progress or jax.process_index() != 0)
     for variables in bar:
         items = [embed_items(network, variables, images, mesh, flip=flip) for images in splits]
         embeddings = [one.embedding for one in items]
         sums = [a + b for a, b in zip(sums, embeddings, strict=True)] if sums else embeddings
+        norms = [_squared_norm(embedding) for embedding in embeddings]
+        squares = [a + b for a, b in zip(squares, norms, strict=True)] if squares else norms
     result = []
-    for one, total in zip(items, sums, strict=True):
-        plain = total / np.float32(samples)
-        spread = np.sqrt(np.maximum(1 - np.sum(plain**2, axis=1), 0))
-        result.append((dataclasses.replace(one, embedding=renormalise(plain, network.streams)), spread))
+    for one, total, square in zip(items, sums, squares, strict=True):
+        variance = square / samples - _squared_norm(total) / samples**2
+        spread = np.sqrt(np.maximum(variance, 0)).astype(np.float32)
+        result.append((dataclasses.replace(one, embedding=renormalise(total, network.streams)), spread))
     return result
+
+
+def evaluate_samples(
+    network,
+    drawn: Iterable[dict[str, Any]],
+    query: Images,
+    gallery: Images,
+    mesh: Mesh,
+    *,
+    samples: int,
+    protocol: Protocol = Protocol(),  # noqa: B008 - frozen
+    progress: bool = False,
+) -> tuple[Evaluation, np.ndarray, np.ndarray]:
+    """Evaluates the averaged descriptors: (evaluation, spread of the queries, spread of the gallery's items)."""
+    name = f"SWAG, {samples} samples" if progress else ""
+    (query_items, query_spread), (gallery_items, gallery_spread) = average_items(
+        network, drawn, (query, gallery), mesh, samples=samples, flip=protocol.flip, progress=name
+    )
+    result = score(query_items, gallery_items, network.streams, mesh, protocol=protocol)
+    return result, query_spread, gallery_spread
+
+
+_draw = jax.jit(swag.sample)
+
+
+def _squared_norm(embedding: np.ndarray) -> np.ndarray:
+    """float64 [n]: a spread is a small difference of large numbers."""
+    return np.einsum("nd,nd->n", embedding, embedding, dtype=np.float64)

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from reid_jax import parallel, swag
 from reid_jax.data.split import Images
-from reid_jax.evaluate import evaluate, score
-from reid_jax.model_average import average_items, mean_variables, sampled_variables
+from reid_jax.evaluate import evaluate
+from reid_jax.model_average import evaluate_samples, mean_variables, sampled_variables
 from reid_jax.state import TrainState
 from reid_jax.swag import Moments
 
@@ -35,16 +35,19 @@ class WeightAverages:
         return dataclasses.replace(state, swag=jax.device_put(moments, parallel.replicated(self.mesh)))
 
     def collect(self, state: TrainState) -> TrainState:
-        """Returns the state with its weights collected; called at the end of a cycle, never inside one."""
+        """Returns the state with its weights collected; called at the end of a cycle, never inside one.
+
+        The moments of `state` are donated.
+        """
         return dataclasses.replace(state, swag=_collect(state.swag, state.params))
 
     def mean(self, moments: Moments) -> dict[str, Any]:
         """The variables of SWA."""
         return mean_variables(self.network, moments, self.train_image, self.mesh)
 
-    def score(self, moments: Moments, splits: Sequence[Images], progress: bool = False) -> dict[str, dict[str, float]]:
+    def score(self, moments: Moments, splits: Sequence[Images]) -> dict[str, dict[str, float]]:
         """Scores query and gallery with the mean and with the samples: {'swa': metrics, 'swag': metrics}."""
-        swa = evaluate(self.network, self.mean(moments), *splits, self.mesh, progress=progress)
+        swa = evaluate(self.network, self.mean(moments), *splits, self.mesh, progress=True)
         s = self.config.swag
         drawn = sampled_variables(
             self.network,
@@ -56,10 +59,8 @@ class WeightAverages:
             scale=s.scale,
             variance_floor=s.variance_floor,
         )
-        name = f"SWAG, {s.samples} samples" if progress else ""
-        sides = average_items(self.network, drawn, splits, self.mesh, samples=s.samples, progress=name)
-        averaged = score(*(items for items, _ in sides), self.network.streams, self.mesh)
+        averaged, *_ = evaluate_samples(self.network, drawn, *splits, self.mesh, samples=s.samples, progress=True)
         return {"swa": swa.metrics, "swag": averaged.metrics}
 
 
-_collect = jax.jit(swag.collect)
+_collect = jax.jit(swag.collect, donate_argnums=0)  # else the old moments would stand beside the new ones

@@ -57,7 +57,7 @@ def network_of(config: ConfigDict, identities: int) -> AttentionNetwork:
 def save_weights(path: str | os.PathLike, weights: Weights) -> None:
     """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written."""
     tree = dict(weights.variables)
-    if weights.moments is not None:
+    if weights.moments is not None:  # their mean is the parameters
         tree["swag"] = {"count": weights.moments.count, "variance": weights.moments.variance}
         if weights.moments.deviations is not None:
             tree["swag"]["deviations"] = weights.moments.deviations
@@ -95,11 +95,13 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
         raise InputError(f"{path}: its header has no readable config and identities; fetch it again") from error
     variables = _nested(flat)
     moments = variables.pop("swag", None)
-    if moments is not None:
-        moments = Moments(moments["count"], variables["params"], moments["variance"], moments.get("deviations"))
-    weights = Weights(run_config.from_dict(config), identities, variables, moments)
+    weights = Weights(run_config.from_dict(config), identities, variables)
     _check_variables(path, weights)
-    return weights
+    if moments is None:
+        return weights
+    _check_moments(path, moments, variables["params"])
+    moments = Moments(moments["count"], variables["params"], moments["variance"], moments.get("deviations"))
+    return dataclasses.replace(weights, moments=moments)
 
 
 def _file_of(path: Path, name: str) -> Path:
@@ -131,15 +133,26 @@ def _check_variables(path: Path, weights: Weights) -> None:
     network = weights.network
     image = jax.ShapeDtypeStruct((2, *weights.config.image_size, 3), np.float32)
     expected = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
+    _require_shapes(path, _shapes(weights.variables), _shapes(expected), "the network of its config")
 
-    def shapes(tree):
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(key, simple=True, separator="/"): leaf.shape for key, leaf in leaves}
 
-    want, have = shapes(expected), shapes(weights.variables)
+def _check_moments(path: Path, moments: dict[str, Any], params: Any) -> None:
+    have = _shapes(moments)
+    want = {"count": ()} | {f"variance/{key}": shape for key, shape in _shapes(params).items()}
+    if "deviations" in moments:
+        rank = len(jax.tree.leaves(moments["deviations"])[0])
+        want |= {f"deviations/{key}": (rank, *shape) for key, shape in _shapes(params).items()}
+    _require_shapes(path, have, want, "SWAG")
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(key, simple=True, separator="/"): leaf.shape for key, leaf in leaves}
+
+
+def _require_shapes(path: Path, have: dict[str, tuple], want: dict[str, tuple], reader: str) -> None:
     for key in sorted(want.keys() | have.keys()):
         if want.get(key) != have.get(key):
             raise InputError(
-                f"{path}: array {key} is {have.get(key, 'absent')}, but the network of its config wants "
-                f"{want.get(key, 'none')}"
+                f"{path}: array {key} is {have.get(key, 'absent')}, but {reader} wants {want.get(key, 'none')}"
             )

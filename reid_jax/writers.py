@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,20 +32,25 @@ def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> No
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, complete or not at all; raises InputError where it cannot be written."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Writes `value` as indented JSON, complete or not at all; raises InputError where it cannot be written.
+
+    Numbers that are not finite become null: JSON has no word for them.
+    """
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Reads a JSON file; None where there is none. Raises InputError where it is no JSON."""
+    """Reads a JSON file; None where there is none. Raises InputError where it is no JSON or cannot be read."""
     path = Path(path)
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no JSON file: {error}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
@@ -53,12 +59,22 @@ def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
             break
     return records
+
+
+def require_tensorboard() -> None:
+    """Raises InputError where tensorboardX is missing: an extra, known before long work."""
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "config.tensorboard needs tensorboardX; pip install 'reid_jax[tensorboard]', or switch it off"
+        ) from error
 
 
 class MetricWriter:
@@ -68,7 +84,7 @@ class MetricWriter:
     """
 
     def __init__(self, workdir: Path, resume_step: int, tensorboard: bool):
-        """Raises InputError where TensorBoard is asked for and tensorboardX is not installed."""
+        """Raises InputError where `tensorboard` asks for what `require_tensorboard` misses, or a file is unwritable."""
         self.records = [r for r in read_records(workdir / "metrics.jsonl") if r["step"] <= resume_step]
         self._file = self._board = None
         if jax.process_index() != 0:
@@ -78,12 +94,9 @@ class MetricWriter:
         replace_file(path, lambda temporary: temporary.write_text(text))
         self._file = path.open("a")
         if tensorboard:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError as error:
-                raise InputError(
-                    "config.tensorboard needs tensorboardX; pip install 'reid_jax[tensorboard]', or switch it off"
-                ) from error
+            require_tensorboard()
+            from tensorboardX import SummaryWriter
+
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
@@ -103,3 +116,11 @@ class MetricWriter:
             self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,7 +21,13 @@ FILES = [
     "hacnn.py",
     "hacnn.py:data=market1501,epochs=35,val=20",
     "hacnn.py:runlocal",
+    "joined.py",
+    "joined.py:data=market1501+dukemtmcreid+msmt17,size=2x,epochs=70,val=20",
+    "joined.py:data=market1501+msmt17,shares=4+2",
+    "joined.py:shares=2+2,runlocal",
 ]
+# Those that start from a run, and their variants, have tests of their own.
+ELSEWHERE = {"swag.py", "ablation.py", "tricks.py"}
 
 
 def refused(file, *overrides) -> str:
@@ -41,7 +47,9 @@ def test_files_load_and_survive_json(file):
 
 
 def test_every_file_is_listed_above():
-    assert {path.name for path in CONFIGS.glob("*.py")} - {"common.py"} == {file.partition(":")[0] for file in FILES}
+    assert {path.name for path in CONFIGS.glob("*.py")} - {"common.py"} - ELSEWHERE == {
+        file.partition(":")[0] for file in FILES
+    }
 
 
 def test_robust_reid_carries_the_papers_numbers():
@@ -80,6 +88,24 @@ def test_hacnn_has_no_triplet_and_no_tricks():
     hacnn = config.load(str(CONFIGS / "hacnn.py"))
     assert (hacnn.model.name, hacnn.model.logit_scale) == ("hacnn", 1.0)
     assert (hacnn.loss.triplet_weight, hacnn.loss.label_smoothing, hacnn.augment.erase_probability) == (0, 0, 0)
+
+
+def test_shares_of_joined_sets_make_the_batch():
+    joined = config.load(f"{CONFIGS}/joined.py:data=market1501+msmt17,shares=4+2")
+    assert (joined.batch.shares, joined.batch.identities) == ((4, 2), 6)
+    assert config.load(f"{CONFIGS}/joined.py:shares=2+2,runlocal").batch.identities == 8
+
+
+def test_weights_are_collected_at_ends_of_cycles_that_are_there():
+    c = config.default()
+    c.swag.collect = True
+    with pytest.raises(InputError, match="needs config.schedule.name 'cyclic_cosine'"):
+        config.check(c)
+    c.schedule.name, c.epochs = "cyclic_cosine", 34.0
+    with pytest.raises(InputError, match="cycles of 35 epochs, but the run has 34"):
+        config.check(c)
+    c.epochs = 35.0
+    config.check(c)
 
 
 def test_overrides_are_read_as_their_keys_types():
@@ -122,6 +148,9 @@ def test_overrides_are_read_as_their_keys_types():
         ("loss.mining=hard", ("config.loss.mining", "'hard'", "batch_hard")),
         ("model.dtype=float16", ("config.model.dtype", "'float16'", "bfloat16")),
         ("batch.identities=1", ("config.batch.identities", "at least 2")),
+        ("batch.shares=(4,2)", ("config.batch.shares", "add up to 6", "is 8")),
+        ("schedule.cycle_epochs=0.0", ("config.schedule.cycle_epochs", "0.0", "above 0")),
+        ("swag.rank=1", ("config.swag.rank", "at least 2")),
         ("epochs=-1.0", ("config.epochs", "-1.0", "above 0")),
         ("epochs=inf", ("config.epochs", "inf", "finite")),
         ("schedule.peak=nan", ("config.schedule.peak", "nan", "finite")),

@@ -64,6 +64,18 @@ def test_flip_averages_both_sides_per_stream(mesh):
     np.testing.assert_allclose(embed(NETWORK, VARIABLES, image[:, :, ::-1], mesh, flip=True), flipped, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "image", [np.zeros((2, 8, 4, 3)), np.zeros((8, 4, 3), np.uint8), np.zeros((2, 3, 8, 4), np.uint8)]
+)
+def test_images_of_another_kind_are_refused(mesh, image):
+    with pytest.raises(InputError, match=r"give uint8 \[n, h, w, 3\]"):
+        embed(NETWORK, VARIABLES, image, mesh)
+
+
+def test_no_images_give_no_descriptors(mesh):
+    assert embed(NETWORK, VARIABLES, np.zeros((0, 8, 4, 3), np.uint8), mesh).shape == (0, 5)
+
+
 def test_frames_of_a_tracklet_become_one_item_shown_by_its_middle(mesh):
     split = made([5, 7, 5, 5, 7, 8], [1, 2, 1, 1, 3, 1], [3, -1, 3, 3, -1, 0])
     items = embed_items(NETWORK, VARIABLES, split, mesh)
@@ -96,7 +108,7 @@ def items(identity, camera, seed):
 
 @pytest.mark.parametrize("own", [False, True])
 def test_multi_query_pools_what_the_protocol_removes(mesh, own):
-    query = items([1, 1, 2, 3], [0, 1, 0, 0], 0)
+    query = items([1, 1, 2, 3, 2], [0, 1, 0, 0, 0], 0)
     gallery = items([1, 1, 1, 2, 2, 3, 9], [0, 0, 1, 1, 0, 1, 0], 1)
     further = items([1, 1, 2, 7], [0, 0, 0, 0], 2) if own else None
     pooled = score(query, gallery, STREAMS, mesh, protocol=Protocol(multi_query=True), multi_query=further).query
@@ -139,6 +151,15 @@ def test_the_protocol_says_what_it_does():
     assert told.startswith("multi-query; ")
     assert "flipped images averaged, query expansion over 3, k-reciprocal re-ranking (k1 20, k2 6" in told
     assert "mean of 10 draws (seed 0)" in str(Protocol(single_gallery_shot=True))
+    assert str(Protocol(single_gallery_shot=True, multi_query=True)).startswith("multi-query, single gallery shot")
+    with pytest.raises(InputError, match="not defined for re-ranked"):
+        Protocol(single_gallery_shot=True, rerank=True)
+
+
+def test_query_expansion_over_more_than_there_are_takes_all(mesh):
+    query, gallery = items([1, 2], [0, 0], 0), items([1, 2, 3], [1, 1, 1], 1)
+    many, all_ = (score(query, gallery, STREAMS, mesh, protocol=Protocol(query_expansion=k)) for k in (10**9, 3))
+    np.testing.assert_array_equal(many.query.embedding, all_.query.embedding)
 
 
 def test_low_resolution_keeps_labels_and_loses_detail():

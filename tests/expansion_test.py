@@ -99,7 +99,7 @@ def test_a_query_without_a_valid_item_stays():
     ("changes", "message"),
     [
         ({"k": -1}, "k is -1"),
-        ({"streams": (5, 4)}, r"8 numbers, but streams of \(5, 4\)"),
+        ({"streams": (5, 4)}, r"shape \[25, 8\], but streams of \(5, 4\)"),
         ({"query_camera": [0]}, "query_camera has shape"),
         ({"gallery": np.full((60, 8), np.nan, np.float32)}, "gallery embedding 0 .* not finite"),
     ],

@@ -45,7 +45,11 @@ def test_help_shows_examples_that_parse(capsys, verb):
         help_of = run(capsys, named, "--help")[1]
         for option in options:
             name = option.partition("=")[0]
-            if name.startswith("--") and not name.startswith("--config.") and named not in ("data", "visualize", "bench"):
+            if (
+                name.startswith("--")
+                and not name.startswith("--config.")
+                and named not in ("data", "visualize", "bench")
+            ):
                 assert name in help_of
 
 
@@ -83,6 +87,11 @@ def test_help_lists_every_verb(capsys):
         (["visualize", "ranked", "--weights=a", "--out=a.png", "--rows=0"], ("--rows", "0")),
         (["visualize", "rankde"], ("'rankde'", "page")),
         (["evaluate", "--weights=a", "--query_height=80,x"], ("--query_height", "'80,x'")),
+        (["evaluate", "--weights=a", "--height_curve=a.png"], ("--height_curve", "--query_height")),
+        (["evaluate", "--weights=a", "--query_height=8", "--height_curve=a.jpg"], ("a.jpg", ".png")),
+        (["evaluate", "--weights=a", "--swag_samples=-1"], ("--swag_samples", "-1")),
+        (["evaluate", "--weights=a", "--swag_samples=2", "--multi_query"], ("--swag_samples", "--multi_query")),
+        (["evaluate", "--weights=a", "--embeddings=a.npy"], ("a.npy", ".npz")),
         (["evaluate", "--weights=a", "--rerank", "--single_gallery_shot"], ("--single_gallery_shot", "--rerank")),
         (["evaluate", "--weights=a", "--query_expansion=-1"], ("--query_expansion", "-1")),
         (["bench", "rank", "--rounds=0"], ("--rounds", "0")),

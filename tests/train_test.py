@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid_jax.train import Plan
+from reid_jax.plan import Plan
 from reid_jax.weights import load_weights
 from reid_jax.writers import read_json, read_records
 

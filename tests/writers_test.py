@@ -1,6 +1,7 @@
 """A run's figures on disk: records cut where a run resumes, files that are complete or not there."""
 
 import json
+import sys
 
 import pytest
 
@@ -82,6 +83,21 @@ def test_write_json_leaves_the_old_file_where_the_new_one_fails(tmp_path, monkey
     assert [path.name for path in file.parent.iterdir()] == ["results.json"]
 
 
+def test_json_has_null_for_what_is_not_finite(tmp_path):
+    write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": (2, -float("inf"))}})
+    assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.0, None],
+        "c": {"d": [2, None]},
+    }
+
+
+def test_json_is_utf8(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "é"})
+    assert "é".encode() in (tmp_path / "a.json").read_bytes()
+    assert read_json(tmp_path / "a.json") == {"name": "é"}
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*file/results\.json: .*writable folder"):
@@ -94,6 +110,8 @@ def test_read_json_tells_absent_from_broken(tmp_path):
         (tmp_path / "broken.json").write_bytes(content)
         with pytest.raises(InputError, match=r"broken\.json is no JSON file"):
             read_json(tmp_path / "broken.json")
+    with pytest.raises(InputError, match="cannot read"):
+        read_json(tmp_path)
 
 
 def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path):
@@ -102,3 +120,10 @@ def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path):
     writer.write(4, 0.4, {"loss": 1.0})
     writer.close()
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_tensorboard_that_is_missing_is_told_by_every_process(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    for tell in (writers.require_tensorboard, lambda: MetricWriter(tmp_path, 0, tensorboard=True)):
+        with pytest.raises(InputError, match=r"needs tensorboardX; pip install 'reid_jax\[tensorboard\]'"):
+            tell()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from reid_jax.data.split import Split
+from reid_jax.data.tracklets import items_of
 from reid_jax.errors import InputError
 
 
@@ -30,7 +31,7 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
         if taken == identities:
             break
         rows = rows_of[number]
-        first, item = _items(train.tracklet[rows])
+        first, item = items_of(train.tracklet[rows])
         chosen = _choose_queries(train.camera[rows[first]], rng)
         if chosen is None:
             continue
@@ -43,14 +44,6 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
             "cameras, and two identities must stay for training; ask for fewer, or add training images"
         )
     return train.select(~(query | gallery)), train.select(query), train.select(gallery)
-
-
-def _items(tracklet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The items of some rows, in the order of the rows: (each item's first row, the item of every row)."""
-    key = np.where(tracklet >= 0, tracklet, -1 - np.arange(len(tracklet)))
-    _, first, item = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return first[order], np.argsort(order)[item]
 
 
 def _choose_queries(camera: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:

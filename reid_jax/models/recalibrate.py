@@ -3,7 +3,8 @@
 The usual way (Izmailov et al., UAI 2018) is one pass in which each layer normalises by its batch's own statistics, as
 in training, while the moments of what it reads are merged over all batches by their counts (Chan, Golub and LeVeque,
 1983), never by decay. What a layer reads then depends a little on which images shared a batch: the more, the smaller
-batches are. Exact statistics, where every layer reads what the exact statistics of the layers before it make, do not: a
+batches are, and the more alike their images. Data sets list a person's images together, so batches are shuffled. Exact
+statistics, where every layer reads what the exact statistics of the layers before it make, do not depend on batches: a
 pass with fixed statistics makes one more layer of the chain exact, so that as many passes as the network is deep end
 there.
 """
@@ -15,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
 
 from reid_jax import parallel
@@ -23,6 +25,7 @@ from reid_jax.errors import InputError
 from reid_jax.models.blocks import BatchNorm
 
 BATCH = 256  # images: large enough that who shares a batch hardly matters
+_SHUFFLE_SEED = 0  # the same batches each time: the statistics are a function of weights and images
 
 
 def recalibrate(
@@ -33,8 +36,8 @@ def recalibrate(
     Args:
       network, params: as for `network.apply`.
       image: uint8 [n, h, w, 3], the training images, on the host or the device.
-      mesh: the images of a batch are spread over it; n need not divide.
-      batch: images in flight.
+      mesh: the images of a batch are spread over it. Batches do not depend on it, and need not divide.
+      batch: images that are normalised together, at least; the rest of n is spread over the batches.
       exact: repeat with fixed statistics until they no longer change: the result is independent of `batch` and of the
         order of the images, but for rounding, at the cost of a pass for each layer of the longest chain.
 
@@ -42,16 +45,16 @@ def recalibrate(
       batch_stats like the network's, float32, biased variances.
 
     Raises:
-      InputError: there are fewer than two images.
+      InputError: there are fewer than two images, or `batch` is below 1.
     """
     if len(image) < 2:
         raise InputError(f"BatchNorm statistics were asked for over {len(image)} images; give at least 2")
-    batch = -(-min(batch, len(image)) // mesh.size) * mesh.size
-    # The rest that does not fill a batch is spread over all: batches differ in size by one image at most.
-    count = max(1, len(image) // batch)
-    order = np.arange(len(image))
-    parts = np.array_split(order, count)
-    rows = np.full((count, max(map(len, parts)) + (-max(map(len, parts)) % mesh.size)), -1, np.int32)
+    if batch < 1:
+        raise InputError(f"BatchNorm statistics were asked for over batches of {batch} images; give at least 1")
+    # Batches differ in size by one image at most; -1 stands for none.
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(image)).astype(np.int32)
+    parts = np.array_split(order, max(1, len(image) // batch))
+    rows = np.full((len(parts), len(parts[0])), -1, np.int32)
     for row, part in zip(rows, parts, strict=True):
         row[: len(part)] = part
     image = jax.device_put(image, parallel.replicated(mesh))
@@ -68,7 +71,7 @@ def recalibrate(
 
 @functools.partial(jax.jit, static_argnums=(0, 5))
 def _pass(network, params, statistics, image, rows, mesh):
-    """One pass over the batches of `rows` [b, m] (-1 for none): the merged statistics."""
+    """One pass over batches `rows` [b, m] (-1 for none), normalised by their own statistics where None are given."""
     own = statistics is None
 
     def of_batch(row):
@@ -82,9 +85,8 @@ def _pass(network, params, statistics, image, rows, mesh):
 
     nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(of_batch, rows[0]))
     merged, _ = jax.lax.scan(merge, nothing, rows)
-    return jax.tree.map(
-        lambda m: {"mean": m[1], "var": m[2] / m[0]}, _nested(merged), is_leaf=lambda node: isinstance(node, tuple)
-    )
+    result = jax.tree.map(lambda m: {"mean": m[1], "var": m[2] / m[0]}, unflatten_dict(merged), is_leaf=_is_moment)
+    return jax.lax.with_sharding_constraint(result, parallel.replicated(mesh))
 
 
 def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, ...], tuple]:
@@ -122,13 +124,3 @@ def _merged(a: tuple, b: tuple) -> tuple:
     count = a[0] + b[0]
     step = b[1] - a[1]
     return count, a[1] + step * (b[0] / count), a[2] + b[2] + step**2 * (a[0] * b[0] / count)
-
-
-def _nested(flat: dict[tuple[str, ...], tuple]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, moment in flat.items():
-        node = tree
-        for folder in path[:-1]:
-            node = node.setdefault(folder, {})
-        node[path[-1]] = moment
-    return tree

@@ -56,7 +56,7 @@ def expand_queries(
     index, _ = nearest(
         query,
         gallery,
-        k,
+        min(k, max(len(gallery), 1)),
         query_identity=query_identity,
         query_camera=query_camera,
         gallery_identity=gallery_identity,

@@ -261,7 +261,7 @@ def one_behind(
     """Brings each tile's arrays to the host while the devices work on the next; more in flight only takes memory."""
     pending = collections.deque()
     for tag, arrays in dispatched:
-        pending.append((tag, _everywhere(mesh)(tuple(arrays))))
+        pending.append((tag, replicate(mesh)(tuple(arrays))))
         if len(pending) > 1:
             tag, arrays = pending.popleft()
             yield tag, [np.asarray(array) for array in arrays]
@@ -285,6 +285,12 @@ def one_device() -> Mesh:
 def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
     """The array on the mesh; of several processes each hands over its own devices' part of the same array."""
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+
+
+@functools.cache
+def replicate(mesh: Mesh) -> Callable:
+    """The function that brings arrays to every device of the mesh, so that each process can read them whole."""
+    return jax.jit(lambda arrays: arrays, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def pad(array: np.ndarray, rows: int, fill: float = 0) -> np.ndarray:
@@ -321,12 +327,6 @@ def _score_function(mesh: Mesh):
     """
     data, everywhere = PartitionSpec("data"), PartitionSpec()
     return spread(_score, mesh, (data, everywhere, everywhere))
-
-
-@functools.cache
-def _everywhere(mesh: Mesh):
-    """Brings arrays to every device, so that each process can read them whole."""
-    return jax.jit(lambda arrays: arrays, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 @jax.jit

@@ -1,0 +1,70 @@
+"""What the verbs that score share: the options of the protocol, and the data sets that weights are scored on."""
+
+import argparse
+
+from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.split import StoredSplit, open_splits
+from reid_jax.errors import InputError
+from reid_jax.evaluate import Protocol
+from reid_jax.weights import Weights
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `Protocol`; `protocol_of` reads them."""
+    default = Protocol()
+    parser.add_argument("--flip", action="store_true", help="average each descriptor with its mirror image's")
+    parser.add_argument(
+        "--multi_query",
+        action="store_true",
+        help="pool a query over its camera's images of the person (Market-1501: gt_bbox where it is there)",
+    )
+    parser.add_argument(
+        "--query_expansion", type=int, default=0, metavar="K", help="average queries with their K nearest (default 0)"
+    )
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking")
+    parser.add_argument("--k1", type=int, default=default.k1, help="its neighbours (default %(default)s)")
+    parser.add_argument("--k2", type=int, default=default.k2, help="its query expansion (default %(default)s)")
+    parser.add_argument(
+        "--rerank_weight", type=float, default=default.rerank_weight, help="of the distance in it (default %(default)s)"
+    )
+    parser.add_argument("--single_gallery_shot", action="store_true", help="CUHK03's protocol: one gallery image each")
+    parser.add_argument("--shots", type=int, default=default.shots, help="its repetitions (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=default.seed, help="its draws (default %(default)s)")
+
+
+def protocol_of(args: argparse.Namespace) -> Protocol:
+    """Reads the options that `add_protocol` added; raises InputError for numbers out of range."""
+    for name, least in (("query_expansion", 0), ("k1", 1), ("k2", 1), ("shots", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise InputError(f"--{name} is {getattr(args, name)}; give at least {least}")
+    if not 0 <= args.rerank_weight <= 1:
+        raise InputError(f"--rerank_weight is {args.rerank_weight}; give a number from 0 to 1")
+    if args.single_gallery_shot and args.rerank:
+        raise InputError("--single_gallery_shot is not defined for re-ranked distances; leave --rerank out")
+    fields = ("flip", "multi_query", "query_expansion", "rerank", "k1", "k2", "rerank_weight")
+    return Protocol(**{name: getattr(args, name) for name in (*fields, "single_gallery_shot", "shots", "seed")})
+
+
+def datasets_of(weights: Weights, names: list[str] | None, data_dir: str) -> list[str]:
+    """The data sets to score `weights` on: `names`, or those with a test split that they were trained for."""
+    if names:
+        return [one for name in names for one in split_names(name)]
+    config = weights.config
+    if config.test_dataset:
+        return split_names(config.test_dataset)
+    found = [
+        name for name in split_names(config.dataset) if {"query", "gallery"} <= set(find_source(name, data_dir).splits)
+    ]
+    if not found:
+        raise InputError(f"{config.dataset!r} has no query and gallery; name a data set that has with --dataset")
+    return found
+
+
+def open_test(
+    dataset: str, data_dir: str, image_size: tuple[int, int], protocol: Protocol
+) -> tuple[str, StoredSplit, StoredSplit, StoredSplit | None]:
+    """The full name of a data set, its query and gallery, and the images multi-query pools where it has its own."""
+    source = find_source(dataset, data_dir)
+    extra = ["multi_query"] if protocol.multi_query and "multi_query" in source.splits else []
+    splits = open_splits(dataset, ["query", "gallery", *extra], data_dir, image_size)
+    return source.name, splits[0], splits[1], splits[2] if extra else None

@@ -1,4 +1,4 @@
-"""One network for several data sets, people and cameras kept apart: how the paper trains its tracking model (section 5).
+"""One network for several data sets, people and cameras kept apart: the paper's tracking model (section 5).
 
   reid-jax train --config=configs/joined.py:data=market1501+dukemtmcreid+msmt17 --workdir=runs/joined
 

@@ -4,7 +4,8 @@
   reid-jax evaluate --weights=runs/1x-swag --swag_samples=30
 
 Arguments: from=RUN (the workdir of a finished run, whose config this one takes over, seed and data with it), cycles=15,
-cycle_epochs=35, peak=0 (0: the first run's own), rank=0 (deviations for the low-rank term; 0 is the diagonal), samples=30.
+cycle_epochs=35, peak=0 (0: the first run's own), rank=0 (deviations for the low-rank term; 0: the diagonal alone),
+samples=30.
 
 arXiv 1910.07038, sections 3.3 and 4.1: 15 cycles of 35 epochs, the peak falling by 0.7 from cycle to cycle; the weights
 are collected at the end of each cycle, and the last, their mean (SWA) and 30 samples (SWAG) scored there: Figure 6.

@@ -10,7 +10,7 @@ from reid_jax import parallel, visualize
 from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, embed_items, evaluate
-from reid_jax.verbs.evaluate import add_protocol, datasets_of, open_test, protocol_of
+from reid_jax.verbs.protocol import add_protocol, datasets_of, open_test, protocol_of
 from reid_jax.visualize import embedding_map, page
 from reid_jax.visualize.drawing import png_path, require
 from reid_jax.visualize.ranked import ORDERS

@@ -45,7 +45,7 @@ def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, fli
 
     `variables` is {'params', 'batch_stats'}. With `flip` a descriptor is the mean of the image's and its mirror
     image's, renormalised per stream. Each image is computed by the same code whatever the number of devices, so
-    the result does not depend on it, but for rounding on other platforms than the CPU.
+    the result does not depend on it, but for rounding.
 
     Raises InputError where the images have another shape or type.
     """

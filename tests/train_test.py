@@ -193,6 +193,9 @@ def test_evaluate_gives_the_same_json_on_one_and_four_devices(command, tiny_run,
         done = command("evaluate", f"--weights={tiny_run}", f"--json={file}", devices=devices)
         assert done.returncode == 0, done.stderr
         assert "24 queries x 56 gallery images" in done.stdout
-        written.append(file.read_bytes())
-    assert written[0] == written[1]
-    assert json.loads(written[0])["metrics"] == only(read_json(tiny_run / "results.json"))["trained"]
+        written.append(json.loads(file.read_text()))
+    one, four = written
+    # Distances differ by the rounding of the descriptors; ranks do not.
+    assert one.pop("verification") == pytest.approx(four.pop("verification"), rel=1e-4)
+    assert one == four
+    assert one["metrics"] == only(read_json(tiny_run / "results.json"))["trained"]

@@ -145,7 +145,7 @@ def test_embed_writes_unit_rows_in_the_order_of_names(command, tiny_run, crops, 
     assert name.tolist() == ["b.jpg", "c.PNG", "night/a.png"]
     assert (embedding.dtype, embedding.shape) == (np.float32, (3, 32))
     np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, rtol=1e-5)
-    assert len(np.unique(embedding[:, 0])) == 3
+    assert len(np.unique(embedding, axis=0)) == 3  # a single number may be 0 in all, behind the ReLU
     assert [path.name for path in out.parent.iterdir()] == ["crops.npz"]
 
 

@@ -44,6 +44,14 @@ def test_depthwise_conv_equals_grouped_convolution(stride, height, width):
     _assert_same(lambda x, k: ops.depthwise_conv(x, k, stride), lambda x, k: _plain_conv(x, k, stride, 4), x, kernel)
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "height", "width"), [(3, 1, 8, 6), (3, 1, 1, 2), (3, 2, 8, 6), (3, 2, 6, 7), (5, 2, 5, 9)]
+)
+def test_conv_and_its_gradients_equal_convolution(size, stride, height, width):
+    x, kernel = _random(0, 3, height, width, 4), _random(1, size, size, 4, 5)
+    _assert_same(lambda x, k: ops.conv(x, k, stride), lambda x, k: _plain_conv(x, k, stride), x, kernel)
+
+
 def test_pointwise_conv_equals_convolution():
     x, kernel = _random(2, 3, 5, 4, 6), _random(3, 1, 1, 6, 8)
     _assert_same(lambda x, k: ops.conv(x, k), lambda x, k: _plain_conv(x, k, 1), x, kernel)

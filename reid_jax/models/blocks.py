@@ -9,11 +9,20 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from reid_jax.models import ops
 
 # Uniform in +-1/sqrt(fan_in), the initialisation that the public HA-CNN was trained from.
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+# The order of channels where it is not the plain one: channel `order[i]` of the parameters is the i-th of the arrays.
+Order = tuple[int, ...] | None
+
+
+def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
+    return parameter if order is None else jnp.take(parameter, np.asarray(order), axis, unique_indices=True)
 
 
 class BatchNorm(nn.Module):
@@ -26,31 +35,38 @@ class BatchNorm(nn.Module):
     use_bias: bool = True
     momentum: float = 0.9
     epsilon: float = 1e-5
+    order: Order = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         features = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (features,))
+        scale = _ordered(self.param("scale", nn.initializers.ones, (features,)), self.order)
         bias = jnp.zeros((features,))
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (features,))
+            bias = _ordered(self.param("bias", nn.initializers.zeros, (features,)), self.order)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         variance = self.variable("batch_stats", "var", jnp.ones, (features,))
         if not train:
-            slope = scale * jax.lax.rsqrt(variance.value + self.epsilon)
-            return ops.normalise(x, slope, bias - mean.value * slope, self.relu)
+            slope = scale * jax.lax.rsqrt(_ordered(variance.value, self.order) + self.epsilon)
+            return ops.normalise(x, slope, bias - _ordered(mean.value, self.order) * slope, self.relu)
         y, batch_mean, batch_variance = ops.batch_norm(x, scale, bias, self.relu, self.epsilon)
         if not self.is_initializing():
             keep = self.momentum
-            mean.value = keep * mean.value + (1 - keep) * jax.lax.stop_gradient(batch_mean)
-            variance.value = keep * variance.value + (1 - keep) * jax.lax.stop_gradient(batch_variance)
+            for running, of_batch in ((mean, batch_mean), (variance, batch_variance)):
+                of_batch = self.in_plain_order(jax.lax.stop_gradient(of_batch))
+                running.value = keep * running.value + (1 - keep) * of_batch
         return y
+
+    def in_plain_order(self, statistic: jax.Array) -> jax.Array:
+        """Returns a statistic [c] of what this layer reads in the order of its parameters."""
+        return statistic if self.order is None else statistic[np.argsort(self.order)]
 
 
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR and CB of the layer table.
 
-    [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features.
+    [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features. `reads`
+    and `writes` are the orders of the channels that come in and go out; for `depthwise` they are one, `writes`.
     """
 
     features: int
@@ -59,19 +75,22 @@ class ConvNorm(nn.Module):
     depthwise: bool = False
     relu: bool = True
     use_bias: bool = False
+    reads: Order = None
+    writes: Order = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inputs = 1 if self.depthwise else x.shape[-1]
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
-        kernel = kernel.astype(self.dtype)
+        kernel = _ordered(_ordered(kernel, self.reads, 2), self.writes).astype(self.dtype)
         x = x.astype(self.dtype)
         convolve = ops.depthwise_conv if self.depthwise else ops.conv
         x = convolve(x, kernel, self.stride)
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        return BatchNorm(relu=self.relu, name="norm")(x, train)
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            x = x + _ordered(bias, self.writes).astype(self.dtype)
+        return BatchNorm(relu=self.relu, order=self.writes, name="norm")(x, train)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -80,40 +99,53 @@ def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
 
 
 class ShuffleA(nn.Module):
-    """Shuffle unit of stride 1 that keeps half of its channels untouched: [n, h, w, c] -> [n, h, w, c]."""
+    """What a shuffle unit of stride 1 makes of half of its channels: [n, h, w, c / 2] -> the same shape.
 
+    The unit's output is `channel_shuffle(other half, this)`; see `reid_jax.models.chain` for why it is not formed here.
+    """
+
+    reads: Order = None
+    writes: Order = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        half = x.shape[-1] // 2
-        kept, y = x[..., :half], x[..., half:]
-        y = ConvNorm(half, dtype=self.dtype, name="reduce")(y, train)
-        y = ConvNorm(half, 3, depthwise=True, relu=False, dtype=self.dtype, name="depthwise")(y, train)
-        y = ConvNorm(half, dtype=self.dtype, name="expand")(y, train)
-        return channel_shuffle(kept, y)
+        half = x.shape[-1]
+        x = ConvNorm(half, reads=self.reads, dtype=self.dtype, name="reduce")(x, train)
+        x = ConvNorm(half, 3, depthwise=True, relu=False, dtype=self.dtype, name="depthwise")(x, train)
+        return ConvNorm(half, writes=self.writes, dtype=self.dtype, name="expand")(x, train)
 
 
 class ShuffleB(nn.Module):
-    """Shuffle unit without a split, both branches reading all channels: [n, h, w, ci] -> [n, h/s, w/s, features]."""
+    """Shuffle unit without a split, both branches reading all channels: [n, h, w, ci] -> two of [n, h/s, w/s, features/2].
+
+    The unit's output is `channel_shuffle` of the two. `writes` has an order for each.
+    """
 
     features: int
     stride: int = 1
+    reads: Order = None
+    writes: tuple[Order, Order] = (None, None)
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         half, inputs = self.features // 2, x.shape[-1]
 
-        def depthwise(features, name):
-            return ConvNorm(features, 3, self.stride, depthwise=True, relu=False, dtype=self.dtype, name=name)
+        def depthwise(features, name, order=None):
+            return ConvNorm(
+                features, 3, self.stride, depthwise=True, relu=False, writes=order, dtype=self.dtype, name=name
+            )
 
-        first = depthwise(inputs, "shortcut_depthwise")(x, train)
-        first = ConvNorm(half, dtype=self.dtype, name="shortcut_expand")(first, train)
-        second = ConvNorm(half, dtype=self.dtype, name="reduce")(x, train)
+        def pointwise(name, reads=None, writes=None):
+            return ConvNorm(half, reads=reads, writes=writes, dtype=self.dtype, name=name)
+
+        first = depthwise(inputs, "shortcut_depthwise", self.reads)(x, train)
+        first = pointwise("shortcut_expand", self.reads, self.writes[0])(first, train)
+        second = pointwise("reduce", self.reads)(x, train)
         second = depthwise(half, "depthwise")(second, train)
-        second = ConvNorm(half, dtype=self.dtype, name="expand")(second, train)
-        return channel_shuffle(first, second)
+        second = pointwise("expand", writes=self.writes[1])(second, train)
+        return first, second
 
 
 class _ConvChain(nn.Module):

@@ -21,8 +21,10 @@ from reid_jax.models.blocks import (
     InceptionB,
     ShuffleA,
     ShuffleB,
+    channel_shuffle,
     kernel_init,
 )
+from reid_jax.models.chain import plan_chain
 from reid_jax.models.pooling import POOLINGS, Pooling
 
 BLOCKS = ("shuffle", "inception")
@@ -54,10 +56,14 @@ class Stage(nn.Module):
         if self.block == "inception":
             x = InceptionA(self.features, self.dtype, name="a")(x, train)
             return InceptionB(self.features, self.dtype, name="b")(x, train)
-        x = ShuffleB(self.features, 1, self.dtype, name="widen")(x, train)
-        for number in range(1, self.repeats + 1):
-            x = ShuffleA(self.dtype, name=f"unit{number}")(x, train)
-        return ShuffleB(self.features, 2, self.dtype, name="halve")(x, train)
+        chain = plan_chain(self.features // 2, self.repeats)
+        *reads, last = chain.reads
+        outputs = [*ShuffleB(self.features, writes=chain.writes[:2], dtype=self.dtype, name="widen")(x, train)]
+        for number, (read, writes) in enumerate(zip(reads, chain.writes[2:], strict=True), 1):
+            unit = ShuffleA(read.channels, writes, self.dtype, name=f"unit{number}")
+            outputs.append(unit(read.of(outputs), train))
+        halve = ShuffleB(self.features, 2, last.channels, dtype=self.dtype, name="halve")
+        return channel_shuffle(*halve(last.of(outputs), train))
 
 
 class Vector(nn.Module):
@@ -181,7 +187,7 @@ class AttentionNetwork(nn.Module):
                 # regions share their weights, so they are folded into the batch.
                 region = ops.crop_regions(x, centres, height, width, self.region_scale, self.crop_align_corners)
                 local = region if local is None else region + local
-                local = self._local_block(level, features)(local, train)
+                local = self._local_block(level, features, local, train)
             x = y * soft
 
         pooled = {"global": Pooling(self.pooling, self.gem_per_channel, name="pool_global")(x)}
@@ -203,10 +209,10 @@ class AttentionNetwork(nn.Module):
         embedding = jnp.concatenate(descriptors, -1) / len(descriptors) ** 0.5
         return Output(embedding, tuple(features), tuple(logits))
 
-    def _local_block(self, level, features):
+    def _local_block(self, level, features, x, train):
         if self.block == "inception":
-            return InceptionB(features, self.dtype, name=f"local{level}")
-        return ShuffleB(features, 2, self.dtype, name=f"local{level}")
+            return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
+        return channel_shuffle(*ShuffleB(features, 2, dtype=self.dtype, name=f"local{level}")(x, train))
 
     def _normalise(self, stream, raw, train):
         if self.normalisation == "l2":

@@ -18,13 +18,53 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     `x` [n, h, w, ci], `kernel` [k, k, ci, co] with odd k -> [n, ceil(h / stride), ceil(w / stride), co].
     'SAME' would pad (0, 1) at stride 2 on even sizes and shift the grid by a pixel.
     """
-    size = kernel.shape[0]
-    if size == 1 and stride == 1:
+    if kernel.shape[0] == 1 and stride == 1:
         return pointwise_conv(x, kernel[0, 0])
-    pad = (size - 1) // 2
+    return _spatial_conv(x, kernel, stride)
+
+
+def _plain_conv(x, kernel, stride):
+    pad = (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _spatial_conv(x, kernel, stride):
+    return _plain_conv(x, kernel, stride)
+
+
+def _spatial_conv_forward(x, kernel, stride):
+    return _plain_conv(x, kernel, stride), (x, kernel)
+
+
+def _spatial_conv_backward(stride, saved, gradient):
+    return lax.platform_dependent(
+        *saved,
+        gradient,
+        cpu=functools.partial(_spatial_conv_gradients, stride=stride),
+        default=lambda x, kernel, gradient: jax.vjp(lambda x, kernel: _plain_conv(x, kernel, stride), x, kernel)[1](
+            gradient
+        ),
+    )
+
+
+def _spatial_conv_gradients(x, kernel, gradient, *, stride):
+    """Both gradients in forms that stay fast within a loop on a CPU, where XLA's own take 10 to 30 times longer."""
+    size, inputs, outputs = kernel.shape[0], x.shape[-1], kernel.shape[-1]
+    gradient = lax.optimization_barrier(gradient)
+    # To the kernel: what each window reads, laid out in rows, times the gradient: one matrix product.
+    rows = lax.optimization_barrier(jnp.concatenate(_windows(x, stride, size), -1)).reshape(-1, size**2 * inputs)
+    kernel_gradient = lax.dot_general(
+        rows, gradient.reshape(-1, outputs), (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    spread = _spread(gradient, stride, x.shape)
+    x_gradient = _plain_conv(spread, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_spatial_conv.defvjp(_spatial_conv_forward, _spatial_conv_backward)
 
 
 @jax.custom_vjp
@@ -53,16 +93,30 @@ def _pointwise_conv_backward(saved, gradient):
 pointwise_conv.defvjp(_pointwise_conv_forward, _pointwise_conv_backward)
 
 
-def _windows(x, stride):
-    """The nine shifted views of the padded `x` that a 3x3 window reads, in row-major order."""
+def _windows(x, stride, size=3):
+    """The shifted views of the padded `x` that a size x size window reads, in row-major order."""
     n, h, w, c = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    pad = (size - 1) // 2
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     reach_h, reach_w = stride * ((h - 1) // stride) + 1, stride * ((w - 1) // stride) + 1
     return [
         lax.slice(padded, (0, i, j, 0), (n, i + reach_h, j + reach_w, c), (1, stride, stride, 1))
-        for i in range(3)
-        for j in range(3)
+        for i in range(size)
+        for j in range(size)
     ]
+
+
+def _spread(gradient, stride, shape):
+    """Spreads a strided convolution's output gradient over the grid of its input of `shape`, zeros between."""
+    if stride == 1:
+        return gradient
+    (h, w), (out_h, out_w) = shape[1:3], gradient.shape[1:3]
+    trail_h, trail_w = h - stride * (out_h - 1) - 1, w - stride * (out_w - 1) - 1
+    return lax.pad(
+        gradient,
+        jnp.zeros((), gradient.dtype),
+        ((0, 0, 0), (0, trail_h, stride - 1), (0, trail_w, stride - 1), (0, 0, 0)),
+    )
 
 
 def _weighted_windows(x, kernel, stride):
@@ -100,15 +154,7 @@ def _depthwise_conv_backward(stride, saved, gradient):
         (1, 2),
     )
     kernel_gradient = jnp.stack([part.sum(0) for part in lax.optimization_barrier(per_image)])
-    if stride > 1:  # spread the gradient over the input's grid
-        (h, w), (out_h, out_w) = x.shape[1:3], gradient.shape[1:3]
-        trail_h, trail_w = h - stride * (out_h - 1) - 1, w - stride * (out_w - 1) - 1
-        gradient = lax.pad(
-            gradient,
-            jnp.zeros((), gradient.dtype),
-            ((0, 0, 0), (0, trail_h, stride - 1), (0, trail_w, stride - 1), (0, 0, 0)),
-        )
-    x_gradient = _weighted_windows(gradient, kernel[::-1, ::-1], 1)
+    x_gradient = _weighted_windows(_spread(gradient, stride, x.shape), kernel[::-1, ::-1], 1)
     return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 

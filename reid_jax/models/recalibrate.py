@@ -101,7 +101,9 @@ def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, .
             axes = tuple(range(x.ndim - 1))
             count = weight.sum() * (x.size // (x.shape[0] * x.shape[-1]))
             mean = jnp.sum(weight * x, axes) / count
-            found[context.module.path] = (count, mean, jnp.sum(weight * (x - mean) ** 2, axes))
+            squares = jnp.sum(weight * (x - mean) ** 2, axes)
+            plain = context.module.in_plain_order
+            found[context.module.path] = (count, plain(mean), plain(squares))
         return call(*arguments, **options)
 
     variables = {"params": params, "batch_stats": statistics if statistics is not None else {}}

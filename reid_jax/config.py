@@ -85,6 +85,7 @@ def default() -> ConfigDict:
     c.optimizer.nesterov = False
     c.optimizer.weight_decay = 5e-4  # none on BatchNorm, biases, GeM's p and the logit scale
     c.optimizer.logit_scale_rate = 0.1  # multiple of the learning rate for the logit scale's logarithm
+    c.optimizer.regions_rate = 0.01  # the same for the centres of the hard attention's regions
 
     c.schedule = ConfigDict()
     c.schedule.name = "warmup_step"  # warmup_step (eq. 1) or cyclic_cosine

@@ -103,17 +103,21 @@ def cyclic_cosine_schedule(
     return schedule
 
 
-def default_rules(*, scale_rate: float = 0.1, pooling_rate: float = 1.0) -> list[Rule]:
-    """The rules of our networks: only kernels are decayed; the logit scale moves slowly.
+def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, pooling_rate: float = 1.0) -> list[Rule]:
+    """The rules of our networks: only kernels are decayed; the logit scale and the regions' centres move slowly.
 
     Args:
       scale_rate: multiple of the learning rate for the logarithm of the logits' scale.
+      regions_rate: the same for the layer that places the hard attention's regions. At the full rate the first,
+        large gradients push the centres to the image's corners, into the flat part of their tanh, where they stay.
       pooling_rate: the same for GeM's exponent p.
 
     Returns:
       Rules, of which the first that matches a parameter's path holds.
     """
     return [
+        (r"(^|/)hard/linear/kernel$", True, regions_rate),
+        (r"(^|/)hard/linear/bias$", False, regions_rate),
         (r"(^|/)kernel$", True, 1.0),
         (r"(^|/)(bias|scale)$", False, 1.0),
         (r"(^|/)p$", False, pooling_rate),

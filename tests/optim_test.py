@@ -117,6 +117,7 @@ def params_of_every_kind():
         "fc": {"kernel": rng.normal(size=(3, 2)), "bias": rng.normal(size=2)},
         "pool": {"p": rng.normal(size=())},
         "head": {"log_scale": rng.normal(size=())},
+        "attention1": {"hard": {"linear": {"kernel": rng.normal(size=(2, 8)), "bias": rng.normal(size=8)}}},
     }
 
 
@@ -124,7 +125,7 @@ def params_of_every_kind():
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_optimizer_is_sgd_of_pytorch(nesterov, momentum):
     params = params_of_every_kind()
-    rules = default_rules(scale_rate=0.1, pooling_rate=0.5)
+    rules = default_rules(scale_rate=0.1, regions_rate=0.2, pooling_rate=0.5)
     schedule = warmup_step_schedule(peak=0.3, steps_per_epoch=2, warmup_epochs=1, boundaries=(2,))
     tx = optimizer(schedule, params=params, momentum=momentum, nesterov=nesterov, weight_decay=0.1, rules=rules)
 
@@ -142,7 +143,7 @@ def test_optimizer_is_sgd_of_pytorch(nesterov, momentum):
             gradient = gradient + decay[kind] * param
             buffer = momentum * buffer + gradient
             direction = gradient + momentum * buffer if nesterov else buffer
-            param = param - multiple[kind] * rate * direction
+            param = param - (0.2 if path[0].key == "attention1" else multiple[kind]) * rate * direction
         return param
 
     expected = jax.tree_util.tree_map_with_path(by_loop, params)
@@ -171,6 +172,8 @@ def test_optimizer_accepts_shapes():
 
 def test_default_rules_by_kind():
     assert resolve_rules(params_of_every_kind(), default_rules()) == {
+        "attention1/hard/linear/bias": (False, 0.01),
+        "attention1/hard/linear/kernel": (True, 0.01),
         "conv1/bn/bias": (False, 1.0),
         "conv1/bn/scale": (False, 1.0),
         "conv1/conv/kernel": (True, 1.0),
@@ -202,6 +205,7 @@ def test_malformed_rule_is_an_input_error():
 def test_format_rules_counts_tensors_and_parameters():
     lines = format_rules(params_of_every_kind()).splitlines()
     cells = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+    assert cells["(^|/)hard/linear/kernel$"] == ["1", "16", "yes", "x0.01"]
     assert cells["(^|/)kernel$"] == ["2", "12", "yes", "x1"]
     assert cells["(^|/)(bias|scale)$"] == ["3", "8", "no", "x1"]
     assert cells["(^|/)log_scale$"] == ["1", "1", "no", "x0.1"]

@@ -119,7 +119,8 @@ class ShuffleA(nn.Module):
 class ShuffleB(nn.Module):
     """Shuffle unit without a split, both branches reading all channels.
 
-    [n, h, w, ci] -> the two branches' outputs, each [n, h / stride, w / stride, features / 2]. The unit's output is `channel_shuffle` of the two. `writes` has an order for each.
+    [n, h, w, ci] -> the two branches' outputs, each [n, h / stride, w / stride, features / 2]. The unit's
+    output is `channel_shuffle` of the two. `writes` has an order for each.
     """
 
     features: int

@@ -1,10 +1,10 @@
 """Chains of shuffle units without a shuffle: the channels that each unit reads, and the order in which it writes them.
 
 A Shuffle-A passes half of its channels on and interleaves them with what it made of the other half. Nobody needs the
-interleaved tensor: which unit reads which channel is known beforehand. Channel i of what a unit makes stands at 2i + 1 of
-the 2h channels then; a channel below h is passed on by the next unit, to twice its place, and one from h on is read by
-it. So each unit writes its channels by how many units they will pass, and a unit's input is the concatenation of a few
-contiguous slices of earlier outputs: h channels are copied where the shuffle moves 2h.
+interleaved tensor: which unit reads which channel is known beforehand. Channel i of what a unit makes stands at 2i + 1
+of the 2h channels then; a channel below h is passed on by the next unit, to twice its place, and one from h on is read
+by it. So each unit writes its channels by how many units they will pass, and a unit's input is the concatenation of a
+few contiguous slices of earlier outputs: h channels are copied where the shuffle moves 2h.
 
 Parameters keep the plain order: `ConvNorm` reorders them, which are small, instead of activations.
 """

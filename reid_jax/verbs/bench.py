@@ -1,58 +1,152 @@
-"""`reid-jax bench`."""
+"""`reid-jax bench`: speed and memory of a step, of embedding, of the input and of ranking, beside other libraries."""
 
 import argparse
 import dataclasses
 import statistics
+from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
-from reid_jax import bench, parallel
+from reid_jax import config as run_config
+from reid_jax import parallel
+from reid_jax.bench import against, retrieval
+from reid_jax.bench.embedding import bench_embedding
+from reid_jax.bench.input import DATASET, bench_input
+from reid_jax.bench.training import bench_training
+from reid_jax.cpu import cores
 from reid_jax.errors import InputError
 from reid_jax.writers import write_json
 
 EXAMPLES = """\
-  reid-jax bench rank --size=market1501
+  reid-jax bench train --config=configs/robust_reid.py:size=1x --against torch torch_compiled
+  reid-jax bench train --config=configs/hacnn.py --steps=4 --against=torchreid --json=hacnn.json
+  reid-jax bench embed --config=configs/robust_reid.py:size=1x --config.model.dtype=bfloat16 --against=openvino
+  reid-jax bench data --dataset=market1501 --data_dir=data --config=configs/robust_reid.py:size=nano
   reid-jax bench rank --size=msmt17 --rounds=1
-  reid-jax bench rank --size=market1501_500k --rounds=1
+  reid-jax bench rank --against=torchreid
   reid-jax bench verify --size=market1501
-  reid-jax bench rerank --size=market1501"""
+  reid-jax bench rerank --size=market1501
+Contestants run in turn, round by round; a ratio is the median over the rounds. All devices take part: on a CPU
+XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of it."""
 
-_WORK = {
-    "rank": (bench.bench_rank, "rank made embeddings: CMC, mAP by both rules and mINP, distances included"),
-    "verify": (bench.bench_verify, "decide same or different over all pairs of made embeddings"),
-    "rerank": (bench.bench_rerank, "re-rank made embeddings by k-reciprocal encoding, and score"),
+_RETRIEVAL = {
+    "rank": (retrieval.bench_rank, "rank made embeddings: CMC, mAP by both rules and mINP, distances included"),
+    "verify": (retrieval.bench_verify, "decide same or different over all pairs of made embeddings"),
+    "rerank": (retrieval.bench_rerank, "re-rank made embeddings by k-reciprocal encoding, and score"),
 }
+_PEERS = (
+    "torch (eager) and torch_compiled (by torch.compile, which takes minutes), each in both memory layouts, "
+    "torchreid (its HA-CNN)"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what can be measured, with its options."""
-    actions = parser.add_subparsers(dest="work", required=True, metavar=f"{{{','.join(_WORK)}}}")
-    for name, (_, text) in _WORK.items():
-        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        action.add_argument("--size", choices=bench.SIZES, default="market1501", help="(default %(default)s)")
-        action.add_argument("--dimensions", type=int, default=1024, help="of a descriptor (default %(default)s)")
+    """Adds what can be measured, with its options; overrides `--config.KEY=VALUE` pass beside them."""
+    actions = parser.add_subparsers(dest="work", required=True, metavar="{train,embed,data,rank,verify,rerank}")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         action.add_argument(
             "--rounds", type=int, default=5, help="counted, after one that is not (default %(default)s)"
         )
         action.add_argument("--json", help="also write the measurement to this file")
+        return action
+
+    train = add("train", "train on made images: steps as a run dispatches them, compile time, memory, the host's part")
+    _add_config(train)
+    train.add_argument("--identities", type=int, default=751, help="in the made training set (default %(default)s)")
+    train.add_argument("--steps", type=int, help="in a dispatch, and in a round (default: config.steps_per_dispatch)")
+    text = f"also time {_PEERS}; on the same few batches in memory, normalised and not augmented, which favours them"
+    _add_against(train, against.TRAINING, text)
+
+    embed = add("embed", "embed made images: from uint8 to descriptors, both on the host; compile time, memory")
+    _add_config(embed)
+    embed.add_argument("--images", type=int, help="in a round (default: what takes about a second)")
+    text = f"also time {_PEERS}, openvino (float32 and bfloat16); on batches in memory, normalised, which favours them"
+    _add_against(embed, against.EMBEDDING, text)
+
+    data = add("data", "read a training split: decoding, the network, both at once, and the sampler")
+    data.add_argument("--dataset", default=DATASET, help="(default %(default)s, drawn where it is missing)")
+    data.add_argument("--data_dir", default="data", help="the folder that holds the data sets (default %(default)s)")
+    data.add_argument("--config", metavar="FILE.py[:ARG]", help="the config of the network (default: one of size nano)")
+
+    for name, (_, text) in _RETRIEVAL.items():
+        action = add(name, text)
+        action.add_argument("--size", choices=retrieval.SIZES, default="market1501", help="(default %(default)s)")
+        action.add_argument("--dimensions", type=int, default=1024, help="of a descriptor (default %(default)s)")
+        if name == "rank":
+            _add_against(action, against.RANKING, "also time torchreid (its compiled ranking), distances included")
+
+
+def _add_config(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--config", metavar="FILE.py[:ARG]", required=True, help="the config of the network and run")
+
+
+def _add_against(action: argparse.ArgumentParser, peers: tuple[str, ...], text: str) -> None:
+    action.add_argument("--against", nargs="+", choices=peers, default=[], metavar="PEER", help=text)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Makes embeddings, measures and prints."""
-    for name in ("rounds", "dimensions"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} is {getattr(args, name)}; give at least 1")
+    """Measures, prints, and writes the JSON."""
+    for name in ("rounds", "dimensions", "identities", "steps", "images"):
+        value = getattr(args, name, None)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} is {value}; give at least 1")
+    if args.overrides and not args.config:
+        raise InputError(f"{args.overrides[0]} changes a config, and none is named; give --config=FILE.py too")
+    peers = list(dict.fromkeys(getattr(args, "against", [])))
+    against.check(peers)
     mesh = parallel.create_mesh()
-    size = bench.SIZES[args.size]
-    print(parallel.describe(mesh))
+    print(parallel.describe(mesh) + f", {cores()} cores, jax {jax.__version__}", flush=True)
+    measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)
+    if args.json:
+        here = {"device": mesh.devices.flat[0].device_kind, "devices": mesh.size, "cores": cores()}
+        write_json(args.json, {"work": args.work, **here, "jax": jax.__version__, **measured})
+
+
+def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str, Any]:
+    config = run_config.load(args.config, args.overrides) if args.config else _nano()
+    height, width = config.image_size
+    settings = {"config": args.config, "overrides": args.overrides, "network": config.model.name}
+    settings |= {"dtype": config.model.dtype, "image_size": [height, width]}
+    text = f"{args.work:12}{config.model.name}, {config.model.dtype}, images of {height}x{width}"
+    if args.work == "train":
+        steps = args.steps or config.steps_per_dispatch
+        batch = config.batch.identities * config.batch.images
+        print(f"{text}, batches of {batch}, {steps} steps a round, {args.identities} identities", flush=True)
+        measured = bench_training(config, args.identities, steps, args.rounds, peers, mesh)
+        settings["identities"] = args.identities
+    elif args.work == "embed":
+        print(text, flush=True)
+        measured = bench_embedding(config, args.images, args.rounds, peers, mesh)
+    else:
+        print(f"{text}, {args.dataset}", flush=True)
+        measured = bench_input(config, args.dataset, args.data_dir, args.rounds, mesh)
+        settings["dataset"] = args.dataset
+    print(measured)
+    return settings | measured.figures()
+
+
+def _nano():
+    config = run_config.default()
+    config.model.name = "nano"
+    return config
+
+
+def _retrieval(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str, Any]:
+    size = retrieval.SIZES[args.size]
     print(
         f"{args.size}: {size.queries:,} queries x {size.gallery:,} gallery items x {args.dimensions} numbers",
         flush=True,
     )
-    measured = _WORK[args.work][0](bench.make_embeddings(size, args.dimensions), args.rounds, mesh)
-    print(f"{args.work:8} {measured}")
-    if args.json:
-        report = {"work": args.work, "size": dataclasses.asdict(size), "dimensions": args.dimensions}
-        report |= {"device": mesh.devices.flat[0].device_kind, "devices": mesh.size, "jax": jax.__version__}
-        report |= {"median_seconds": statistics.median(measured.seconds), **dataclasses.asdict(measured)}
-        write_json(args.json, report)
+    made = retrieval.make_embeddings(size, args.dimensions)
+    measured = _RETRIEVAL[args.work][0](made, args.rounds, mesh)
+    print(f"{args.work:8} {measured}", flush=True)
+    report = {"size": dataclasses.asdict(size), "dimensions": args.dimensions}
+    report |= {"median_seconds": statistics.median(measured.seconds), **dataclasses.asdict(measured)}
+    if peers:
+        contest = retrieval.contest_rank(made, args.rounds, mesh)
+        print(contest.table())
+        report["contestants"] = contest.figures()
+    return report

@@ -1,19 +1,13 @@
-"""Measurements of speed and memory on made data: warm-up, rounds, medians and spread.
-
-Times are wall-clock seconds of whole calls, results on the host included.
-"""
+"""Ranking, verification and re-ranking of made embeddings, results on the host included."""
 
 import dataclasses
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+import importlib
 
 import numpy as np
 from jax.sharding import Mesh
 
+from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.measure import Measurement, measure
 from reid_jax.retrieval import metrics, ranking
 from reid_jax.retrieval.rerank import rerank
 from reid_jax.retrieval.verification import verify
@@ -35,23 +29,6 @@ SIZES = {
     "msmt17": Size(11659, 82161, 3060, 15),
     "market1501_500k": Size(3368, 515913, 750, 6, 502798),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """Seconds of each round, and the peak of host memory in bytes beyond what was held before the first.
-
-    The peak is the process's own: where making the data took more memory than the work, it is that, an upper bound.
-    """
-
-    seconds: tuple[float, ...]
-    peak: int
-
-    def __str__(self) -> str:
-        return (
-            f"{statistics.median(self.seconds):8.2f} s (median of {len(self.seconds)}, {min(self.seconds):.2f} to "
-            f"{max(self.seconds):.2f})   peak {self.peak / 2**30:.2f} GiB beyond the embeddings"
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,23 +69,20 @@ def make_embeddings(size: Size, dimensions: int = 1024, seed: int = 0) -> MadeEm
     return MadeEmbeddings(draw(query_identity), draw(gallery_identity), labels)
 
 
-def measure(work: Callable[[], object], rounds: int) -> Measurement:
-    """Times `rounds` calls of `work` after one that is not counted; the peak covers that one too."""
-    before = held_memory()
-    work()
-    seconds = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return Measurement(tuple(seconds), peak_memory() - before)
-
-
 def bench_rank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
     """Measures ranking with CMC, both APs and mINP, distances included."""
-    return measure(
-        lambda: metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh)), rounds
-    )
+    return measure(lambda: _rank(made, mesh), rounds)
+
+
+def contest_rank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Contest:
+    """Measures the same in turn with torchreid's: distances, CMC and one AP. See `against.check` for what it takes."""
+    torchreid = importlib.import_module("reid_jax.bench.peers.torchreid_peer")
+    theirs = torchreid.ranker(made, _rank(made, mesh)["mAP"])
+    return hold([Contestant(OURS, lambda: _rank(made, mesh), len(made.query)), theirs], rounds, "queries")
+
+
+def _rank(made: MadeEmbeddings, mesh: Mesh) -> dict[str, float]:
+    return metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh))
 
 
 def bench_verify(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
@@ -125,18 +99,3 @@ def bench_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
         return metrics.retrieval_metrics(ranking.rank_distances(distances, **made.labels))
 
     return measure(work, rounds)
-
-
-def held_memory() -> int:
-    """The memory in bytes that this process holds now; off Linux the most that it has held so far."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return peak_memory()
-    return pages * resource.getpagesize()
-
-
-def peak_memory() -> int:
-    """The most memory in bytes that this process has held so far."""
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,131 @@
+"""The peers that a bench compares with, by name: what each takes, and whether this network has a form there.
+
+The modules under `peers` import packages that whoever measures installs, so they are imported when a peer is asked for.
+"""
+
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from reid_jax.bench.contest import Contestant
+from reid_jax.errors import InputError
+from reid_jax.models.network import AttentionNetwork, create_network
+
+# What each kind of work is compared with.
+TRAINING = ("torch", "torch_compiled", "torchreid")
+EMBEDDING = (*TRAINING, "openvino")
+RANKING = ("torchreid",)
+
+_PACKAGES = {
+    "torch": ("torch",),
+    "torch_compiled": ("torch",),
+    "openvino": ("torch", "openvino"),
+    "torchreid": ("torch", "torchreid"),
+}
+_INSTALL = {
+    "torch": "pip install torch",
+    "openvino": "pip install openvino",
+    "torchreid": "install it from its public repository, KaiyangZhou/deep-person-reid, which compiles its ranking",
+}
+
+# The fields of a network that `peers.torch_network` and torchreid's HA-CNN have.
+_TORCH_NETWORK: dict[str, Any] = dict(
+    block="shuffle",
+    pooling="gem",
+    gem_per_channel=False,
+    normalisation="l2",
+    classifier_reads="normalised",
+    classifier_bias=False,
+    logit_scale_learned=True,
+    regions=True,
+    crop_align_corners=True,
+)
+_TORCHREID_FIELDS = ("block", "stem", "widths", "global_width", "local_width", "regions", "pooling", "normalisation")
+_TORCHREID_SIZE = (160, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What peers work on: our network with its weights, and batches that lie in memory, normalised.
+
+    variables: {'params', 'batch_stats'} of numpy arrays. batches: float32 [n, h, w, 3], worked on one after the other,
+    again from the first where a round takes more; label: int64 [n] of each, for training. passes: batches in a round.
+    embedding: float32 [m, d], the descriptors here, in float32, of the first m images of the first batch: what a peer
+    is held against before it is timed.
+    """
+
+    config: ConfigDict
+    network: AttentionNetwork
+    variables: dict[str, Any]
+    embedding: np.ndarray
+    batches: Sequence[np.ndarray]
+    passes: int
+    label: Sequence[np.ndarray] = ()
+
+    @property
+    def images(self) -> int:
+        """Images in a round."""
+        return self.passes * len(self.batches[0])
+
+    @property
+    def sample(self) -> np.ndarray:
+        """The images float32 [m, h, w, 3] that `embedding` describes."""
+        return self.batches[0][: len(self.embedding)]
+
+
+def check(names: Sequence[str]) -> None:
+    """Raises InputError where what a peer takes is missing; nothing is imported for it."""
+    for name in names:
+        for package in _PACKAGES[name]:
+            if importlib.util.find_spec(package) is None:
+                raise InputError(f"--against={name} needs {package}, which is missing; {_INSTALL[package]}")
+
+
+def check_network(names: Sequence[str], network: AttentionNetwork, config: ConfigDict, trains: bool = False) -> None:
+    """Raises InputError where a peer has no form of the network, or of the loss if it trains."""
+    for name in names:
+        if name == "torchreid":
+            preset = create_network("hacnn", network.identities)
+            wanted = {field: getattr(preset, field) for field in _TORCHREID_FIELDS}
+            if tuple(config.image_size) != _TORCHREID_SIZE:
+                raise InputError(
+                    f"--against=torchreid: its HA-CNN takes images of {_TORCHREID_SIZE}; config.image_size is "
+                    f"{tuple(config.image_size)}"
+                )
+        else:
+            wanted = _TORCH_NETWORK
+        for field, value in wanted.items():
+            if getattr(network, field) != value:
+                raise InputError(
+                    f"--against={name} has networks with {field}={value!r} only, and config.model's is "
+                    f"{getattr(network, field)!r}; leave this peer out"
+                )
+        loss = config.loss
+        soft = loss.mining == "batch_soft" and loss.soft_margin and not loss.detach_weights and not loss.nonzero_mean
+        if trains and loss.triplet_weight and not soft:
+            raise InputError(
+                f"--against={name} trains with the batch-soft, soft-margin triplet loss or none; set "
+                "config.loss.mining=batch_soft, soft_margin=True, detach_weights=False and nonzero_mean=False"
+            )
+
+
+def training_peers(names: Sequence[str], task: Task) -> list[Contestant]:
+    """Makes the peers that train, each held against our descriptors first."""
+    return [contestant for name in names for contestant in _module_of(name).trainers(task, **_OPTIONS.get(name, {}))]
+
+
+def embedding_peers(names: Sequence[str], task: Task) -> list[Contestant]:
+    """Makes the peers that embed, each held against our descriptors first."""
+    return [contestant for name in names for contestant in _module_of(name).embedders(task, **_OPTIONS.get(name, {}))]
+
+
+_OPTIONS = {"torch_compiled": {"compiled": True}}
+
+
+def _module_of(name: str):
+    module = {"torch_compiled": "torch"}.get(name, name)
+    return importlib.import_module(f"reid_jax.bench.peers.{module}_peer")

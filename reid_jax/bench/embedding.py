@@ -1,0 +1,110 @@
+"""Embedding: uint8 images on the host in, descriptors on the host out."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from reid_jax import parallel
+from reid_jax.bench import against
+from reid_jax.bench.compilation import CompileTimes, compile_times
+from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.machine import Machine, measure_machine
+from reid_jax.bench.made import make_images, make_variables
+from reid_jax.bench.measure import peak_memory, seconds_of
+from reid_jax.bench.table import format_bytes
+from reid_jax.data.augment import normalise
+from reid_jax.embed import IMAGES_PER_DISPATCH, embed
+from reid_jax.models import summary
+from reid_jax.models.network import AttentionNetwork
+from reid_jax.weights import network_of
+
+_ROUND = 1.0  # seconds, about, where the number of images is left to us
+_MOST_IMAGES = 2**16
+_PEERS_BATCH = {"cpu": 64}  # what is fastest for them; on others as many as we dispatch
+_PEERS_BATCHES = 4  # different ones, made once
+_COMPARED = 8  # images whose descriptors are compared
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """What was measured of embedding; host_memory: the most bytes held when ours had run and no peer yet."""
+
+    contest: Contest
+    machine: Machine
+    compile: CompileTimes
+    host_memory: int
+    images: int
+
+    def __str__(self) -> str:
+        return "\n".join(
+            (
+                f"machine     {self.machine}",
+                f"compiling   {self.compile}",
+                f"memory      host at most {format_bytes(self.host_memory)}",
+                self.contest.table(),
+            )
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        figures = {"machine": dataclasses.asdict(self.machine), "compile": dataclasses.asdict(self.compile)}
+        figures |= {"host_memory": self.host_memory, "images": self.images}
+        return figures | {"contestants": self.contest.figures()}
+
+
+def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: Sequence[str], mesh: Mesh) -> Embedding:
+    """Measures `reid_jax.embed.embed` on `images` images, or what takes about a second, in turn with `peers`.
+
+    Raises InputError for what is wrong with the config or missing for a peer.
+    """
+    network = network_of(config, 0)
+    against.check_network(peers, network, config)
+    variables = make_variables(network, config.image_size)
+    here = jax.device_put(variables, parallel.replicated(mesh))
+    block = IMAGES_PER_DISPATCH * mesh.size
+    image = make_images(min(images or block, block), config.image_size)
+    _, times = compile_times(lambda: embed(network, here, image, mesh))
+    spent = seconds_of(lambda: embed(network, here, image, mesh))
+    if images is None:
+        images = min(block * max(1, round(_ROUND / spent)), _MOST_IMAGES)
+    image = make_images(images, config.image_size)
+
+    def work():
+        return embed(network, here, image, mesh)
+
+    work()
+    host_memory = peak_memory()
+    machine = measure_machine(mesh, config.model.dtype)
+    contestants = [Contestant(OURS, work, images)]
+    if peers:
+        size = min(images, _PEERS_BATCH.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH))
+        starts = range(0, images - size + 1, size)[:_PEERS_BATCHES]
+        task = against.Task(
+            config,
+            network,
+            variables,
+            reference(network, variables, image, mesh),
+            [np.array(normalise(image[start : start + size])) for start in starts],
+            -(-images // size),
+        )
+        contestants += against.embedding_peers(peers, task)
+    contest = hold(
+        contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[config.model.dtype]
+    )
+    return Embedding(contest, machine, times.less(spent), host_memory, images)
+
+
+def gflop_of(network: AttentionNetwork, image_size: tuple[int, int]) -> float:
+    """The GFLOP of one image's forward pass: two for each multiply-add, classifiers and interpolation left out."""
+    return 2 * summary.total(summary.component_costs(network, image_size)).multiply_adds / 1e9
+
+
+def reference(network: AttentionNetwork, variables: dict[str, Any], image: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """The descriptors of the first few of uint8 images [n, h, w, 3], computed in float32: what peers must give too."""
+    with jax.default_matmul_precision("highest"):
+        return embed(network.clone(dtype="float32"), variables, image[:_COMPARED], mesh)

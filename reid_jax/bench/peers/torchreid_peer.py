@@ -1,0 +1,84 @@
+"""torchreid (Zhou and Xiang, arXiv 1910.10093): its HA-CNN, and its compiled ranking with its distances."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import torch
+from torch import nn
+from torchreid.metrics import compute_distance_matrix, rank
+from torchreid.models.hacnn import HACNN
+
+from reid_jax.bench.against import Task
+from reid_jax.bench.contest import Contestant
+from reid_jax.bench.peers.torch_peer import module_embedders, module_trainers
+from reid_jax.bench.retrieval import MadeEmbeddings
+from reid_jax.errors import InputError
+from reid_jax.models.convert import convert_hacnn
+from reid_jax.models.network import create_network
+
+
+class Hacnn(nn.Module):
+    """HA-CNN with the results of `TorchNetwork`: unit descriptors, in training (vectors, logits)."""
+
+    def __init__(self, identities: int):
+        super().__init__()
+        self.hacnn = HACNN(identities, loss="triplet", use_gpu=False)
+
+    def forward(self, image):
+        self.hacnn.use_gpu = image.is_cuda
+        if not self.training:
+            return self.hacnn(image) / 2**0.5
+        logits, vectors = self.hacnn(image)
+        return vectors, logits
+
+
+def trainers(task: Task) -> Iterator[Contestant]:
+    """Yields HA-CNN as it trains, in each layout, with weights of its own."""
+    yield from module_trainers("torchreid", *_network_of(task), compiled=False)
+
+
+def embedders(task: Task) -> Iterator[Contestant]:
+    """Yields HA-CNN as it embeds, in each layout, with weights of its own."""
+    yield from module_embedders("torchreid", *_network_of(task), compiled=False)
+
+
+def ranker(made: MadeEmbeddings, ours: float) -> Contestant:
+    """Returns torchreid's ranking: distances, CMC and mAP, the latter held against `ours` in %.
+
+    Raises InputError where its ranking is not compiled: it falls back on Python, many times slower.
+    """
+    if not rank.IS_CYTHON_AVAI:
+        raise InputError(
+            "--against=torchreid: its ranking is not compiled; in its folder run python setup.py build_ext --inplace"
+        )
+    query, gallery = torch.from_numpy(made.query), torch.from_numpy(made.gallery)
+    names = ("query_identity", "gallery_identity", "query_camera", "gallery_camera")
+    labels = [made.labels[name] for name in names]
+
+    def work():
+        return rank.evaluate_rank(compute_distance_matrix(query, gallery).numpy(), *labels)
+
+    difference = abs(100 * float(work()[1]) - ours)
+    return Contestant("torchreid compiled", work, len(query), difference)
+
+
+def _network_of(task: Task) -> tuple[nn.Module, Task]:
+    """A network, and the task with our descriptors by its weights in place of its own."""
+    torch.manual_seed(0)
+    network = Hacnn(max(1, task.network.identities)).eval()
+    for module in network.modules():  # as in `made.make_variables`
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.1, 0.25)
+    for name, parameter in network.named_parameters():
+        if name.endswith("hard_attn.fc.weight"):
+            nn.init.normal_(parameter, 0, 0.05)
+    state = {name: value.numpy() for name, value in network.hacnn.state_dict().items()}
+    # PyTorch's grid since 1.3, which torchreid leaves to it.
+    fields, variables = convert_hacnn(state, crop_align_corners=False)
+    same = create_network(**fields)
+    with jax.default_matmul_precision("highest"):
+        embedding = jax.jit(lambda v, x: same.apply(v, x, train=False).embedding)(variables, task.sample)
+    return network, dataclasses.replace(task, embedding=np.asarray(embedding))

@@ -1,0 +1,145 @@
+"""The training step: the compiled chunk of steps that a run dispatches, on made images that lie on the device."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from reid_jax import parallel, run_data
+from reid_jax.bench import against
+from reid_jax.bench.compilation import CompileTimes, compile_times
+from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.embedding import gflop_of, reference
+from reid_jax.bench.input import index_seconds
+from reid_jax.bench.machine import Machine, measure_machine
+from reid_jax.bench.made import make_images, make_variables
+from reid_jax.bench.measure import peak_memory
+from reid_jax.bench.table import format_bytes, format_seconds
+from reid_jax.data.augment import normalise
+from reid_jax.state import create_state
+from reid_jax.steps import compile_chunk
+from reid_jax.train import objective_of, optimizer_of, schedule_of
+from reid_jax.weights import network_of
+
+_IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
+_PEERS_BATCHES = 4  # different ones, made once
+_PASSES = 3  # a step's work is that of three forward passes: itself, and two products for each of its own
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What was measured of training.
+
+    memory: bytes of one dispatch on a device, by XLA's plan ('arguments', 'outputs', 'temporaries'); None where the
+    backend does not tell. host_memory: the most bytes that the process had held when ours had run and no peer yet.
+    index_seconds: what the host spends on a batch's image numbers.
+    """
+
+    contest: Contest
+    machine: Machine
+    compile: CompileTimes
+    memory: dict[str, int] | None
+    host_memory: int
+    batch: int
+    steps: int
+    index_seconds: float
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds of a step in the middle round."""
+        return self.contest.ours.median / self.steps
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{format_bytes(count)} {name}" for name, count in (self.memory or {}).items())
+        share = 100 * self.index_seconds / self.step_seconds
+        return "\n".join(
+            (
+                f"machine     {self.machine}",
+                f"compiling   {self.compile}",
+                f"memory      {told or 'not told'}; host at most {format_bytes(self.host_memory)}",
+                f"a step      {format_seconds(self.step_seconds)}; the host's part, image numbers, "
+                f"{format_seconds(self.index_seconds)}, {share:.2f} %",
+                self.contest.table(),
+            )
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        figures = {field: getattr(self, field) for field in ("memory", "host_memory", "batch", "steps")}
+        figures |= {"machine": dataclasses.asdict(self.machine), "compile": dataclasses.asdict(self.compile)}
+        figures |= {"step_seconds": self.step_seconds, "index_seconds": self.index_seconds}
+        return figures | {"contestants": self.contest.figures()}
+
+
+def bench_training(
+    config: ConfigDict, identities: int, steps: int, rounds: int, peers: Sequence[str], mesh: Mesh
+) -> Training:
+    """Measures chunks of `steps` steps, as `reid_jax.train` runs them, in turn with steps of `peers`.
+
+    A round is one chunk: image numbers drawn by the sampler, dispatch, and the wait for its end.
+    Raises InputError for what is wrong with the config or missing for a peer.
+    """
+    network = network_of(config, identities)
+    against.check_network(peers, network, config, trains=True)
+    label = np.repeat(np.arange(identities, dtype=np.int32), _IMAGES_OF_AN_IDENTITY)
+    origin = label * max(1, len(config.batch.shares)) // identities  # joined sets: as many identities each
+    sampler = run_data.sampler_of(config, label, origin)
+    parallel.check_divisible(sampler.batch_size, mesh)
+
+    image = make_images(len(label), config.image_size)
+    variables = make_variables(network, config.image_size)
+    optimizer = optimizer_of(config, schedule_of(config, sampler.steps_per_epoch), variables["params"])
+    chunk = compile_chunk(network, optimizer, objective_of(config), run_data.augmentation_of(config), mesh)
+
+    def batches(begin: int, count: int) -> np.ndarray:
+        return np.stack([sampler.indices(config.seed, step) for step in range(begin, begin + count)])
+
+    whole = parallel.replicated(mesh)
+    state = jax.device_put(create_state(variables, optimizer), whole)
+    resident, labels = jax.device_put((image, label), whole)
+    key, step = jax.random.key(config.seed), 0
+    compiled, times = compile_times(
+        lambda: chunk.lower(state, resident, labels, batches(0, steps), steps, key).compile()
+    )
+
+    def work():
+        nonlocal state, step
+        state, _ = jax.block_until_ready(compiled(state, resident, labels, batches(step, steps), steps, key))
+        step += steps
+
+    work()
+    host_memory = peak_memory()
+    machine = measure_machine(mesh, config.model.dtype)
+    contestants = [Contestant(OURS, work, steps * sampler.batch_size)]
+    if peers:
+        few = batches(0, _PEERS_BATCHES)
+        normalised = [np.array(normalise(image[chosen])) for chosen in few]
+        task = against.Task(
+            config,
+            network,
+            variables,
+            reference(network, variables, image[few[0]], mesh),
+            normalised,
+            steps,
+            [label[chosen].astype(np.int64) for chosen in few],
+        )
+        contestants += against.training_peers(peers, task)
+    gflop = _PASSES * gflop_of(network, config.image_size)
+    contest = hold(contestants, rounds, "images", gflop, machine.gflops[config.model.dtype])
+    spent = index_seconds(sampler, rounds)
+    return Training(contest, machine, times, _memory_of(compiled), host_memory, sampler.batch_size, steps, spent)
+
+
+def _memory_of(compiled: jax.stages.Compiled) -> dict[str, int] | None:
+    told = compiled.memory_analysis()
+    if told is None:
+        return None
+    return {
+        "arguments": told.argument_size_in_bytes,
+        "outputs": told.output_size_in_bytes,
+        "temporaries": told.temp_size_in_bytes,
+    }

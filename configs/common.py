@@ -29,6 +29,13 @@ def parse_arg(arg: str | None, **defaults):
     return values
 
 
+def choose(arg, key: str, known):
+    """Returns what `known` holds under the argument `key`; raises InputError naming the choices where it has none."""
+    if arg[key] not in known:
+        raise InputError(f"config argument {key} is {arg[key]!r}; choose one of {', '.join(known)}")
+    return known[arg[key]]
+
+
 def run_local(config) -> None:
     """Cuts a run down to a trial on any machine: few synthetic people, two epochs."""
     config.dataset = "synthetic:train_identities=24,test_identities=12,cameras=3,images_per_camera=4"

@@ -11,7 +11,7 @@ The paper joins Market-1501, DukeMTMC-reID and MSMT17. Every set with query and 
 --config.test_dataset names others. With shares an epoch is one pass over the largest set. Not measured here yet.
 """
 
-from common import compress, parse_arg, run_local
+from common import choose, compress, parse_arg, run_local
 from robust_reid import SIZES
 
 from reid_jax import config as run_config
@@ -21,10 +21,8 @@ from reid_jax.errors import InputError
 def get_config(arg=None):
     """Returns the run's config."""
     arg = parse_arg(arg, data="market1501+msmt17", shares="0", size="1x", epochs=350.0, val=0, runlocal=False)
-    if arg["size"] not in SIZES:
-        raise InputError(f"config argument size is {arg['size']!r}; choose one of {', '.join(SIZES)}")
     config = run_config.default()
-    config.model.name = SIZES[arg["size"]]
+    config.model.name = choose(arg, "size", SIZES)
     config.dataset = arg["data"]
     config.val_identities = arg["val"]
     if arg["shares"] != "0":

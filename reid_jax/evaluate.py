@@ -12,14 +12,15 @@ from reid_jax.data.split import Images
 from reid_jax.data.tracklets import items_of
 from reid_jax.embed import embed_split
 from reid_jax.errors import InputError
+from reid_jax.retrieval import metrics as metrics_module
 from reid_jax.retrieval import ranking as ranking_module
 from reid_jax.retrieval import verification as verification_module
 from reid_jax.retrieval.aggregate import pool
 from reid_jax.retrieval.expansion import expand_queries
-from reid_jax.retrieval.metrics import retrieval_metrics
+from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.ranking import Distances, Ranking
 from reid_jax.retrieval.rerank import rerank
-from reid_jax.retrieval.single_shot import single_gallery_shot
+from reid_jax.retrieval.single_shot import single_shot_cmc, single_shot_metrics, single_shot_ranks
 from reid_jax.retrieval.verification import Verification
 
 
@@ -86,9 +87,10 @@ class Items:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Both sides, the ranking and its metrics (see `retrieval_metrics`, or `single_gallery_shot` where asked for).
+    """Both sides, the ranking and its metrics (see `retrieval_metrics`, or `single_shot_metrics` where asked for).
 
-    `distances` are what was ranked by, where that is not the Euclidean distance of the embeddings.
+    `distances` are what was ranked by, where that is not the Euclidean distance of the embeddings; `shots` are the
+    ranks in the draws of single gallery shot, where that was asked for: the ranking is of the whole gallery.
     """
 
     query: Items
@@ -98,15 +100,22 @@ class Evaluation:
     protocol: Protocol
     mesh: Mesh
     distances: Distances | None = None
+    shots: np.ndarray | None = None
+
+    def cmc(self, max_rank: int) -> np.ndarray:
+        """The CMC curve by the protocol, of which the metrics are points: float64 [max_rank], from rank 1."""
+        if self.shots is not None:
+            return single_shot_cmc(self.shots, max_rank)
+        return metrics_module.cmc(self.ranking, max_rank)
 
     @functools.cached_property
     def verification(self) -> Verification:
         """The same-or-different decision at every threshold, by the distance that was ranked by."""
         labels = _labels(self.query, self.gallery)
         if self.distances is not None:
-            return verification_module.verify_distances(self.distances, self.ranking, **labels)
+            return verification_module.verify_distances(self.distances, labels, self.ranking)
         return verification_module.verify(
-            self.query.embedding, self.gallery.embedding, self.ranking, **labels, mesh=self.mesh
+            self.query.embedding, self.gallery.embedding, labels, self.ranking, mesh=self.mesh
         )
 
     def nearest(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,10 +127,10 @@ class Evaluation:
         rows = np.asarray(rows)
         if self.distances is not None:
             labels = _labels(self.query, self.gallery)
-            return ranking_module.nearest_distances(self.distances, k, rows=rows, **labels)
+            return ranking_module.nearest_distances(self.distances, labels, k, rows=rows)
         some = _take(self.query, rows)
         labels = _labels(some, self.gallery)
-        return ranking_module.nearest(some.embedding, self.gallery.embedding, k, **labels, mesh=self.mesh)
+        return ranking_module.nearest(some.embedding, self.gallery.embedding, labels, k, mesh=self.mesh)
 
 
 def evaluate(
@@ -191,10 +200,10 @@ def score(
     labels = _labels(query, gallery)
     if protocol.query_expansion:
         expanded = expand_queries(
-            query.embedding, gallery.embedding, protocol.query_expansion, **labels, streams=streams, mesh=mesh
+            query.embedding, gallery.embedding, labels, protocol.query_expansion, streams=streams, mesh=mesh
         )
         query = dataclasses.replace(query, embedding=expanded)
-    distances = None
+    distances = shots = None
     if protocol.rerank:
         distances = rerank(
             query.embedding,
@@ -204,16 +213,15 @@ def score(
             weight=protocol.rerank_weight,
             mesh=mesh,
         )
-        ranking = ranking_module.rank_distances(distances, **labels)
+        ranking = ranking_module.rank_distances(distances, labels)
     else:
-        ranking = ranking_module.rank(query.embedding, gallery.embedding, **labels, mesh=mesh)
+        ranking = ranking_module.rank(query.embedding, gallery.embedding, labels, mesh=mesh)
     if protocol.single_gallery_shot:
-        metrics = single_gallery_shot(
-            query.embedding, gallery.embedding, **labels, repeats=protocol.shots, seed=protocol.seed, mesh=mesh
+        shots = single_shot_ranks(
+            query.embedding, gallery.embedding, labels, repeats=protocol.shots, seed=protocol.seed, mesh=mesh
         )
-    else:
-        metrics = retrieval_metrics(ranking)
-    return Evaluation(query, gallery, ranking, metrics, protocol, mesh, distances)
+    metrics = metrics_module.retrieval_metrics(ranking) if shots is None else single_shot_metrics(shots)
+    return Evaluation(query, gallery, ranking, metrics, protocol, mesh, distances, shots)
 
 
 def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], complete: bool) -> Items:
@@ -237,13 +245,8 @@ def _pool_queries(query: Items, further: Items, streams: tuple[int, ...], comple
     return dataclasses.replace(query, embedding=pooled[np.searchsorted(numbers, of_query)])
 
 
-def _labels(query: Items, gallery: Items) -> dict[str, np.ndarray]:
-    return {
-        "query_identity": query.identity,
-        "query_camera": query.camera,
-        "gallery_identity": gallery.identity,
-        "gallery_camera": gallery.camera,
-    }
+def _labels(query: Items, gallery: Items) -> Labels:
+    return Labels(query.identity, query.camera, gallery.identity, gallery.camera)
 
 
 def _take(items: Items, rows: np.ndarray) -> Items:

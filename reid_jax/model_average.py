@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from reid_jax import parallel, swag
+from reid_jax.data.augment import Augmentation
 from reid_jax.data.split import Images
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Items, Protocol, embed_items, score
@@ -23,10 +25,20 @@ from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.swag import Moments
 
 
-def mean_variables(network, moments: Moments, train_image: np.ndarray | jax.Array, mesh: Mesh) -> dict[str, Any]:
-    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3]."""
-    params = swag.mean(moments)
-    return {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh)}
+def mean_variables(
+    network,
+    moments: Moments,
+    train_image: np.ndarray | jax.Array,
+    mesh: Mesh,
+    *,
+    augmentation: Augmentation | None = None,
+) -> dict[str, Any]:
+    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3], augmented.
+
+    They outlive the moments, whose buffers a training step may be given.
+    """
+    params = jax.tree.map(jnp.copy, swag.mean(moments))
+    return {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh, augmentation=augmentation)}
 
 
 def sampled_variables(
@@ -39,8 +51,9 @@ def sampled_variables(
     seed: int = 0,
     scale: float = 1.0,
     variance_floor: float = 1e-30,
+    augmentation: Augmentation | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """SWAG: draws `samples` weights, each with BatchNorm statistics over the training images uint8 [n, h, w, 3].
+    """SWAG: draws `samples` weights, each with BatchNorm statistics as `mean_variables` has them.
 
     Sample s is a function of the moments, the seed and s alone. Raises InputError for fewer than one sample.
     """
@@ -50,7 +63,10 @@ def sampled_variables(
     for number in range(samples):
         key = jax.random.fold_in(jax.random.key(seed), number)
         params = _draw(moments, key, scale, variance_floor)
-        yield {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh)}
+        yield {
+            "params": params,
+            "batch_stats": recalibrate(network, params, train_image, mesh, augmentation=augmentation),
+        }
 
 
 def average_items(
@@ -89,21 +105,24 @@ def average_items(
 def evaluate_samples(
     network,
     drawn: Iterable[dict[str, Any]],
-    query: Images,
-    gallery: Images,
+    pairs: Sequence[Sequence[Images]],
     mesh: Mesh,
     *,
     samples: int,
     protocol: Protocol = Protocol(),  # noqa: B008 - frozen
     progress: bool = False,
-) -> tuple[Evaluation, np.ndarray, np.ndarray]:
-    """Evaluates the averaged descriptors: (evaluation, spread of the queries, spread of the gallery's items)."""
+) -> list[tuple[Evaluation, np.ndarray, np.ndarray]]:
+    """Evaluates the averaged descriptors of each (query, gallery).
+
+    Returns, for each pair, (evaluation, spread of the queries, spread of the gallery's items).
+    """
     name = f"SWAG, {samples} samples" if progress else ""
-    (query_items, query_spread), (gallery_items, gallery_spread) = average_items(
-        network, drawn, (query, gallery), mesh, samples=samples, flip=protocol.flip, progress=name
-    )
-    result = score(query_items, gallery_items, network.streams, mesh, protocol=protocol)
-    return result, query_spread, gallery_spread
+    splits = [split for pair in pairs for split in pair]
+    averaged = average_items(network, drawn, splits, mesh, samples=samples, flip=protocol.flip, progress=name)
+    return [
+        (score(query, gallery, network.streams, mesh, protocol=protocol), query_spread, gallery_spread)
+        for (query, query_spread), (gallery, gallery_spread) in zip(averaged[::2], averaged[1::2], strict=True)
+    ]
 
 
 _draw = jax.jit(swag.sample)

@@ -146,6 +146,15 @@ def process_zero_first(task: Callable[[], T]) -> T:
     return result
 
 
+def meet() -> None:
+    """Waits until all processes are here, the slowest too: before the first collective, which gives up on one so late.
+
+    All processes call this in the same order.
+    """
+    if jax.process_count() > 1:  # by the coordination service, as above
+        distributed.global_state.client.wait_at_barrier(f"reid_jax/{next(_meetings)}", _A_DAY)
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 

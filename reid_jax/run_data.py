@@ -4,6 +4,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from reid_jax import parallel
+from reid_jax.data.augment import Augmentation
 from reid_jax.data.datasets import find_source, split_names
 from reid_jax.data.hold_out import hold_out
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
@@ -29,6 +30,11 @@ def load_data(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, 
 def load_training(config: ConfigDict) -> tuple[Split, list[Split] | None]:
     """Loads what a run trains on, and query and gallery of its held-out identities, None where it holds out none."""
     return _held_out(config, _open_training(config))
+
+
+def augmentation_of(config: ConfigDict) -> Augmentation:
+    """Returns the augmentation that `config.augment` describes."""
+    return Augmentation(**config.augment.to_dict())
 
 
 def sampler_of(config: ConfigDict, label: np.ndarray, origin: np.ndarray) -> IdentitySampler | JoinedSampler:

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from reid_jax import config as run_config
 from reid_jax import optim, parallel, run_data, visualize
 from reid_jax.checkpoint import Checkpoints
-from reid_jax.data.augment import Augmentation
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
@@ -71,8 +70,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     optimizer = optimizer_of(config, schedule, variables["params"])
     say(_describe_training(config, network, variables["params"], schedule, plan))
 
-    # All wait here for the slowest: the first collective, which opens the checkpoints, gives up after half a minute.
-    parallel.process_zero_first(lambda: None)
+    parallel.meet()  # the checkpoints open with a collective
     # A resumed run needs no more of the weights it once started from than it has saved.
     checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     before = read_json(workdir / "before.json")
@@ -100,10 +98,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     step = int(state.step)
 
     objective = objective_of(config)
-    chunk = compile_chunk(network, optimizer, objective, augmentation_of(config), mesh)
+    chunk = compile_chunk(network, optimizer, objective, run_data.augmentation_of(config), mesh)
     writer = MetricWriter(workdir, step, config.tensorboard)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective))
-    watched = validation or next(iter(test.values()))  # the latter by the ends of cycles; nothing is chosen by it
+    # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
+    watched, watched_pair = ("held out", validation) if validation else next(iter(test.items()))
+    mean, averaged = None, {}
 
     while step < plan.total:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
@@ -120,10 +120,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         log.flush()
         validates = bool(validation) and plan.evaluates(step)
         if validates or plan.ends_cycle(step):
-            metrics = evaluate(network, state.variables, *watched, mesh).metrics
+            metrics = evaluate(network, state.variables, *watched_pair, mesh).metrics
         if plan.ends_cycle(step):
             state = averages.collect(state)
-            log.write_cycle(step, {"last": metrics, **averages.score(state.swag, watched)})
+            mean = averages.mean(state.swag)
+            averaged = averages.score(mean, state.swag, {watched: watched_pair})
+            log.write_cycle(step, {"last": metrics, **averaged[watched]})
         if validates:
             log.write_validation(step, metrics)
             if best is None or metrics["mAP"] > best:
@@ -140,14 +142,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     writer.close()
     _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
     if averages:
-        mean = averages.mean(state.swag)
+        if mean is None:  # resumed after the last cycle
+            mean = averages.mean(state.swag)
         _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag))
+        averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
     results = {}
     for number, (name, pair) in enumerate(test.items()):
         trained = evaluate(network, state.variables, *pair, mesh, progress=True)
-        results[name] = {first: before[name], "trained": trained.metrics}
-        if averages:
-            results[name] |= averages.score(state.swag, pair)
+        results[name] = {first: before[name], "trained": trained.metrics, **averaged.get(name, {})}
         if number == 0 and jax.process_index() == 0:
             _draw(workdir, config, *pair, trained, writer.records)
     _write_json(workdir / "results.json", results)
@@ -195,13 +197,8 @@ def objective_of(config: ConfigDict) -> Objective:
     return Objective(**{**fields, "margin": "soft" if soft else fields["margin"]})
 
 
-def augmentation_of(config: ConfigDict) -> Augmentation:
-    """Returns the augmentation that `config.augment` describes."""
-    return Augmentation(**config.augment.to_dict())
-
-
 def _rules(config: ConfigDict) -> list[optim.Rule]:
-    return optim.default_rules(scale_rate=config.optimizer.logit_scale_rate)
+    return optim.default_rules(scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate)
 
 
 def _describe_training(config: ConfigDict, network, params: Any, schedule: optax.Schedule, plan: Plan) -> str:

@@ -5,7 +5,7 @@ the averaged descriptors.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from reid_jax import parallel, swag
-from reid_jax.data.split import Images
 from reid_jax.evaluate import evaluate
 from reid_jax.model_average import evaluate_samples, mean_variables, sampled_variables
+from reid_jax.run_data import Pair, augmentation_of
 from reid_jax.state import TrainState
 from reid_jax.swag import Moments
 
@@ -43,11 +43,19 @@ class WeightAverages:
 
     def mean(self, moments: Moments) -> dict[str, Any]:
         """The variables of SWA."""
-        return mean_variables(self.network, moments, self.train_image, self.mesh)
+        augmentation = augmentation_of(self.config)
+        return mean_variables(self.network, moments, self.train_image, self.mesh, augmentation=augmentation)
 
-    def score(self, moments: Moments, splits: Sequence[Images]) -> dict[str, dict[str, float]]:
-        """Scores query and gallery with the mean and with the samples: {'swa': metrics, 'swag': metrics}."""
-        swa = evaluate(self.network, self.mean(moments), *splits, self.mesh, progress=True)
+    def score(
+        self, mean: dict[str, Any], moments: Moments, pairs: Mapping[str, Pair]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Scores pairs of query and gallery, by name, with the variables of SWA and with samples, drawn once for all.
+
+        Returns {name: {'swa': metrics, 'swag': metrics}}.
+        """
+        if not pairs:
+            return {}
+        of_mean = [evaluate(self.network, mean, *pair, self.mesh, progress=True).metrics for pair in pairs.values()]
         s = self.config.swag
         drawn = sampled_variables(
             self.network,
@@ -58,9 +66,15 @@ class WeightAverages:
             seed=self.config.seed,
             scale=s.scale,
             variance_floor=s.variance_floor,
+            augmentation=augmentation_of(self.config),
         )
-        averaged, *_ = evaluate_samples(self.network, drawn, *splits, self.mesh, samples=s.samples, progress=True)
-        return {"swa": swa.metrics, "swag": averaged.metrics}
+        of_samples = evaluate_samples(
+            self.network, drawn, list(pairs.values()), self.mesh, samples=s.samples, progress=True
+        )
+        return {
+            name: {"swa": swa, "swag": averaged.metrics}
+            for name, swa, (averaged, *_) in zip(pairs, of_mean, of_samples, strict=True)
+        }
 
 
 _collect = jax.jit(swag.collect, donate_argnums=0)  # else the old moments would stand beside the new ones

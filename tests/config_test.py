@@ -164,17 +164,18 @@ def test_wrong_overrides_are_told_by_key_and_value(override, words):
 
 
 @pytest.mark.parametrize(
-    ("argument", "words"),
+    ("file", "words"),
     [
-        ("sise=1x", ("'sise'", "size, data")),
-        ("size=3x", ("'3x'", "2x_table")),
-        ("size", ("size needs a value",)),
-        ("epochs=many", ("epochs", "'many'", "float")),
-        ("runlocal=maybe", ("runlocal", "'maybe'")),
+        ("robust_reid.py:sise=1x", ("'sise'", "size, data")),
+        ("robust_reid.py:size=3x", ("'3x'", "2x_table")),
+        ("joined.py:size=3x", ("'3x'", "2x_table")),
+        ("robust_reid.py:size", ("size needs a value",)),
+        ("robust_reid.py:epochs=many", ("epochs", "'many'", "float")),
+        ("robust_reid.py:runlocal=maybe", ("runlocal", "'maybe'")),
     ],
 )
-def test_wrong_config_arguments_are_told(argument, words):
-    message = refused(f"{ROBUST}:{argument}")
+def test_wrong_config_arguments_are_told(file, words):
+    message = refused(CONFIGS / file)
     for word in words:
         assert word in message
 

@@ -88,6 +88,7 @@ def test_help_lists_every_verb(capsys):
         (["visualize", "rankde"], ("'rankde'", "page")),
         (["evaluate", "--weights=a", "--query_height=80,x"], ("--query_height", "'80,x'")),
         (["evaluate", "--weights=a", "--height_curve=a.png"], ("--height_curve", "--query_height")),
+        (["evaluate", "--weights=a", "--risk_curve=a.png"], ("--risk_curve", "--swag_samples")),
         (["evaluate", "--weights=a", "--query_height=8", "--height_curve=a.jpg"], ("a.jpg", ".png")),
         (["evaluate", "--weights=a", "--swag_samples=-1"], ("--swag_samples", "-1")),
         (["evaluate", "--weights=a", "--swag_samples=2", "--multi_query"], ("--swag_samples", "--multi_query")),

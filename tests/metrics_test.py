@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.metrics import (
     average_precision,
     cmc,
+    format_matrix,
     format_metrics,
     inverse_negative_penalty,
     removal_note,
@@ -67,14 +69,7 @@ def test_against_a_walk_down_the_sorted_list(seed):
     gallery = rng.integers(-1, 2, (ng, 5)).astype(np.float32)
     query_identity, gallery_identity = rng.integers(1, 45, nq), rng.integers(0, 40, ng)
     query_camera, gallery_camera = rng.integers(-1, 3, nq), rng.integers(-1, 3, ng)
-    result = rank(
-        query,
-        gallery,
-        query_identity=query_identity,
-        query_camera=query_camera,
-        gallery_identity=gallery_identity,
-        gallery_camera=gallery_camera,
-    )
+    result = rank(query, gallery, Labels(query_identity, query_camera, gallery_identity, gallery_camera))
     rows = []
     for i in range(nq):
         match = gallery_identity == query_identity[i]
@@ -139,24 +134,19 @@ def test_duplicated_gallery_negative_never_helps_and_match_never_lowers_cmc():
     query = rng.standard_normal((30, 8), dtype=np.float32)
     gallery = rng.standard_normal((90, 8), dtype=np.float32)
     identity = np.arange(90) % 10
-    labels = {
-        "query_identity": np.arange(30) % 10,
-        "query_camera": np.zeros(30, int),
-        "gallery_camera": np.ones(90 + 1, int),
-    }
-    base = rank(
-        query,
-        gallery,
-        **{**labels, "gallery_camera": np.ones(90, int)},
-        gallery_identity=identity,
-    )
+    query_identity = np.arange(30) % 10
+
+    def labels(gallery_identity):
+        return Labels(query_identity, np.zeros(30, int), gallery_identity, np.ones(len(gallery_identity), int))
+
+    base = rank(query, gallery, labels(identity))
     # The copy is another identity's item, or the same identity's.
     copied = np.concatenate([gallery, gallery[:1]])
-    as_distractor = rank(query, copied, **labels, gallery_identity=np.append(identity, 99))
-    as_match = rank(query, copied, **labels, gallery_identity=np.append(identity, 0))
+    as_distractor = rank(query, copied, labels(np.append(identity, 99)))
+    as_match = rank(query, copied, labels(np.append(identity, 0)))
     assert (average_precision(as_distractor) <= average_precision(base)).all()
     # The copied match of identity 0 now has a negative at its own distance, which stands before it.
-    mine = np.flatnonzero(labels["query_identity"] == 0)
+    mine = np.flatnonzero(query_identity == 0)
     assert (inverse_negative_penalty(as_distractor)[mine] < inverse_negative_penalty(base)[mine]).all()
     assert (as_match.matches[mine] == base.matches[mine] + 1).all()
     first = [result.negatives_before[result.offsets[mine]] for result in (base, as_match)]
@@ -175,14 +165,8 @@ def test_queries_without_match_are_not_counted():
 
 
 def test_no_query_with_a_match_is_an_error_with_counts():
-    result = rank(
-        np.eye(3, dtype=np.float32),
-        np.eye(3, dtype=np.float32),
-        query_identity=[1, 2, 3],
-        query_camera=[0, 0, 0],
-        gallery_identity=[1, 8, 9],
-        gallery_camera=[0, 0, 0],
-    )
+    one = np.eye(3, dtype=np.float32)
+    result = rank(one, one, Labels([1, 2, 3], [0, 0, 0], [1, 8, 9], [0, 0, 0]))
     with pytest.raises(InputError, match="of 3 queries 2 have an identity that the gallery lacks, 1 one") as caught:
         retrieval_metrics(result)
     assert "\n" not in str(caught.value)
@@ -199,15 +183,11 @@ def test_bad_arguments():
 def test_permuted_gallery_and_queries_change_no_metric():
     rng = np.random.default_rng(6)
     query, gallery = (rng.integers(-1, 2, (n, 6)).astype(np.float32) for n in (40, 150))
-    labels = {
-        "query_identity": rng.integers(1, 12, 40),
-        "query_camera": rng.integers(-1, 3, 40),
-        "gallery_identity": rng.integers(0, 10, 150),
-        "gallery_camera": rng.integers(-1, 3, 150),
-    }
+    of_query = rng.integers(1, 12, 40), rng.integers(-1, 3, 40)
+    of_gallery = rng.integers(0, 10, 150), rng.integers(-1, 3, 150)
     first, second = rng.permutation(40), rng.permutation(150)
-    moved = {name: value[first if "query" in name else second] for name, value in labels.items()}
-    one, two = rank(query, gallery, **labels), rank(query[first], gallery[second], **moved)
+    moved = Labels(*(values[first] for values in of_query), *(values[second] for values in of_gallery))
+    one, two = rank(query, gallery, Labels(*of_query, *of_gallery)), rank(query[first], gallery[second], moved)
     for rule in ("step", "trapezoid"):
         np.testing.assert_array_equal(average_precision(one, rule)[first], average_precision(two, rule))
     np.testing.assert_array_equal(inverse_negative_penalty(one)[first], inverse_negative_penalty(two))
@@ -217,14 +197,11 @@ def test_permuted_gallery_and_queries_change_no_metric():
 def test_duplicated_gallery_doubles_the_negatives_before_every_match():
     rng = np.random.default_rng(7)
     query, gallery = (rng.integers(-1, 2, (n, 6)).astype(np.float32) for n in (40, 150))
-    labels = {
-        "query_identity": rng.integers(0, 10, 40),
-        "query_camera": rng.integers(0, 3, 40),
-        "gallery_identity": rng.integers(0, 10, 150),
-        "gallery_camera": rng.integers(0, 3, 150),
-    }
-    twice = {name: np.tile(value, 2) if "gallery" in name else value for name, value in labels.items()}
-    one, two = rank(query, gallery, **labels), rank(query, np.concatenate([gallery, gallery]), **twice)
+    of_query = rng.integers(0, 10, 40), rng.integers(0, 3, 40)
+    of_gallery = rng.integers(0, 10, 150), rng.integers(0, 3, 150)
+    twice = Labels(*of_query, *(np.tile(values, 2) for values in of_gallery))
+    one = rank(query, gallery, Labels(*of_query, *of_gallery))
+    two = rank(query, np.concatenate([gallery, gallery]), twice)
     np.testing.assert_array_equal(two.matches, 2 * one.matches)
     np.testing.assert_array_equal(two.negatives_before, np.repeat(2 * one.negatives_before, 2))
     # So a first match at rank 1 + n moves to 1 + 2n: rank k before is rank 2k - 1 after.
@@ -272,4 +249,13 @@ def test_format_metrics_shows_distances_and_rates():
         "            tpr at fpr 1e-3  distance at fpr 1e-3  equal error rate  rank1 std",
         "market1501            81.25                 0.912              3.12       0.41",
         "small                  0.00                     -             50.00          -",
+    ]
+
+
+def test_format_matrix_keeps_the_names_of_data_sets():
+    table = format_matrix({"runs/a": {"my_set": 0.951, "distance_set": 1.0}, "b_c": {"distance_set": 0.05}}, "mAP")
+    assert table.splitlines() == [
+        "        my_set  distance_set",
+        "runs/a   95.10        100.00",
+        "b_c          -          5.00",
     ]

@@ -82,9 +82,10 @@ def test_a_tracklet_has_one_spread(mesh):
 
 def test_what_is_evaluated_is_the_averages(mesh):
     query, gallery = made([1, 2, 3], 0), made([1, 2, 3, 3], 1)
-    result, query_spread, gallery_spread = evaluate_samples(
-        NETWORK, drawn(0.3), query, gallery, mesh, samples=4, protocol=Protocol(flip=True)
+    (one, *_), (result, query_spread, gallery_spread) = evaluate_samples(
+        NETWORK, drawn(0.3), [(gallery, query), (query, gallery)], mesh, samples=4, protocol=Protocol(flip=True)
     )
+    assert one.metrics["queries"] == 4
     assert (len(query_spread), len(gallery_spread)) == (3, 4)
     assert result.metrics["queries"] == 3
     assert result.protocol.flip

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import threading
+import time
 
 import jax
 import pytest
@@ -139,10 +140,10 @@ def test_processes_that_cannot_be_joined_are_one_line(initialize, error):
 
 
 class Store:
-    """The coordination service's keys, for processes that are threads here."""
+    """The coordination service's keys and barriers, for three processes that are threads here."""
 
     def __init__(self):
-        self.values, self.changed = {}, threading.Condition()
+        self.values, self.waiting, self.changed = {}, {}, threading.Condition()
 
     def key_value_set(self, key, value):
         with self.changed:
@@ -155,23 +156,29 @@ class Store:
             assert self.changed.wait_for(lambda: key in self.values, timeout=20)
             return self.values[key]
 
+    def wait_at_barrier(self, name, timeout):
+        with self.changed:
+            self.waiting[name] = self.waiting.get(name, 0) + 1
+            self.changed.notify_all()
+            assert self.changed.wait_for(lambda: self.waiting[name] == 3, timeout=20)
+
 
 @pytest.fixture
 def everywhere(monkeypatch):
-    """everywhere(task) -> for each of three processes, what `process_zero_first(task)` returned or refused with."""
+    """everywhere(work) -> for each of three processes what work(its index) returned or refused with."""
     mine, store = threading.local(), Store()
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(jax, "process_index", lambda: mine.index)
     monkeypatch.setattr(parallel.distributed.global_state, "client", store, raising=False)
 
-    def start(task):
+    def start(work):
         outcomes = [None] * 3
         meeting = next(parallel._meetings)
 
         def process(index):
             mine.index = index
             try:
-                outcomes[index] = parallel.process_zero_first(lambda: task(index))
+                outcomes[index] = work(index)
             except InputError as error:
                 outcomes[index] = f"refused: {error}"
 
@@ -201,7 +208,12 @@ class Always:
 
 def test_process_zero_is_done_before_the_others_begin(everywhere):
     done = []
-    assert everywhere(lambda index: done.append(index) or 10 * index) == [0, 10, 20]
+
+    def task(index):
+        done.append(index)
+        return 10 * index
+
+    assert everywhere(lambda index: parallel.process_zero_first(lambda: task(index))) == [0, 10, 20]
     assert done[0] == 0
     assert sorted(done) == [0, 1, 2]
 
@@ -215,9 +227,23 @@ def test_an_error_of_one_process_is_raised_in_all(everywhere, failing, begun):
         if index == failing:
             raise InputError(f"disk {index} is full")
 
-    assert everywhere(task) == [f"refused: disk {failing} is full"] * 3
+    refused = everywhere(lambda index: parallel.process_zero_first(lambda: task(index)))
+    assert refused == [f"refused: disk {failing} is full"] * 3
     assert called == begun
 
 
-def test_a_single_process_just_runs_the_task():
+def test_all_wait_for_the_slowest(everywhere):
+    here = []
+
+    def work(index):
+        time.sleep(0.1 * index)
+        here.append(index)
+        parallel.meet()
+        return len(here)
+
+    assert everywhere(work) == [3, 3, 3]
+
+
+def test_a_single_process_just_runs_the_task_and_waits_for_nobody():
     assert parallel.process_zero_first(lambda: 5) == 5
+    parallel.meet()

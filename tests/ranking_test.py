@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import pairs, ranking
+from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.ranking import nearest, nearest_distances, rank, rank_distances
 
 
@@ -17,18 +19,19 @@ def _case(seed, nq=40, ng=300, identities=12, cameras=4, d=6, unknown=True):
     rng = np.random.default_rng(seed)
     query = rng.integers(-1, 2, (nq, d)).astype(np.float32)
     gallery = rng.integers(-1, 2, (ng, d)).astype(np.float32)
-    labels = {
+    labels = Labels(
         # Query identities beyond the gallery's have no match; gallery identity 0 is a distractor.
-        "query_identity": rng.integers(1, identities + 3, nq).astype(np.int32),
-        "query_camera": rng.integers(-1 if unknown else 0, cameras, nq).astype(np.int32),
-        "gallery_identity": rng.integers(0, identities, ng).astype(np.int32),
-        "gallery_camera": rng.integers(-1 if unknown else 0, cameras, ng).astype(np.int32),
-    }
+        query_identity=rng.integers(1, identities + 3, nq).astype(np.int32),
+        query_camera=rng.integers(-1 if unknown else 0, cameras, nq).astype(np.int32),
+        gallery_identity=rng.integers(0, identities, ng).astype(np.int32),
+        gallery_camera=rng.integers(-1 if unknown else 0, cameras, ng).astype(np.int32),
+    )
     return query, gallery, labels
 
 
-def sorted_rows(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera):
+def sorted_rows(query, gallery, labels):
     """For each query, by a full sort: (valid gallery in order, is it a match, distance), negatives first at ties."""
+    query_identity, query_camera, gallery_identity, gallery_camera = dataclasses.astuple(labels)
     for q, identity, camera in zip(query, query_identity, query_camera, strict=True):
         row = []
         for j in range(len(gallery)):
@@ -44,14 +47,14 @@ def sorted_rows(query, gallery, query_identity, query_camera, gallery_identity, 
 @pytest.mark.parametrize("seed", range(4))
 def test_rank_is_the_full_sort_with_ties_against_the_match(seed):
     query, gallery, labels = _case(seed)
-    result = rank(query, gallery, **labels)
+    result = rank(query, gallery, labels)
     assert len(result) == len(query)
-    for i, (_, match, distance) in enumerate(sorted_rows(query, gallery, **labels)):
+    for i, (_, match, distance) in enumerate(sorted_rows(query, gallery, labels)):
         mine = slice(result.offsets[i], result.offsets[i + 1])
         position = np.flatnonzero(match)
         np.testing.assert_array_equal(result.negatives_before[mine], position - np.arange(len(position)))
         np.testing.assert_allclose(result.distance[mine], np.array(distance)[position], rtol=1e-6)
-        same = np.sum(labels["gallery_identity"] == labels["query_identity"][i])
+        same = np.sum(labels.gallery_identity == labels.query_identity[i])
         assert result.removed[i] == same - len(position)
     assert (result.matches == 0).any()
     assert result.removed.any()
@@ -59,19 +62,18 @@ def test_rank_is_the_full_sort_with_ties_against_the_match(seed):
 
 def test_norms_count():
     # Further by angle, nearer by Euclidean distance.
-    labels = {"query_identity": [1], "query_camera": [0], "gallery_identity": [1, 2], "gallery_camera": [1, 1]}
-    result = rank(np.float32([[1, 0]]), np.float32([[1, 1], [9, 0]]), **labels)
+    result = rank(np.float32([[1, 0]]), np.float32([[1, 1], [9, 0]]), Labels([1], [0], [1, 2], [1, 1]))
     assert result.negatives_before.tolist() == [0]
     assert result.distance.tolist() == [1.0]
 
 
 def test_unknown_camera_removes_nothing():
     query, gallery = np.float32([[0.0, 1.0]]), np.float32([[0.0, 1.0], [1.0, 0.0]])
-    labels = {"query_identity": [7], "query_camera": [-1], "gallery_identity": [7, 7]}
-    result = rank(query, gallery, **labels, gallery_camera=[-1, 3])
+    labels = Labels([7], [-1], [7, 7], [-1, 3])
+    result = rank(query, gallery, labels)
     assert result.matches.tolist() == [2]
     assert result.removed.tolist() == [0]
-    index, _ = nearest(query, gallery, 2, **labels, gallery_camera=[-1, 3])
+    index, _ = nearest(query, gallery, labels, 2)
     assert index.tolist() == [[0, 1]]
 
 
@@ -84,14 +86,7 @@ def test_a_duplicate_under_another_identity_ranks_before_the_match():
         identity[0] = 1
         gallery[1:] = gallery[0]
         query = rng.standard_normal((19, 67), dtype=np.float32)
-        result = rank(
-            query,
-            gallery,
-            query_identity=np.ones(19, int),
-            query_camera=np.zeros(19, int),
-            gallery_identity=identity,
-            gallery_camera=np.ones(ng, int),
-        )
+        result = rank(query, gallery, Labels(np.ones(19, int), np.zeros(19, int), identity, np.ones(ng, int)))
         assert (result.negatives_before == ng - 1).all()
 
 
@@ -100,14 +95,7 @@ def test_the_query_itself_in_the_gallery_is_at_zero_distance():
     query = rng.standard_normal((50, 1024), dtype=np.float32)
     query /= np.linalg.norm(query, axis=1, keepdims=True)
     identity, camera = np.arange(50), np.zeros(50, int)
-    result = rank(
-        query,
-        query,
-        query_identity=identity,
-        query_camera=camera,
-        gallery_identity=identity,
-        gallery_camera=camera + 1,
-    )
+    result = rank(query, query, Labels(identity, camera, identity, camera + 1))
     assert (result.negatives_before == 0).all()
     np.testing.assert_allclose(result.distance, 0, atol=2e-3)  # rounding, never NaN
 
@@ -118,19 +106,21 @@ def test_order_of_the_gallery_does_not_matter():
     query += rng.normal(0, 0.1, query.shape).astype(np.float32)
     gallery += rng.normal(0, 0.1, gallery.shape).astype(np.float32)
     order = rng.permutation(len(gallery))
-    moved = {key: value[order] if "gallery" in key else value for key, value in labels.items()}
-    one, two = rank(query, gallery, **labels), rank(query, gallery[order], **moved)
+    moved = dataclasses.replace(
+        labels, gallery_identity=labels.gallery_identity[order], gallery_camera=labels.gallery_camera[order]
+    )
+    one, two = rank(query, gallery, labels), rank(query, gallery[order], moved)
     np.testing.assert_array_equal(one.negatives_before, two.negatives_before)
     np.testing.assert_array_equal(one.distance, two.distance)
 
 
 def test_many_small_blocks_rank_as_one(monkeypatch):
     query, gallery, labels = _case(6, nq=100)
-    one = rank(query, gallery, **labels)
-    one_nearest = nearest(query, gallery, 7, **labels)
+    one = rank(query, gallery, labels)
+    one_nearest = nearest(query, gallery, labels, 7)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", 1)
-    _assert_same(one, rank(query, gallery, **labels))
-    for a, b in zip(one_nearest, nearest(query, gallery, 7, **labels), strict=True):
+    _assert_same(one, rank(query, gallery, labels))
+    for a, b in zip(one_nearest, nearest(query, gallery, labels, 7), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -146,14 +136,14 @@ def test_a_streamed_gallery_ranks_as_one_chunk_to_the_bit(monkeypatch, block_byt
     nq, ng, d = 70, 1500, 96
     query, gallery = (rng.standard_normal((n, d), dtype=np.float32) for n in (nq, ng))
     gallery[rng.integers(0, ng, 300)] = gallery[rng.integers(0, ng, 300)]  # ties across chunks
-    labels = {
-        "query_identity": rng.integers(1, 9, nq),
-        "query_camera": rng.integers(-1, 3, nq),
+    labels = Labels(
+        query_identity=rng.integers(1, 9, nq),
+        query_camera=rng.integers(-1, 3, nq),
         # Identity 0 is nobody's, so some chunks hold no match; matches of one query stand in several chunks.
-        "gallery_identity": np.where(rng.random(ng) < 0.4, 0, rng.integers(1, 7, ng)),
-        "gallery_camera": rng.integers(-1, 3, ng),
-    }
-    one, one_nearest = rank(query, gallery, **labels), nearest(query, gallery, 150, **labels)
+        gallery_identity=np.where(rng.random(ng) < 0.4, 0, rng.integers(1, 7, ng)),
+        gallery_camera=rng.integers(-1, 3, ng),
+    )
+    one, one_nearest = rank(query, gallery, labels), nearest(query, gallery, labels, 150)
     assert one.matches.max() > 128
     monkeypatch.setattr(pairs, "CHUNK_BYTES", 128 * d * 4)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
@@ -164,9 +154,9 @@ def test_a_streamed_gallery_ranks_as_one_chunk_to_the_bit(monkeypatch, block_byt
         "tile",
         lambda self, chunk, block: tiles.append((chunk, tuple(block))) or tile(self, chunk, block),
     )
-    _assert_same(one, rank(query, gallery, **labels))
+    _assert_same(one, rank(query, gallery, labels))
     assert {chunk for chunk, _ in tiles} == set(range(12))
-    for a, b in zip(one_nearest, nearest(query, gallery, 150, **labels), strict=True):
+    for a, b in zip(one_nearest, nearest(query, gallery, labels, 150), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -180,22 +170,21 @@ def test_a_block_whose_matches_are_in_one_chunk_is_computed_once(monkeypatch):
     monkeypatch.setattr(
         pairs.EmbeddingTiles, "tile", lambda self, chunk, block: computed.append(chunk) or tile(self, chunk, block)
     )
-    rank(
-        query,
-        gallery,
+    labels = Labels(
         query_identity=np.arange(40) % 10 + 1,
         query_camera=np.zeros(40, int),
         gallery_identity=np.where(np.arange(1024) % 8, 0, np.arange(1024) // 8 % 10 + 1),
         gallery_camera=np.ones(1024, int),
     )
+    rank(query, gallery, labels)
     assert sorted(computed) == list(range(8))
 
 
 def test_embeddings_of_other_types_are_taken():
     query, gallery, labels = _case(1)  # small integers: exact in any type
-    one = rank(query, gallery, **labels)
+    one = rank(query, gallery, labels)
     for dtype in (np.float64, np.float16, np.int8, jax.numpy.bfloat16):
-        _assert_same(one, rank(query.astype(dtype), jax.numpy.asarray(gallery.astype(dtype)), **labels))
+        _assert_same(one, rank(query.astype(dtype), jax.numpy.asarray(gallery.astype(dtype)), labels))
 
 
 def _euclidean(query, gallery):
@@ -207,23 +196,23 @@ def test_given_distances_are_ranked_as_embeddings_are(monkeypatch, block_bytes):
     monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
     query, gallery, labels = _case(2, nq=50)
     distances = _euclidean(query, gallery)  # exact, for the embeddings are quantised
-    _assert_same(rank(query, gallery, **labels), rank_distances(distances, **labels))
+    _assert_same(rank(query, gallery, labels), rank_distances(distances, labels))
     for k in (1, 7, 400):
-        for a, b in zip(nearest(query, gallery, k, **labels), nearest_distances(distances, k, **labels), strict=True):
+        for a, b in zip(nearest(query, gallery, labels, k), nearest_distances(distances, labels, k), strict=True):
             np.testing.assert_array_equal(a, b)
     rows = np.array([31, 4, 4, 49])
     for a, b in zip(
-        nearest(query, gallery, 5, **labels), nearest_distances(distances, 5, rows=rows, **labels), strict=True
+        nearest(query, gallery, labels, 5), nearest_distances(distances, labels, 5, rows=rows), strict=True
     ):
         np.testing.assert_array_equal(a[rows], b)
-    index, distance = nearest_distances(distances, 5, rows=[], **labels)
+    index, distance = nearest_distances(distances, labels, 5, rows=[])
     assert index.shape == distance.shape == (0, 5)
 
 
 def test_distances_may_be_of_any_sign_and_only_their_order_counts():
     query, gallery, labels = _case(4)
-    base = rank(query, gallery, **labels)
-    shifted = rank_distances(lambda rows: 2 * _euclidean(query, gallery)(rows).astype(np.float64) - 9, **labels)
+    base = rank(query, gallery, labels)
+    shifted = rank_distances(lambda rows: 2 * _euclidean(query, gallery)(rows).astype(np.float64) - 9, labels)
     np.testing.assert_array_equal(base.negatives_before, shifted.negatives_before)
     np.testing.assert_array_equal(2 * base.distance.astype(np.float64) - 9 < 0, shifted.distance < 0)
     assert (shifted.distance < 0).any()
@@ -237,7 +226,7 @@ def test_queries_without_a_match_are_not_asked_for():
         asked.extend(rows)
         return _euclidean(query, gallery)(rows)
 
-    result = rank_distances(distances, **labels)
+    result = rank_distances(distances, labels)
     assert sorted(asked) == np.flatnonzero(result.matches).tolist()
 
 
@@ -254,12 +243,12 @@ def test_queries_without_a_match_are_not_asked_for():
 )
 def test_bad_distances_are_named_in_one_line(change, message):
     query, gallery, labels = _case(0, nq=5, ng=9, unknown=False)
-    labels["gallery_identity"][:5] = labels["query_identity"]  # a query without a match is not asked for
-    labels["gallery_camera"][:5] = labels["query_camera"] + 1
+    labels.gallery_identity[:5] = labels.query_identity  # a query without a match is not asked for
+    labels.gallery_camera[:5] = labels.query_camera + 1
     distances = _euclidean(query, gallery)
-    for function in (rank_distances, lambda d, **labels: nearest_distances(d, 2, **labels)):
+    for function in (rank_distances, lambda d, labels: nearest_distances(d, labels, 2)):
         with pytest.raises(InputError, match=message) as caught:
-            function(lambda rows: change(distances(rows)), **labels)
+            function(lambda rows: change(distances(rows)), labels)
         assert "\n" not in str(caught.value)
 
 
@@ -270,32 +259,37 @@ def test_bad_distances_are_named_in_one_line(change, message):
         ({"rows": [0, 5]}, "rows reach from 0 to 5, but there are 5 queries"),
         ({"rows": [-1]}, "rows reach from -1"),
         ({"rows": [0.5]}, "type float64; give a list of query numbers"),
-        ({"query_camera": np.zeros(4, int)}, r"query_camera has shape \[4\], but there are 5 query items"),
-        ({"gallery_identity": np.zeros(0, int)}, "gallery_identity is empty"),
+        (
+            {"labels": Labels(np.zeros(5, int), np.zeros(4, int), [0], [0])},
+            r"query_camera has shape \[4\], but .* 5 query",
+        ),
+        ({"labels": Labels([0], [0], np.zeros(0, int), [])}, "gallery_identity is empty"),
     ],
 )
 def test_nearest_distances_names_bad_arguments(arguments, message):
     query, gallery, labels = _case(0, nq=5, ng=9)
-    arguments = {"k": 1, **labels, **arguments}
     with pytest.raises(InputError, match=message):
-        nearest_distances(_euclidean(query, gallery), arguments.pop("k"), **arguments)
+        nearest_distances(_euclidean(query, gallery), **{"labels": labels, "k": 1, **arguments})
 
 
 def test_labels_may_be_any_integers():
     query, gallery, labels = _case(7)
-    one = rank(query, gallery, **labels)
-    labels["query_identity"] = labels["query_identity"].astype(np.int64) * 10**15 - 5
-    labels["gallery_identity"] = labels["gallery_identity"].astype(np.int64) * 10**15 - 5
-    two = rank(query, gallery, **labels)
+    one = rank(query, gallery, labels)
+    large = dataclasses.replace(
+        labels,
+        query_identity=labels.query_identity.astype(np.int64) * 10**15 - 5,
+        gallery_identity=labels.gallery_identity.astype(np.int64) * 10**15 - 5,
+    )
+    two = rank(query, gallery, large)
     np.testing.assert_array_equal(one.negatives_before, two.negatives_before)
 
 
 @pytest.mark.parametrize("k", [1, 10, 400])
 def test_nearest_is_the_full_sort(k):
     query, gallery, labels = _case(3)
-    index, distance = nearest(query, gallery, k, **labels)
+    index, distance = nearest(query, gallery, labels, k)
     assert index.shape == distance.shape == (40, k)
-    for i, (item, _, expected) in enumerate(sorted_rows(query, gallery, **labels)):
+    for i, (item, _, expected) in enumerate(sorted_rows(query, gallery, labels)):
         order = sorted(range(len(item)), key=lambda j: (expected[j], item[j]))[:k]
         wanted = [item[j] for j in order]
         assert index[i].tolist() == wanted + [-1] * (k - len(wanted))
@@ -308,23 +302,23 @@ def test_device_count_does_not_change_a_bit():
 import numpy as np, jax
 from jax.sharding import AxisType
 from reid_jax.retrieval import pairs, ranking, single_shot, verification
+from reid_jax.retrieval.labels import Labels
 pairs.BLOCK_BYTES = 40_000
 pairs.CHUNK_BYTES = 128 * 24 * 4
 rng = np.random.default_rng(0)
 query, gallery = (rng.standard_normal((n, 24), dtype=np.float32) for n in (150, 333))
-labels = dict(query_identity=rng.integers(0, 30, 150), query_camera=rng.integers(0, 3, 150),
-              gallery_identity=rng.integers(0, 30, 333), gallery_camera=rng.integers(0, 3, 333))
+labels = Labels(rng.integers(0, 30, 150), rng.integers(0, 3, 150), rng.integers(0, 30, 333), rng.integers(0, 3, 333))
 meshes = [jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n]) for n in (1, 4)]
-one, four = (ranking.rank(query, gallery, **labels, mesh=mesh) for mesh in meshes)
+one, four = (ranking.rank(query, gallery, labels, mesh=mesh) for mesh in meshes)
 assert np.array_equal(one.negatives_before, four.negatives_before)
 assert np.array_equal(one.distance, four.distance)
-one, four = (ranking.nearest(query, gallery, 5, **labels, mesh=mesh) for mesh in meshes)
+one, four = (ranking.nearest(query, gallery, labels, 5, mesh=mesh) for mesh in meshes)
 assert np.array_equal(one[0], four[0]) and np.array_equal(one[1], four[1])
-ranked = ranking.rank(query, gallery, **labels)
-one, four = (verification.verify(query, gallery, ranked, **labels, mesh=mesh) for mesh in meshes)
+ranked = ranking.rank(query, gallery, labels)
+one, four = (verification.verify(query, gallery, labels, ranked, mesh=mesh) for mesh in meshes)
 assert one.metrics == four.metrics and np.array_equal(one.distance, four.distance)
 assert np.array_equal(one.false_positive_rate, four.false_positive_rate)
-one, four = (single_shot.single_shot_ranks(query, gallery, **labels, mesh=mesh) for mesh in meshes)
+one, four = (single_shot.single_shot_ranks(query, gallery, labels, mesh=mesh) for mesh in meshes)
 assert np.array_equal(one, four)
 print(len(jax.devices()), "devices agree")
 """
@@ -370,9 +364,10 @@ def test_memory_at_msmt17_size_is_bounded():
 
 def test_checks_copy_nothing_of_the_size_of_the_gallery():
     gallery = np.zeros((20_000, 256), np.float32)
-    query, labels = gallery[:2], np.zeros(20_000, int)
+    query, label = gallery[:2], np.zeros(20_000, int)
+    labels = Labels(label[:2], label[:2], label, label)
     tracemalloc.start()
-    checked = pairs.check_pairs(query, gallery, labels[:2], labels[:2], labels, labels)[1]
+    checked = pairs.check_pairs(query, gallery, labels)[1]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.shares_memory(checked.vector, gallery)
@@ -386,10 +381,10 @@ def test_a_huge_gallery_still_gets_a_block():
 
 def _bad(**changes):
     query, gallery, labels = _case(0, nq=5, ng=9)
-    arguments = {"query": query, "gallery": gallery, **labels}
+    arrays = {"query": query, "gallery": gallery, **vars(labels)}
     for key, change in changes.items():
-        arguments[key] = change(arguments[key])
-    return arguments
+        arrays[key] = change(arrays[key])
+    return arrays.pop("query"), arrays.pop("gallery"), Labels(**arrays)
 
 
 def _with(value):
@@ -419,13 +414,12 @@ def _with(value):
 )
 def test_bad_input_is_named_in_one_line(changes, message):
     arguments = _bad(**changes)
-    for function in (rank, lambda **a: nearest(a.pop("query"), a.pop("gallery"), 2, **a)):
+    for function in (rank, lambda *arguments: nearest(*arguments, 2)):
         with pytest.raises(InputError, match=message) as caught:
-            function(**dict(arguments))
+            function(*arguments)
         assert "\n" not in str(caught.value)
 
 
 def test_nearest_needs_a_positive_k():
-    arguments = _bad()
     with pytest.raises(InputError, match="k is 0"):
-        nearest(arguments.pop("query"), arguments.pop("gallery"), 0, **arguments)
+        nearest(*_bad(), 0)

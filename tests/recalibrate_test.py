@@ -1,11 +1,13 @@
 """BatchNorm statistics over a data set: against one batch of all images, and whatever the batches and their order."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from reid_jax import parallel
-from reid_jax.data.augment import normalise
+from reid_jax.data.augment import Augmentation, normalise
 from reid_jax.errors import InputError
 from reid_jax.models.network import create_network
 from reid_jax.models.recalibrate import recalibrate
@@ -13,6 +15,7 @@ from reid_jax.state import init_variables
 
 SIZE = (32, 32)
 IMAGES = 22
+MIRROR = Augmentation(pad=0, flip_probability=1.0, erase_probability=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,24 @@ def of_one_batch(setup):
 def assert_close(one, other, rtol, atol):
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=jax.tree_util.keystr(path))
+
+
+def test_statistics_are_those_of_the_augmented_images(setup):
+    network, variables, image = setup
+    mesh = parallel.create_mesh()
+    mirrored = recalibrate(network, variables["params"], image[:, :, ::-1], mesh, batch=IMAGES)
+    augmented = recalibrate(network, variables["params"], image, mesh, augmentation=MIRROR, batch=IMAGES)
+    assert_close(augmented, mirrored, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_is_augmented_alike_in_every_batch(setup):
+    network, variables, image = setup
+    mesh, shift = parallel.create_mesh(), dataclasses.replace(MIRROR, pad=6, flip_probability=0.5)
+    first, second = (
+        recalibrate(network, variables["params"], image, mesh, augmentation=shift, batch=batch, exact=True)
+        for batch in (5, 11)
+    )
+    assert_close(first, second, rtol=2e-3, atol=1e-4)
 
 
 def test_one_batch_gives_its_own_statistics(setup, of_one_batch):

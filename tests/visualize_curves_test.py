@@ -11,10 +11,20 @@ from made_evaluation import crowd
 from PIL import Image
 
 from reid_jax.errors import InputError
+from reid_jax.evaluate import Protocol, score
 from reid_jax.retrieval import metrics
+from reid_jax.retrieval.risk import risk_coverage
 from reid_jax.retrieval.verification import Verification
 from reid_jax.visualize import curves, drawing
-from reid_jax.visualize.curves import cmc_figure, height_figure, roc_figure, write_curves, write_height_curve
+from reid_jax.visualize.curves import (
+    cmc_figure,
+    height_figure,
+    risk_figure,
+    roc_figure,
+    write_curves,
+    write_height_curve,
+    write_risk_curve,
+)
 from reid_jax.visualize.training import training_curves, training_figure
 
 pytest.importorskip("matplotlib")
@@ -38,6 +48,22 @@ def test_cmc_is_drawn_in_percent_and_named_with_several(evaluation):
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert [label.split(":")[0] for label in labels] == ["a", "b"]
     assert len({line.get_color() for line in axes.get_lines()}) == 2
+
+
+def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path):
+    protocol = Protocol(single_gallery_shot=True, shots=3)
+    one = score(evaluation.query, evaluation.gallery, (8,), evaluation.mesh, protocol=protocol)
+    curve = one.cmc(12)
+    assert [curve[k - 1] for k in (1, 5, 10)] == pytest.approx([one.metrics[f"rank{k}"] for k in (1, 5, 10)])
+    assert curve[-1] == 1 > curve[0]  # of 12 identities
+    assert (curve != metrics.cmc(one.ranking, 12)).any()
+    (axes,) = cmc_figure({"a": one}, 12).axes
+    (line,) = axes.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), 100 * curve)
+    (label,) = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert label == f"rank-1 {100 * one.metrics['rank1']:.1f} %, mAP {100 * one.metrics['mAP']:.1f} %"
+    write_curves(tmp_path / "curves.png", {"a": one}, max_rank=12)
+    assert json.loads((tmp_path / "curves.json").read_text())["a"]["cmc"] == curve.tolist()
 
 
 def test_roc_never_promises_more_than_a_threshold_reaches(evaluation):
@@ -96,9 +122,21 @@ def test_height_curve(tmp_path):
     assert os.listdir(tmp_path) == ["height.png"]
 
 
+def test_risk_curve(tmp_path):
+    wrong = np.array([False, True, False, False])
+    by = {"spread": risk_coverage(wrong, np.array([0.1, 0.4, 0.2, 0.3]))}
+    lines = _lines(risk_figure(by).axes[0])
+    np.testing.assert_allclose(lines["by spread, 6.2 %"].get_ydata(), [0, 0, 0, 25])
+    np.testing.assert_allclose(lines["oracle, 6.2 %"].get_ydata(), [0, 0, 0, 25])
+    write_risk_curve(tmp_path / "risk.png", by)
+    assert os.listdir(tmp_path) == ["risk.png"]
+
+
 def test_nothing_to_draw_and_wrong_endings_are_refused(evaluation, tmp_path):
     with pytest.raises(InputError, match="curves of no evaluation"):
         write_curves(tmp_path / "a.png", {})
+    with pytest.raises(InputError, match="no uncertainty"):
+        write_risk_curve(tmp_path / "a.png", {})
     with pytest.raises(InputError, match="no query height"):
         write_height_curve(tmp_path / "a.png", {})
     with pytest.raises(InputError, match=r"a\.svg; let it end in \.png"):

@@ -52,11 +52,12 @@ def test_more_items_than_there_is_room_for_are_drawn_from_one_identity():
     assert colored == (1,)
 
 
-def test_the_projection_is_repeatable_and_keeps_neighbours(evaluation):
+def test_the_projection_is_repeatable_and_keeps_neighbours(capsys):
     centre = np.eye(6, 16, dtype=np.float32)
     label = np.repeat(np.arange(6), 8)
     embedding = centre[label] + 0.02 * np.random.default_rng(0).normal(size=(48, 16)).astype(np.float32)
     position = project(embedding)
+    assert capsys.readouterr().err == "placing 48 descriptors on a plane (t-SNE)\n"
     np.testing.assert_array_equal(position, project(embedding))
     distance = np.linalg.norm(position[:, None] - position, axis=2)
     np.fill_diagonal(distance, np.inf)

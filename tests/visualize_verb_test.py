@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 
 import jax
@@ -71,6 +72,8 @@ def test_help_of_each_action_shows_examples_that_parse(capsys, action):
         (["page", "--weights=a", "--out=a.html", "--rows=0"], ("--rows", "0")),
         (["page", "--weights=a", "--out=a.html", "--items=3"], ("--items", "3", "8")),
         (["page", "--weights=a", "--out=a.html", "--rerank_weight=2"], ("--rerank_weight", "2")),
+        (["page", "--weights=a", "--out=a.html", "--query_height=8,0"], ("--query_height", "'8,0'")),
+        (["page", "--weights=a", "--out=a.html", "--query_height=8", "--multi_query"], ("--query_height", "single")),
         (["ranked", "--weights=a", "--out=a.jpg"], ("a.jpg", ".png")),
         (["ranked", "--weights=a", "--out=a.png", "--top=0"], ("--top", "0")),
         (["ranked", "--weights=a", "--out=a.png", "--order=middle"], ("'middle'", "worst")),
@@ -101,7 +104,7 @@ def test_missing_packages_are_told_before_anything_is_computed(capsys, monkeypat
 @pytest.mark.parametrize(
     ("action", "options", "files"),
     [
-        ("page", ["--rows=1", "--flip"], ["out.html"]),
+        ("page", ["--rows=1", "--flip", "--query_height=32,16"], ["out.html"]),
         ("ranked", ["--order=best", "--rows=2"], ["out.csv", "out.json", "out.png"]),
         ("attention", ["--rows=2", "--split=train"], ["out.json", "out.png"]),
         ("map", ["--items=16", "--color=camera"], ["out.csv", "out.json", "out.png"]),
@@ -122,6 +125,8 @@ def test_each_action_writes_its_files(capsys, workdir, tmp_path, action, options
         assert "flipped images averaged" in text
         assert '<section id="training">' in text
         assert '<section id="attention">' in text
+        heights = text.partition('<section id="height">')[2].partition("</section>")[0]
+        assert re.findall(r'<th scope="row" class="number">(\d+)</th>', heights) == ["64", "32", "16"]
         return
     with Image.open(out) as image:
         assert image.format == "PNG"
@@ -132,6 +137,14 @@ def test_each_action_writes_its_files(capsys, workdir, tmp_path, action, options
         assert {item["side"] for item in items} == {"query", "gallery"}
     if action == "curves":
         assert list(json.loads((tmp_path / "out.json").read_text())) == ["few"]
+
+
+def test_queries_are_not_scaled_up(capsys, workdir, tmp_path):
+    out = tmp_path / "out.html"
+    code, _, err = run(capsys, "visualize", "page", f"--weights={workdir}", f"--out={out}", "--query_height=32,64")
+    assert code == 2
+    assert "--query_height has 64, but" in err
+    assert "images of 64 rows" in err
 
 
 def test_several_runs_are_named_as_short_as_they_differ(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from reid_jax import config as run_config
-from reid_jax import swag
+from reid_jax import model_average, swag
 from reid_jax.checkpoint import Checkpoints
 from reid_jax.errors import InputError
 from reid_jax.train import train_and_evaluate
@@ -82,6 +82,32 @@ def test_a_stop_within_a_cycle_changes_no_byte(finished, tiny_run, tmp_path, mon
     train_and_evaluate(second_phase(tiny_run), tmp_path / "run")
     for name in ("weights.safetensors", AVERAGED, "metrics.jsonl", "results.json"):
         assert (tmp_path / "run" / name).read_bytes() == (finished[0] / name).read_bytes(), name
+
+
+def test_several_test_sets_share_samples_and_the_last_cycles_scores(tiny_run, tmp_path, monkeypatch):
+    recalibrations, original = [], model_average.recalibrate
+
+    def counted(*arguments):
+        recalibrations.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(model_average, "recalibrate", counted)
+    config = second_phase(tiny_run)
+    config.val_identities = 0
+    config.epochs = config.schedule.cycle_epochs + 0.2  # training goes on, and gives away the moments' buffers
+    config.test_dataset = f"{config.dataset}+{config.dataset},seed=1"
+    results = train_and_evaluate(config, tmp_path)
+    # The end of the cycle: the mean and two samples; the end of the run: two samples for the second set alone.
+    assert len(recalibrations) == 3 + 2
+    (end,) = [record for record in read_records(tmp_path / "metrics.jsonl") if "swag_mAP" in record]
+    first, second = results.values()
+    for name in ("swa", "swag"):
+        assert end[f"{name}_mAP"] == first[name]["mAP"]
+        assert first[name] != second[name]
+    # Resumed at its end the run has no scores to use again, and draws samples once for both sets.
+    recalibrations.clear()
+    assert train_and_evaluate(config, tmp_path) == results
+    assert len(recalibrations) == 3
 
 
 def test_evaluate_averages_the_samples_and_tells_their_risk(finished, command, tmp_path):

@@ -30,12 +30,14 @@ def normalise(image: jax.Array) -> jax.Array:
     return (image.astype(jnp.float32) / 255.0 - jnp.asarray(MEAN)) / jnp.asarray(STD)
 
 
-def augment(key: jax.Array, image: jax.Array, strength: Augmentation) -> jax.Array:
+def augment(key: jax.Array, image: jax.Array, strength: Augmentation, number: jax.Array | None = None) -> jax.Array:
     """Augments uint8 [n, h, w, 3] to normalised float32 [n, h, w, 3], each image with its own key.
 
-    Image i's result depends on `key`, i and the image alone, however the batch is spread over devices.
+    Image i's result depends on `key`, `number[i]` (int32, i itself where None) and the image alone, however the batch
+    is spread over devices.
     """
-    keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(image.shape[0]))
+    number = jnp.arange(image.shape[0]) if number is None else number
+    keys = jax.vmap(lambda one: jax.random.fold_in(key, one))(number)
     return jax.vmap(lambda key, image: _augment_one(key, image, strength))(keys, image)
 
 

@@ -10,18 +10,16 @@ from jax.sharding import Mesh
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import renormalise
+from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.ranking import nearest
 
 
 def expand_queries(
     query: np.ndarray | jax.Array,
     gallery: np.ndarray | jax.Array,
+    labels: Labels,
     k: int,
     *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
     streams: tuple[int, ...],
     mesh: Mesh | None = None,
 ) -> np.ndarray:
@@ -35,8 +33,8 @@ def expand_queries(
 
     Args:
       query: float [nq, d], each stream at norm 1/sqrt(streams), as `embed` gives them. `gallery`: float [ng, d], too.
+      labels: as in `rank`.
       k: gallery items for each query, at least 0; 0 returns the queries as they are.
-      query_identity, query_camera, gallery_identity, gallery_camera: int, as in `rank`; camera -1 removes nothing.
       streams: widths of the network's vectors, which add up to d.
       mesh: as in `rank`.
 
@@ -53,16 +51,7 @@ def expand_queries(
     if k == 0:
         return total
     gallery = np.asarray(gallery, np.float32)
-    index, _ = nearest(
-        query,
-        gallery,
-        min(k, max(len(gallery), 1)),
-        query_identity=query_identity,
-        query_camera=query_camera,
-        gallery_identity=gallery_identity,
-        gallery_camera=gallery_camera,
-        mesh=mesh,
-    )
+    index, _ = nearest(query, gallery, labels, min(k, max(len(gallery), 1)), mesh=mesh)
     for column in index.T:
         there = column >= 0
         total[there] += gallery[column[there]]

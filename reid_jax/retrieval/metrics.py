@@ -3,12 +3,13 @@
 Single-query protocol of Market-1501 (Zheng et al., ICCV 2015); a query without a match is not counted.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval.pairs import UNKNOWN_CAMERA
+from reid_jax.retrieval.labels import UNKNOWN_CAMERA
 from reid_jax.retrieval.ranking import Ranking
 
 CMC_RANKS = (1, 5, 10, 20)
@@ -135,15 +136,15 @@ def format_metrics(rows: dict[str, dict[str, float]]) -> str:
     Example:
       print(format_metrics({"market1501": retrieval_metrics(ranking)}))
     """
-    columns = list(dict.fromkeys(key for metrics in rows.values() for key in metrics))
-    table = [["", *(column.replace("_", " ") for column in columns)]]
-    for name, metrics in rows.items():
-        table.append([name, *(_cell(column, metrics.get(column)) for column in columns)])
-    widths = [max(len(line[i]) for line in table) for i in range(len(columns) + 1)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, len(line)))]).rstrip()
-        for line in table
-    )
+    return _table(rows, lambda metric: metric.replace("_", " "), _cell)
+
+
+def format_matrix(rows: dict[str, dict[str, float]], metric: str) -> str:
+    """A plain-text table of one metric: a line and a column for each name, such as of weights and of data sets.
+
+    Values are shown as by `format_metrics`.
+    """
+    return _table(rows, str, lambda _, value: _cell(metric, value))
 
 
 def no_match_error(queries: int, removed: np.ndarray | None = None) -> InputError:
@@ -158,6 +159,19 @@ def no_match_error(queries: int, removed: np.ndarray | None = None) -> InputErro
     return InputError(
         f"query identities do not appear in gallery under other cameras{why}; check that query and gallery belong "
         "together, and how identity and camera are read from file names (camera -1, unknown, removes nothing)"
+    )
+
+
+def _table(
+    rows: dict[str, dict[str, float]], heading: Callable[[str], str], cell: Callable[[str, float | None], str]
+) -> str:
+    columns = list(dict.fromkeys(key for values in rows.values() for key in values))
+    table = [["", *map(heading, columns)]]
+    table += [[name, *(cell(column, values.get(column)) for column in columns)] for name, values in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, len(line)))]).rstrip()
+        for line in table
     )
 
 

@@ -1,8 +1,8 @@
 """All query-gallery pairs in bounded memory: a block of queries x a chunk of the gallery at a time, on the devices.
 
-What ranking, verification and single-gallery-shot share: labels found good, and tiles, which give the nearness of a
-block's pairs, from embeddings or from distances of any other kind. Equal pairs get bit-equal values in every tile, and
-neither blocks nor chunks nor the number of devices changes a bit on a CPU.
+What ranking, verification and single-gallery-shot share: tiles, which give the nearness of a block's pairs, from
+embeddings or from distances of any other kind. Equal pairs get bit-equal values in every tile, and neither blocks nor
+chunks nor the number of devices changes a bit on a CPU.
 """
 
 import collections
@@ -18,6 +18,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 
 # Distances of some queries to every gallery item, of any kind, smaller is nearer: int [b], query numbers -> [b, ng].
 Distances = Callable[[np.ndarray], np.ndarray]
@@ -34,35 +35,8 @@ GALLERY_MULTIPLE = 128
 QUERY_MULTIPLE = 16
 # Rows looked at or copied at once: they stay in a processor's cache.
 _ROWS_AT_ONCE = 256
-UNKNOWN_CAMERA = -1
 # The label of padding, which no checked identity has.
 PADDING = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """Labels found good, int32, counted anew from 0.
-
-    A sight is an identity under a camera: a gallery item of the query's sight is removed. The sight of a query whose
-    camera is unknown is -2, which no gallery item has.
-    """
-
-    query_identity: np.ndarray
-    gallery_identity: np.ndarray
-    query_sight: np.ndarray
-    gallery_sight: np.ndarray
-
-    def same_identity(self) -> np.ndarray:
-        """int64 [queries], the gallery items of each query's identity, removed ones included."""
-        return _counts(self.gallery_identity, self.query_identity)
-
-    def removed(self) -> np.ndarray:
-        """int64 [queries], the gallery items of each query's identity and camera."""
-        return _counts(self.gallery_sight, self.query_sight)
-
-    def matches(self) -> np.ndarray:
-        """int64 [queries], the gallery items of each query's identity that are not removed."""
-        return self.same_identity() - self.removed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,33 +50,7 @@ class Embeddings:
         return len(self.vector)
 
 
-def check_labels(query_identity, query_camera, gallery_identity, gallery_camera, nq=None, ng=None) -> Labels:
-    """Checks labels, of `nq` queries and `ng` gallery items where these numbers are known already.
-
-    Raises InputError where lengths disagree, there is no query or no gallery item, or labels are not integers.
-    """
-    nq = len(np.atleast_1d(query_identity)) if nq is None else nq
-    ng = len(np.atleast_1d(gallery_identity)) if ng is None else ng
-    for name, count in (("query", nq), ("gallery", ng)):
-        if not count:
-            raise InputError(f"{name}_identity is empty, nothing to rank; is {name} empty?")
-    identity = np.concatenate(
-        [_check_labels("query_identity", query_identity, nq), _check_labels("gallery_identity", gallery_identity, ng)]
-    )
-    camera = np.concatenate(
-        [_check_labels("query_camera", query_camera, nq), _check_labels("gallery_camera", gallery_camera, ng)]
-    )
-    # Numbered anew from 0, a label fits in int32 whatever the data set's own numbers are.
-    identity = np.unique(identity, return_inverse=True)[1].astype(np.int32)
-    cameras, camera_index = np.unique(camera, return_inverse=True)
-    sight = np.unique(identity * np.int64(len(cameras)) + camera_index, return_inverse=True)[1].astype(np.int32)
-    query_sight = np.where(camera[:nq] == UNKNOWN_CAMERA, np.int32(-2), sight[:nq])
-    return Labels(identity[:nq], identity[nq:], query_sight, sight[nq:])
-
-
-def check_pairs(
-    query, gallery, query_identity, query_camera, gallery_identity, gallery_camera
-) -> tuple[Embeddings, Embeddings, Labels]:
+def check_pairs(query, gallery, labels: Labels) -> tuple[Embeddings, Embeddings, CheckedLabels]:
     """Checks embeddings and labels; nothing of the size of the gallery is made.
 
     Raises InputError where shapes or lengths disagree, query or gallery is empty, or an embedding is not finite.
@@ -113,8 +61,7 @@ def check_pairs(
             f"query embeddings have {query.vector.shape[1]} dimensions, gallery embeddings {gallery.vector.shape[1]}; "
             "embed both with one model"
         )
-    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera, len(query), len(gallery))
-    return query, gallery, labels
+    return query, gallery, check_labels(labels, len(query), len(gallery))
 
 
 def check_embeddings(name: str, embedding: np.ndarray | jax.Array) -> Embeddings:
@@ -340,24 +287,6 @@ def _block_rows(nq: int, columns: int, width: int) -> int:
     rows = BLOCK_BYTES // (4 * (columns + 3 * width))
     rows = max(rows // QUERY_MULTIPLE, 1) * QUERY_MULTIPLE
     return min(rows, 1024, round_up(nq, QUERY_MULTIPLE))
-
-
-def _check_labels(name: str, labels: np.ndarray, count: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (count,):
-        side = name.split("_")[0]
-        raise InputError(
-            f"{name} has shape {list(labels.shape)}, but there are {count} {side} items; give one integer for each"
-        )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{name} has type {labels.dtype}; give integers")
-    return labels.astype(np.int64)
-
-
-def _counts(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """How often each wanted value, if it is not negative, stands among values from 0."""
-    counts = np.bincount(values, minlength=max(wanted.max() + 1, 0))
-    return np.where(wanted >= 0, counts[np.maximum(wanted, 0)], 0)
 
 
 def _float32(name: str, part: np.ndarray) -> np.ndarray:

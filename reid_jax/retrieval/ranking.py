@@ -17,15 +17,14 @@ from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.pairs import (
     PADDING,
     Distances,
     DistanceTiles,
     EmbeddingTiles,
-    Labels,
     Tiles,
     blocks,
-    check_labels,
     check_pairs,
     one_behind,
     place,
@@ -72,11 +71,8 @@ class Ranking:
 def rank(
     query: np.ndarray | jax.Array,
     gallery: np.ndarray | jax.Array,
+    labels: Labels,
     *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
     mesh: Mesh | None = None,
 ) -> Ranking:
     """Ranks every match of every query in the gallery, exactly, in bounded memory.
@@ -84,8 +80,7 @@ def rank(
     Args:
       query: float [nq, d], embeddings; unit norm is usual, any norm is right.
       gallery: float [ng, d], embeddings; float32 is best, other types are converted a chunk at a time.
-      query_identity: int [nq]. `gallery_identity`: int [ng].
-      query_camera: int [nq], -1 where unknown: nothing is removed then. `gallery_camera`: int [ng].
+      labels: of the nq queries and ng gallery items.
       mesh: a mesh with the one axis 'data': blocks of queries are spread over its devices, each of which
         holds a chunk of the gallery. The result does not depend on it. By default the first local device.
 
@@ -96,7 +91,7 @@ def rank(
     Raises:
       InputError: shapes or lengths disagree, query or gallery is empty, or an embedding is not finite.
     """
-    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    query, gallery, labels = check_pairs(query, gallery, labels)
     matches = _Matches(labels)
     # A chunk then holds all items of an identity, but for the one that it ends in.
     identity = labels.gallery_identity[matches.order]
@@ -104,26 +99,19 @@ def rank(
     return _rank(tiles, labels, matches, np.arange(len(gallery)))
 
 
-def rank_distances(
-    distances: Distances,
-    *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
-) -> Ranking:
+def rank_distances(distances: Distances, labels: Labels) -> Ranking:
     """Ranks every match of every query by given distances, under the protocol of `rank`.
 
     Args:
       distances: the distances of some queries to all gallery items: int [b], numbers of queries in any order,
         -> float [b, ng], any finite numbers, smaller is nearer. They are compared as float32. Each query with a
         match is asked for once, in blocks, so that nothing of the size of all pairs is held.
-      query_identity, query_camera, gallery_identity, gallery_camera: those of `rank`.
+      labels: those of `rank`.
 
     Raises:
       InputError: lengths disagree, query or gallery is empty, or distances have another shape or are not finite.
     """
-    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera)
+    labels = check_labels(labels)
     matches = _Matches(labels)
     tiles = DistanceTiles(distances, labels.gallery_identity, len(labels.query_identity), width=matches.width)
     return _rank(tiles, labels, matches, matches.order)
@@ -132,12 +120,9 @@ def rank_distances(
 def nearest(
     query: np.ndarray | jax.Array,
     gallery: np.ndarray | jax.Array,
+    labels: Labels,
     k: int,
     *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
     mesh: Mesh | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k nearest valid gallery items of every query, under the removal rule of `rank`.
@@ -152,21 +137,14 @@ def nearest(
     Raises:
       InputError: as `rank`, or k is below 1.
     """
-    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    query, gallery, labels = check_pairs(query, gallery, labels)
     _check_k(k)
     tiles = EmbeddingTiles(query, gallery, labels.gallery_sight, mesh=mesh, width=k)
     return _nearest(tiles, labels, np.arange(len(query)), k)
 
 
 def nearest_distances(
-    distances: Distances,
-    k: int,
-    *,
-    rows: np.ndarray | None = None,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
+    distances: Distances, labels: Labels, k: int, *, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k nearest valid gallery items by given distances, of the queries `rows` or of all.
 
@@ -180,7 +158,7 @@ def nearest_distances(
     Raises:
       InputError: as `rank_distances`; k is below 1; or rows are not numbers of queries.
     """
-    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera)
+    labels = check_labels(labels)
     _check_k(k)
     nq = len(labels.query_identity)
     rows = np.arange(nq) if rows is None else np.asarray(rows)
@@ -295,7 +273,7 @@ class _Matches:
       width: columns that the matches of any query need.
     """
 
-    def __init__(self, labels: Labels):
+    def __init__(self, labels: CheckedLabels):
         identities = int(max(labels.query_identity.max(), labels.gallery_identity.max())) + 1
         size = np.bincount(labels.gallery_identity, minlength=identities)
         asked = np.zeros(identities, bool)
@@ -325,7 +303,7 @@ class _Matches:
         return places
 
 
-def _rank(tiles: Tiles, labels: Labels, matches: _Matches, column: np.ndarray) -> Ranking:
+def _rank(tiles: Tiles, labels: CheckedLabels, matches: _Matches, column: np.ndarray) -> Ranking:
     """Ranks in tiles in which the gallery item at place p of `matches.order` is column `column[p]`."""
     offsets = np.concatenate([[0], np.cumsum(matches.matches)])
 
@@ -343,7 +321,7 @@ def _rank(tiles: Tiles, labels: Labels, matches: _Matches, column: np.ndarray) -
     return Ranking(offsets, negatives, distance, labels.removed().astype(np.int32))
 
 
-def _nearest(tiles: Tiles, labels: Labels, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(tiles: Tiles, labels: CheckedLabels, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of the queries `rows`, in tiles that are labelled by sight, columns in the gallery's order."""
     score = np.full((len(rows), k), -np.inf, np.float32)
     index = np.full((len(rows), k), -1, np.int32)

@@ -8,47 +8,26 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import CheckedLabels, Labels
 from reid_jax.retrieval.metrics import CMC_RANKS, no_match_error
-from reid_jax.retrieval.pairs import PADDING, Embeddings, EmbeddingTiles, Labels, check_pairs
+from reid_jax.retrieval.pairs import PADDING, Embeddings, EmbeddingTiles, check_pairs
 from reid_jax.retrieval.ranking import MATCHES_AT_ONCE, count_negatives
 
 
-def single_gallery_shot(
-    query: np.ndarray | jax.Array,
-    gallery: np.ndarray | jax.Array,
-    *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
-    repeats: int = 10,
-    seed: int = 0,
-    mesh: Mesh | None = None,
-) -> dict[str, float]:
-    """Metrics against galleries of one image an identity, the mean over `repeats` draws.
-
-    Args are those of `single_shot_ranks`.
+def single_shot_metrics(ranks: np.ndarray) -> dict[str, float]:
+    """The metrics over what `single_shot_ranks` returned, as fractions, the means of all draws.
 
     Returns:
-      rank1, rank5, rank10, rank20 (CMC) and mAP, which with one match a query is the mean of 1 / rank, as fractions;
-      each with its standard deviation over the draws as `<name>_std`; queries (all), queries_without_match (not
-      counted in any metric).
+      rank1, rank5, rank10, rank20 (CMC) and mAP, which with one match a query is the mean of 1 / rank; each with its
+      standard deviation over the draws as `<name>_std`; queries (all), queries_without_match (not counted in any
+      metric).
 
     Raises:
-      InputError: as `single_shot_ranks`.
+      InputError: no query has a match.
     """
-    ranks = single_shot_ranks(
-        query,
-        gallery,
-        query_identity=query_identity,
-        query_camera=query_camera,
-        gallery_identity=gallery_identity,
-        gallery_camera=gallery_camera,
-        repeats=repeats,
-        seed=seed,
-        mesh=mesh,
-    )
     counted = ranks[:, ranks[0] > 0]
+    if not counted.size:
+        raise no_match_error(ranks.shape[1])
     draws = {f"rank{k}": (counted <= k).mean(axis=1) for k in CMC_RANKS}
     draws["mAP"] = (1 / counted).mean(axis=1)
     metrics = {name: float(values.mean()) for name, values in draws.items()}
@@ -75,11 +54,8 @@ def single_shot_cmc(ranks: np.ndarray, max_rank: int) -> np.ndarray:
 def single_shot_ranks(
     query: np.ndarray | jax.Array,
     gallery: np.ndarray | jax.Array,
+    labels: Labels,
     *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
     repeats: int = 10,
     seed: int = 0,
     mesh: Mesh | None = None,
@@ -102,7 +78,7 @@ def single_shot_ranks(
     Raises:
       InputError: as `rank`; no query has a match; or repeats or seed are out of range.
     """
-    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    query, gallery, labels = check_pairs(query, gallery, labels)
     if repeats < 1:
         raise InputError(f"single gallery shot: repeats is {repeats}; ask for at least 1 draw")
     if seed < 0:
@@ -125,7 +101,7 @@ class _Draw:
       own: int64 [nq], which of the own draws is a query's; what it is without a match means nothing.
     """
 
-    def __init__(self, labels: Labels, queries: np.ndarray):
+    def __init__(self, labels: CheckedLabels, queries: np.ndarray):
         self.queries = queries
         # Sorted by identity, the order in which identities stand among each other does not matter.
         self._by_identity = np.argsort(labels.gallery_identity, kind="stable")
@@ -157,7 +133,7 @@ class _Draw:
 def _ranks(
     query: Embeddings,
     gallery: Embeddings,
-    labels: Labels,
+    labels: CheckedLabels,
     draw: _Draw,
     random: np.random.Generator,
     mesh: Mesh | None,

@@ -17,16 +17,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.metrics import no_match_error
 from reid_jax.retrieval.pairs import (
     PADDING,
     Distances,
     DistanceTiles,
     EmbeddingTiles,
-    Labels,
     Tiles,
     blocks,
-    check_labels,
     check_pairs,
     place,
     spread,
@@ -80,12 +79,9 @@ class Verification:
 def verify(
     query: np.ndarray | jax.Array,
     gallery: np.ndarray | jax.Array,
+    labels: Labels,
     ranking: Ranking,
     *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
     mesh: Mesh | None = None,
 ) -> Verification:
     """Measures the same-or-different decision over all valid pairs, exactly, in bounded memory.
@@ -97,31 +93,23 @@ def verify(
     Raises:
       InputError: as `rank`; the ranking is another evaluation's; or there is no positive or no negative.
     """
-    query, gallery, labels = check_pairs(query, gallery, query_identity, query_camera, gallery_identity, gallery_camera)
+    query, gallery, labels = check_pairs(query, gallery, labels)
     # Tiles of the same shape as in the ranking: on a GPU another shape may run another kernel, with other bits.
     tiles = EmbeddingTiles(query, gallery, labels.gallery_identity, mesh=mesh, width=match_width(labels.matches()))
     return _verify(tiles, labels, ranking)
 
 
-def verify_distances(
-    distances: Distances,
-    ranking: Ranking,
-    *,
-    query_identity: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_identity: np.ndarray,
-    gallery_camera: np.ndarray,
-) -> Verification:
+def verify_distances(distances: Distances, labels: Labels, ranking: Ranking) -> Verification:
     """Measures the decision by given distances; see `verify`, and `ranking.rank_distances` for `distances`.
 
     The distances of each query are asked for twice, and must be the same each time.
     """
-    labels = check_labels(query_identity, query_camera, gallery_identity, gallery_camera)
+    labels = check_labels(labels)
     tiles = DistanceTiles(distances, labels.gallery_identity, len(labels.query_identity), width=1)
     return _verify(tiles, labels, ranking)
 
 
-def _verify(tiles: Tiles, labels: Labels, ranking: Ranking) -> Verification:
+def _verify(tiles: Tiles, labels: CheckedLabels, ranking: Ranking) -> Verification:
     matches = labels.matches()
     if not np.array_equal(ranking.matches, matches):
         raise InputError(

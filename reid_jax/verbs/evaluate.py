@@ -9,16 +9,24 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax import parallel, visualize
-from reid_jax.bench import peak_memory
-from reid_jax.data.low_resolution import LowResolution
+from reid_jax.bench.measure import peak_memory
 from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
-from reid_jax.evaluate import Evaluation, Protocol, embed_items, evaluate, score
+from reid_jax.evaluate import Evaluation, Protocol, evaluate
 from reid_jax.model_average import evaluate_samples, sampled_variables
-from reid_jax.retrieval.metrics import format_metrics, removal_note
-from reid_jax.retrieval.risk import risk_coverage
-from reid_jax.run_data import load_training
-from reid_jax.verbs.protocol import add_protocol, datasets_of, open_test, protocol_of
+from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
+from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
+from reid_jax.run_data import augmentation_of, load_training
+from reid_jax.verbs.protocol import (
+    add_protocol,
+    add_query_height,
+    check_heights,
+    datasets_of,
+    heights_of,
+    open_test,
+    protocol_of,
+    score_heights,
+)
 from reid_jax.visualize.drawing import png_path, require
 from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
 from reid_jax.writers import replace_file, write_json
@@ -29,6 +37,7 @@ EXAMPLES = """\
   reid-jax evaluate --weights=runs/1x --flip --rerank
   reid-jax evaluate --weights=runs/1x --multi_query
   reid-jax evaluate --weights=runs/1x --query_height=80,40,20 --height_curve=height.png
+  reid-jax evaluate --weights=runs/1x-swag --swag_samples=30 --risk_curve=risk.png
   reid-jax evaluate --weights=runs/cuhk03 --single_gallery_shot
 The weights of a second-phase run: the last ones, their mean (SWA), and samples around it (SWAG):
   reid-jax evaluate --weights=runs/1x-swag
@@ -58,9 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", nargs="+", help="sets to score on; default: those the weights were trained for")
     parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
     parser.add_argument("--json", help="also write the metrics to this file")
-    parser.add_argument(
-        "--query_height", default="", help="also score with queries scaled down to these heights, such as 80,40,20"
-    )
+    add_query_height(parser)
     parser.add_argument("--height_curve", help="also draw rank-1 and mAP by these heights into this .png file")
     parser.add_argument(
         "--swag_samples",
@@ -69,28 +76,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average over so many samples of a second-phase run's weights (SWAG), and tell how well their spread "
         "foretells wrong answers (default 0: the weights as they are)",
     )
+    parser.add_argument("--risk_curve", help="also draw risk and coverage by that spread into this .png file")
     parser.add_argument("--embeddings", help="also write descriptors, labels and, with SWAG, spread to this .npz file")
     add_protocol(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints tables of metrics, with time and peak memory, and writes the JSON."""
-    protocol, heights = protocol_of(args), _heights(args.query_height)
+    protocol, heights = protocol_of(args), heights_of(args)
     _check_options(args, protocol, heights)
     pairs = []
     for path in args.weights:
         weights = load_weights(path, AVERAGED if args.swag_samples else LAST)
         names = datasets_of(weights, args.dataset, args.data_dir or weights.config.data_dir)
         pairs += [(path, weights, name) for name in names]
-    for option in ("embeddings", "height_curve"):
+    for option in ("embeddings", "height_curve", "risk_curve"):
         if getattr(args, option) and len(pairs) > 1:
             raise InputError(f"--{option} takes one evaluation, but there are {len(pairs)}; name one file and one set")
     for path, weights, _ in pairs:
-        if heights and max(heights) >= weights.config.image_size[0]:
-            raise InputError(
-                f"--query_height has {max(heights)}, but {path} reads images of {weights.config.image_size[0]} rows; "
-                "give fewer rows"
-            )
+        check_heights(heights, path, weights)
 
     mesh = parallel.create_mesh()
     reports: list[dict[str, Any]] = []
@@ -98,41 +102,43 @@ def run(args: argparse.Namespace) -> None:
         scored = _score(weights, name, args.data_dir or weights.config.data_dir, args.swag_samples, protocol, mesh)
         report = {"weights": str(path), **_report(scored)}
         if scored.spread:
-            risk = _risk(scored.result, scored.spread[0])
+            by = _risk(scored.result, scored.spread[0])
+            risk = {"area": _areas(by), **{name: curve.risk.tolist() for name, curve in by.items()}}
             report |= {"swag_samples": args.swag_samples, "risk_coverage": risk}
+            if args.risk_curve:
+                visualize.write_risk_curve(args.risk_curve, by)
         if heights:
-            report["query_height"] = _by_height(weights, scored, heights, mesh)
+            report["query_height"] = _by_height(weights, scored, heights)
         if args.height_curve:
-            curve = {weights.config.image_size[0]: scored.result.metrics}
-            curve |= {int(height): metrics for height, metrics in report["query_height"].items()}
-            visualize.write_height_curve(args.height_curve, curve)
+            whole = {weights.config.image_size[0]: scored.result.metrics}
+            visualize.write_height_curve(args.height_curve, whole | report["query_height"])
         if args.embeddings:
             _write_embeddings(args.embeddings, scored)
         reports.append(report)
     for metric in _MATRIX_METRICS if len(reports) > 1 else ():
         if all(metric in report["metrics"] for report in reports):
             print(f"\n{metric}, weights by data set")
-            print(format_metrics(_matrix(reports, metric)))
+            print(format_matrix(_matrix(reports, metric), metric))
     if args.json:
         write_json(args.json, reports[0] if len(reports) == 1 else reports)
 
 
 def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[int]) -> None:
     """What can be told before anything is read."""
-    if heights and (protocol.multi_query or args.swag_samples):
-        raise InputError(
-            "--query_height goes with single queries and one model; leave --multi_query, --swag_samples out"
-        )
+    if heights and args.swag_samples:
+        raise InputError("--query_height goes with one model; leave --swag_samples out")
     if args.swag_samples < 0:
         raise InputError(f"--swag_samples is {args.swag_samples}; give 1 or more, or 0 for the weights as they are")
     if args.swag_samples and protocol.multi_query:
         raise InputError("--swag_samples goes with single queries; leave --multi_query out")
     if args.embeddings and not args.embeddings.endswith(".npz"):
         raise InputError(f"--embeddings is {args.embeddings}; it must end in .npz")
-    if args.height_curve:
-        if not heights:
-            raise InputError("--height_curve draws what --query_height scores; give both, as in --query_height=80,40")
-        png_path(args.height_curve)
+    if args.height_curve and not heights:
+        raise InputError("--height_curve draws what --query_height scores; give both, as in --query_height=80,40")
+    if args.risk_curve and not args.swag_samples:
+        raise InputError("--risk_curve draws what samples tell; give --swag_samples too, as in --swag_samples=30")
+    for picture in filter(None, (args.height_curve, args.risk_curve)):
+        png_path(picture)
         require("matplotlib")
 
 
@@ -181,17 +187,18 @@ def _sampled(
         seed=config.seed,
         scale=config.swag.scale,
         variance_floor=config.swag.variance_floor,
+        augmentation=augmentation_of(config),
     )
-    return evaluate_samples(
+    (averaged,) = evaluate_samples(
         weights.network,
         drawn,
-        query,
-        gallery,
+        [(query, gallery)],
         mesh,
         samples=samples,
         protocol=protocol,
         progress=True,
     )
+    return averaged
 
 
 def _report(scored: Scored) -> dict[str, Any]:
@@ -217,33 +224,26 @@ def _report(scored: Scored) -> dict[str, Any]:
     return {"dataset": name, "protocol": str(result.protocol), "metrics": result.metrics, "verification": decision}
 
 
-def _risk(result: Evaluation, spread: np.ndarray) -> dict[str, Any]:
+def _risk(result: Evaluation, spread: np.ndarray) -> dict[str, RiskCoverage]:
     """Prints and returns how well the queries' spread, and the nearest distance, foretell a wrong nearest item."""
     counted = np.flatnonzero(result.ranking.matches > 0)
     index, distance = result.nearest(counted, 1)
     wrong = result.gallery.identity[index[:, 0]] != result.query.identity[counted]
     by = {"spread": risk_coverage(wrong, spread[counted]), "distance": risk_coverage(wrong, distance[:, 0])}
-    areas = {name: curve.area for name, curve in by.items()}
-    areas |= {"random": by["spread"].random, "oracle": by["spread"].oracle}
-    told = ", ".join(f"{name} {100 * area:.2f} %" for name, area in areas.items())
+    told = ", ".join(f"{name} {100 * area:.2f} %" for name, area in _areas(by).items())
     print(f"wrong nearest items, area under risk-coverage by: {told} (lower is better)")
-    return {"area": areas, **{name: curve.risk.tolist() for name, curve in by.items()}}
+    return by
 
 
-def _by_height(weights: Weights, scored: Scored, heights: list[int], mesh: Mesh) -> dict[str, dict[str, float]]:
-    result = scored.result
-    rows = {}
-    for height in heights:
-        lowered = embed_items(
-            weights.network,
-            weights.variables,
-            LowResolution(scored.query, height),
-            mesh,
-            flip=result.protocol.flip,
-            progress=f"embedding queries of {height} rows",
-        )
-        again = score(lowered, result.gallery, weights.network.streams, mesh, protocol=result.protocol)
-        rows[str(height)] = again.metrics
+def _areas(by: dict[str, RiskCoverage]) -> dict[str, float]:
+    """The areas under the curves, and under those of chance and of an oracle."""
+    bounds = next(iter(by.values()))
+    return {**{name: curve.area for name, curve in by.items()}, "random": bounds.random, "oracle": bounds.oracle}
+
+
+def _by_height(weights: Weights, scored: Scored, heights: list[int]) -> dict[int, dict[str, float]]:
+    """Scores, prints and returns the metrics by the height of the queries."""
+    rows = score_heights(weights, scored.query, scored.result, heights)
     print(f"queries scaled down to so many rows of {weights.config.image_size[0]}, and up again")
     print(format_metrics({f"{height} rows": metrics for height, metrics in rows.items()}))
     return rows
@@ -264,10 +264,3 @@ def _matrix(reports: list[dict[str, Any]], metric: str) -> dict[str, dict[str, f
     for report in reports:
         rows.setdefault(report["weights"], {})[report["dataset"]] = report["metrics"][metric]
     return rows
-
-
-def _heights(text: str) -> list[int]:
-    heights = text.split(",") if text else []
-    if not all(height.isascii() and height.isdigit() and int(height) for height in heights):
-        raise InputError(f"--query_height is {text!r}; give heights in pixels, such as 80,40,20")
-    return [int(height) for height in heights]

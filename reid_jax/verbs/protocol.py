@@ -1,11 +1,13 @@
-"""What the verbs that score share: the options of the protocol, and the data sets that weights are scored on."""
+"""What the verbs that score share: the options of the protocol, what weights are scored on, queries of few pixels."""
 
 import argparse
+from collections.abc import Sequence
 
 from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.low_resolution import LowResolution
 from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
-from reid_jax.evaluate import Protocol
+from reid_jax.evaluate import Evaluation, Protocol, embed_items, score
 from reid_jax.weights import Weights
 
 
@@ -68,3 +70,48 @@ def open_test(
     extra = ["multi_query"] if protocol.multi_query and "multi_query" in source.splits else []
     splits = open_splits(dataset, ["query", "gallery", *extra], data_dir, image_size)
     return source.name, splits[0], splits[1], splits[2] if extra else None
+
+
+def add_query_height(parser: argparse.ArgumentParser) -> None:
+    """Adds --query_height; `heights_of` reads it."""
+    parser.add_argument(
+        "--query_height", default="", help="also score with queries scaled down to these heights, such as 80,40,20"
+    )
+
+
+def heights_of(args: argparse.Namespace) -> list[int]:
+    """Reads --query_height; raises InputError for what is no height in pixels, and beside multi-query."""
+    heights = args.query_height.split(",") if args.query_height else []
+    if not all(height.isascii() and height.isdigit() and int(height) for height in heights):
+        raise InputError(f"--query_height is {args.query_height!r}; give heights in pixels, such as 80,40,20")
+    if heights and args.multi_query:
+        raise InputError("--query_height goes with single queries; leave --multi_query out")
+    return [int(height) for height in heights]
+
+
+def check_heights(heights: Sequence[int], path: str, weights: Weights) -> None:
+    """Raises InputError for a height that the images of the weights at `path` do not exceed."""
+    rows = weights.config.image_size[0]
+    if heights and max(heights) >= rows:
+        raise InputError(f"--query_height has {max(heights)}, but {path} reads images of {rows} rows; give fewer rows")
+
+
+def score_heights(
+    weights: Weights, query: StoredSplit, evaluation: Evaluation, heights: Sequence[int]
+) -> dict[int, dict[str, float]]:
+    """Scores an evaluation again with its queries scaled down to each of the heights: {height: metrics}."""
+    found = {}
+    for height in heights:
+        lowered = embed_items(
+            weights.network,
+            weights.variables,
+            LowResolution(query, height),
+            evaluation.mesh,
+            flip=evaluation.protocol.flip,
+            progress=f"embedding queries of {height} rows",
+        )
+        again = score(
+            lowered, evaluation.gallery, weights.network.streams, evaluation.mesh, protocol=evaluation.protocol
+        )
+        found[height] = again.metrics
+    return found

@@ -10,7 +10,16 @@ from reid_jax import parallel, visualize
 from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, embed_items, evaluate
-from reid_jax.verbs.protocol import add_protocol, datasets_of, open_test, protocol_of
+from reid_jax.verbs.protocol import (
+    add_protocol,
+    add_query_height,
+    check_heights,
+    datasets_of,
+    heights_of,
+    open_test,
+    protocol_of,
+    score_heights,
+)
 from reid_jax.visualize import embedding_map, page
 from reid_jax.visualize.drawing import png_path, require
 from reid_jax.visualize.ranked import ORDERS
@@ -29,6 +38,7 @@ ACTIONS = {
         """\
   reid-jax visualize page --weights=runs/quickstart --out=quickstart.html
   reid-jax visualize page --weights=runs/1x --out=market.html --dataset=market1501 --data_dir=data --rows=10
+  reid-jax visualize page --weights=runs/1x --out=far.html --query_height=80,40,20
   reid-jax visualize page --weights=runs/1x --out=reranked.html --flip --rerank""",
     ),
     "ranked": (
@@ -92,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parsers["page"].add_argument(
         "--rows", type=int, default=page.ROWS, help="queries in each list: worst, best and random (default %(default)s)"
     )
+    add_query_height(parsers["page"])
     parsers["ranked"].add_argument("--rows", type=int, default=10, help="queries shown (default %(default)s)")
     parsers["ranked"].add_argument("--order", choices=ORDERS, default="random", help="which queries, by AP")
     parsers["attention"].add_argument("--rows", type=int, default=6, help="images shown (default %(default)s)")
@@ -141,8 +152,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _page(args: argparse.Namespace) -> None:
-    weights, name, query, gallery, evaluation = _evaluate(args, args.weights)
+    heights = heights_of(args)
+    weights, name, query, gallery, evaluation = _evaluate(args, args.weights, heights)
     height, width = weights.config.image_size
+    lowered = score_heights(weights, query, evaluation, heights)
     workdir = Path(args.weights) if Path(args.weights).is_dir() else Path(args.weights).parent
     records = read_records(workdir / "metrics.jsonl")
     visualize.write_page(
@@ -159,6 +172,7 @@ def _page(args: argparse.Namespace) -> None:
         network=weights.network,
         variables=weights.variables,
         runs={workdir.resolve().name: records} if records else None,
+        by_height={height: evaluation.metrics, **lowered} if lowered else None,
         rows=args.rows,
         top=args.top,
         items=args.items,
@@ -203,7 +217,6 @@ def _map(args: argparse.Namespace) -> None:
         embed_items(weights.network, weights.variables, side, mesh, progress=f"embedding {name}")
         for side, name in zip(sides, ("query", "gallery"), strict=True)
     )
-    print("placing the descriptors (t-SNE)", flush=True)
     if colored is None:
         shown = visualize.map_items(query, gallery, **chosen)
     else:
@@ -255,10 +268,16 @@ def _dataset(args: argparse.Namespace, weights: Weights, data_dir: str) -> str:
     return names[0]
 
 
-def _evaluate(args: argparse.Namespace, path: str) -> tuple[Weights, str, StoredSplit, StoredSplit, Evaluation]:
-    """Scores the weights at `path`: (weights, name of the data set, query, gallery, evaluation)."""
+def _evaluate(
+    args: argparse.Namespace, path: str, heights: Sequence[int] = ()
+) -> tuple[Weights, str, StoredSplit, StoredSplit, Evaluation]:
+    """Scores the weights at `path`: (weights, name of the data set, query, gallery, evaluation).
+
+    That the queries can be scaled down to `heights` is checked before.
+    """
     protocol = protocol_of(args)
     weights = load_weights(path)
+    check_heights(heights, path, weights)
     data_dir = args.data_dir or weights.config.data_dir
     dataset = _dataset(args, weights, data_dir)
     name, query, gallery, further = open_test(dataset, data_dir, weights.config.image_size, protocol)

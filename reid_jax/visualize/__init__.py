@@ -1,7 +1,7 @@
 """Pictures of results: ranked sheets, attention, an embedding map, curves, and one page that holds them all."""
 
 from reid_jax.visualize.attention import attend, write_attention
-from reid_jax.visualize.curves import write_curves, write_height_curve
+from reid_jax.visualize.curves import write_curves, write_height_curve, write_risk_curve
 from reid_jax.visualize.embedding_map import map_items, write_map
 from reid_jax.visualize.page import write_page
 from reid_jax.visualize.ranked import draw_sheet, write_ranked_sheet
@@ -18,4 +18,5 @@ __all__ = [
     "write_map",
     "write_page",
     "write_ranked_sheet",
+    "write_risk_curve",
 ]

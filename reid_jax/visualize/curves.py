@@ -1,4 +1,4 @@
-"""Curves of evaluations: CMC, ROC, and rank-1 and mAP by the height of the queries."""
+"""Curves of evaluations: CMC, ROC, risk and coverage, and rank-1 and mAP by the height of the queries."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval import metrics
 from reid_jax.visualize.drawing import (
     AXIS,
     BLUE,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from reid_jax.evaluate import Evaluation
+    from reid_jax.retrieval.risk import RiskCoverage
     from reid_jax.retrieval.verification import Verification
 
 MAX_RANK = 20
@@ -36,7 +36,7 @@ _ROC_POINTS = 400  # drawn at most: more than a plot has pixels for
 
 
 def cmc_figure(evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> "Figure":
-    """Draws the CMC curves (see `reid_jax.retrieval.metrics.cmc`) of evaluations by their names, ranks 1 to max_rank.
+    """Draws the CMC curves of evaluations by their names, each by its protocol, ranks 1 to max_rank.
 
     Raises InputError where there is no evaluation or Matplotlib is missing.
     """
@@ -90,6 +90,45 @@ def height_figure(by_height: Mapping[int, Mapping[str, float]]) -> "Figure":
     return figure
 
 
+def risk_figure(by: Mapping[str, "RiskCoverage"]) -> "Figure":
+    """Draws risk over coverage by the names of the uncertainties, with what guessing and an oracle would reach.
+
+    Raises InputError where there is no curve or Matplotlib is missing.
+    """
+    if not by:
+        raise InputError("risk-coverage curves of no uncertainty were given; give at least one")
+    figure, (axes,) = new_figure(5.4, 3.8)
+    style_axes(axes, "Wrong nearest items among the queries answered (%)", "queries answered, the surest first (%)")
+    first = next(iter(by.values()))
+    answers = len(first.coverage)
+    right = answers - round(first.random * answers)
+    oracle = np.maximum(np.arange(1, answers + 1) - right, 0) / np.arange(1, answers + 1)
+    axes.axhline(
+        100 * first.random, color=GREY, linewidth=1.2, linestyle="--", label=f"chance, {100 * first.random:.1f} %"
+    )
+    axes.plot(
+        100 * first.coverage,
+        100 * oracle,
+        color=GREY,
+        linewidth=1.2,
+        linestyle=":",
+        label=f"oracle, {100 * first.oracle:.1f} %",
+    )
+    for style, (name, curve) in zip(line_styles(), by.items(), strict=False):
+        label = f"by {name}, {100 * curve.area:.1f} %"
+        axes.plot(100 * curve.coverage, 100 * curve.risk, linewidth=1.8, label=label, **style)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, title="area under the curve", title_fontsize=9)
+    return figure
+
+
+def write_risk_curve(path: str | os.PathLike, by: Mapping[str, "RiskCoverage"]) -> None:
+    """Writes `risk_figure` as PNG; raises InputError as it does, or where the path does not end in .png."""
+    path = png_path(path)
+    save_figure(path, risk_figure(by))
+
+
 def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> None:
     """Writes the CMC and ROC curves side by side as PNG, and their points as JSON beside it under the same stem.
 
@@ -126,10 +165,9 @@ def _draw_cmc(axes: "Axes", evaluations: Mapping[str, "Evaluation"], max_rank: i
     rank = np.arange(1, max_rank + 1)
     lowest = 100.0
     for style, (name, evaluation) in zip(line_styles(), evaluations.items(), strict=False):
-        curve = 100 * metrics.cmc(evaluation.ranking, max_rank)
+        curve = 100 * evaluation.cmc(max_rank)
         lowest = min(lowest, curve[0])
-        precision = metrics.average_precision(evaluation.ranking)
-        label = f"rank-1 {curve[0]:.1f} %, mAP {100 * np.nanmean(precision):.1f} %"
+        label = f"rank-1 {curve[0]:.1f} %, mAP {100 * evaluation.metrics['mAP']:.1f} %"
         label = label if len(evaluations) == 1 else f"{name}: {label}"
         axes.plot(rank, curve, linewidth=1.8, marker="o", markersize=3, label=label, **style)
     axes.set_xlim(0.5, max_rank + 0.5)
@@ -202,7 +240,7 @@ def _record(evaluation: "Evaluation", max_rank: int) -> dict[str, Any]:
     points = _thin(verification, 1e-6)
     keys = ("false_positive_rate", "true_positive_rate", "distance")
     return {
-        "cmc": metrics.cmc(evaluation.ranking, max_rank).tolist(),
+        "cmc": evaluation.cmc(max_rank).tolist(),
         "roc": [dict(zip(keys, map(_finite, point), strict=True)) for point in zip(*points, strict=True)],
         "metrics": {key: _finite(value) for key, value in evaluation.metrics.items()},
         "verification": {key: _finite(value) for key, value in verification.metrics.items()},

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import os
+import sys
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -97,7 +98,7 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     """Places descriptors [n, d] on a plane: float32 [n, 2], t-SNE (van der Maaten and Hinton, JMLR 2008).
 
     Perplexity 30, or a quarter of the items where they are few; started from the principal components; the same seed
-    gives the same map.
+    gives the same map. A line on stderr says that it has begun: it takes a while.
 
     Raises:
       InputError: scikit-learn is missing, there are fewer than 8 items, or an embedding is not finite.
@@ -110,6 +111,7 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     require("scikit-learn")
     from sklearn.manifold import TSNE
 
+    print(f"placing {len(embedding):,} descriptors on a plane (t-SNE)", file=sys.stderr, flush=True)
     # Where all descriptors are equal there are no principal components to start from.
     start = "pca" if np.ptp(embedding, axis=0).max() > 0 and embedding.shape[1] > 1 else "random"
     tsne = TSNE(perplexity=min(30.0, len(embedding) / 4), init=start, learning_rate="auto", random_state=seed)

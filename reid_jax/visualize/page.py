@@ -248,10 +248,10 @@ def _verification(evaluation: "Evaluation") -> str:
 
 def _curves(evaluation: "Evaluation") -> str:
     name = {"this network": evaluation}
-    first = float(metrics.cmc(evaluation.ranking, 1)[0])
+    first = float(evaluation.cmc(1)[0])
     words = "The share of queries with a match among the nearest k."
     if evaluation.protocol.single_gallery_shot:
-        words = "The share of queries with a match among the nearest k of the whole gallery, not of the draws above."
+        words = "The share of queries whose own identity is among the nearest k, the mean of the draws."
     cmc = inline_svg(curves.cmc_figure(name), "cmc", f"CMC curve; it starts at rank-1 {_percent(first, 1)}")
     plots = _plot(cmc, words)
     verification, _ = _decision(evaluation)

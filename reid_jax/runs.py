@@ -317,7 +317,7 @@ def _nearest(config: ConfigDict) -> tuple[str, str, dict[str, str]]:
     """(column or setup, size, key -> value that differs from the paper's run of it), the fewest differences first."""
     facts, switches = _facts(config), paper.switches_of(config)
     candidates = [one for one in _references() if one[2] == switches] or _references()
-    found = []
+    sized, found = paper.size_of(config) is not None, []
     for name, size, _, wanted in candidates:
         wanted = dict(wanted)
         if config.schedule.name == "warmup_step":  # a compressed schedule of the same shape is a matter of epochs
@@ -329,9 +329,10 @@ def _nearest(config: ConfigDict) -> tuple[str, str, dict[str, str]]:
             for key, value in facts.items()
             if key == "dataset" or key not in _IDENTITY and not (key in wanted and _close(value, wanted[key]))
         }
-        # A network of another size is near the column whose switches it has, by how ever many widths it is off.
+        # A network of a column's size is near a column of that size; one of a size of its own near the column whose
+        # switches it has, by how ever many widths it is off.
         of_plan = sum(key.removeprefix("model.") in paper.PLAN for key in differs)
-        found.append(((len(differs) - of_plan, of_plan), (name, size, differs)))
+        found.append(((sized and of_plan > 0, len(differs) - of_plan, of_plan), (name, size, differs)))
     return min(found, key=lambda one: one[0])[1]
 
 

@@ -55,7 +55,7 @@ def runs_figure(gathered: Gathered) -> "Figure":
         for group, data, weights, _ in found
     ]
     for place, (one, metric) in enumerate(zip(axes, HEADLINE, strict=True)):
-        style_axes(one, f"{NAMES[metric]} (%)", "a dot is a seed; the bar is mean ± standard deviation")
+        style_axes(one, f"{NAMES[metric]} (%)", "a dot a seed; mean ± standard deviation")
         one.grid(axis="x", color=GREY, linewidth=0.5)
         for height, (*_, weights, score) in enumerate(found):
             _draw_row(one, height, score, metric, {"trained": VERMILION, "swa": GREEN, "swag": BLUE}[weights])

@@ -108,6 +108,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     while step < plan.total:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
         # (evaluate, save), all of it before the next dispatch, so that a resumed run sees the same sequence.
+        mean, averaged = None, {}  # those of a cycle's end would be a third copy of the parameters in the next cycle
         stop = plan.next_stop(step)
         indices = _batches(sampler, config.seed, step, stop, plan.per_dispatch)
         state, history = chunk(state, image, label, indices, stop - step, step_key)
@@ -142,7 +143,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     writer.close()
     _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
     if averages:
-        if mean is None:  # resumed after the last cycle
+        if mean is None:  # resumed after the last cycle, or ended within one
             mean = averages.mean(state.swag)
         _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag))
         averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})

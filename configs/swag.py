@@ -9,7 +9,7 @@ samples=30.
 
 arXiv 1910.07038, sections 3.3 and 4.1: 15 cycles of 35 epochs, the peak falling by 0.7 from cycle to cycle; the weights
 are collected at the end of each cycle, and the last, their mean (SWA) and 30 samples (SWAG) scored there: Figure 6.
-Not measured here yet beyond the tests' tiny runs.
+The paper's length has not been measured here yet; configs/sweeps/nano.py has what a short one shows.
 """
 
 from pathlib import Path

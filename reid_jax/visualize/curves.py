@@ -118,8 +118,10 @@ def risk_figure(by: Mapping[str, "RiskCoverage"]) -> "Figure":
         label = f"by {name}, {100 * curve.area:.1f} %"
         axes.plot(100 * curve.coverage, 100 * curve.risk, linewidth=1.8, label=label, **style)
     axes.set_xlim(0, 100)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, title="area under the curve", title_fontsize=9)
+    highest = max(100 * first.random, *(100 * curve.risk.max() for curve in by.values()))
+    axes.set_ylim(0, 1.4 * highest)  # room for the legend above every curve
+    title = "area under the curve"
+    axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, title=title, title_fontsize=9, loc="upper left", ncols=2)
     return figure
 
 

@@ -221,11 +221,11 @@ class TorchNetwork(nn.Module):
     def _crop(self, x, centres, size):
         """The four regions, folded into the batch."""
         n, c, h, w = x.shape
-        theta = x.new_zeros(n * 4, 2, 3)
-        theta[:, 0, 0] = 1
-        theta[:, 1, 1] = self.region_scale
-        theta[:, :, 2] = centres.reshape(-1, 2)
-        grid = F.affine_grid(theta, [n * 4, c, h, w], align_corners=True)
+        tx, ty = centres.float().reshape(n * 4, 2, 1, 1).unbind(1)
+        columns = torch.linspace(-1, 1, w, device=x.device) + tx
+        rows = torch.linspace(-1, 1, h, device=x.device)[:, None] * self.region_scale + ty
+        # As `affine_grid` makes it with aligned corners, which OpenVINO does not know.
+        grid = torch.stack([columns.expand(-1, h, -1), rows.expand(-1, -1, w)], -1)
         repeated = x[:, None].expand(n, 4, c, h, w).reshape(n * 4, c, h, w)
         cropped = F.grid_sample(repeated, grid, align_corners=True)
         return F.interpolate(cropped, size, mode="bilinear", align_corners=True)

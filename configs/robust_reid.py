@@ -11,10 +11,9 @@ untrained 2.4 and 1.2).
 The paper's 350 epochs of 1x take a GPU or a TPU; they have not been run here yet (the paper: rank-1 95.4, mAP 87.3).
 """
 
-from common import compress, parse_arg, run_local
+from common import choose, compress, parse_arg, run_local
 
 from reid_jax import config as run_config
-from reid_jax.errors import InputError
 
 SIZES = {
     "1x": "robust_reid_1x",
@@ -27,10 +26,8 @@ SIZES = {
 def get_config(arg=None):
     """Returns the run's config."""
     arg = parse_arg(arg, size="1x", data="market1501", epochs=350.0, val=0, runlocal=False)
-    if arg["size"] not in SIZES:
-        raise InputError(f"config argument size is {arg['size']!r}; choose one of {', '.join(SIZES)}")
     config = run_config.default()
-    config.model.name = SIZES[arg["size"]]
+    config.model.name = choose(arg, "size", SIZES)
     config.dataset = arg["data"]
     config.val_identities = arg["val"]
     if arg["epochs"] != config.epochs:

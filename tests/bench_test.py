@@ -175,10 +175,11 @@ def test_bench_data_measures_each_part_and_both_at_once(tmp_path, data_dir, caps
     assert "for a batch's image numbers" in capsys.readouterr().out
 
 
-def test_bench_rank_writes_what_it_measured(tmp_path, monkeypatch):
+@pytest.mark.parametrize("work", ["rank", "verify", "rerank"])
+def test_bench_of_retrieval_writes_what_it_measured(tmp_path, monkeypatch, work):
     monkeypatch.setitem(retrieval.SIZES, "market1501", retrieval.Size(12, 40, 5, 3, 4))
-    report = run(tmp_path, "rank", "--dimensions=8", "--rounds=2")
-    assert (report["work"], report["size"]["gallery"], len(report["seconds"])) == ("rank", 40, 2)
+    report = run(tmp_path, work, "--dimensions=8", "--rounds=2")
+    assert (report["work"], report["size"]["gallery"], len(report["seconds"])) == (work, 40, 2)
     assert report["median_seconds"] == pytest.approx(np.mean(report["seconds"]))
 
 

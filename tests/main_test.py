@@ -161,7 +161,8 @@ def test_no_module_imports_tensorflow():
     program = (
         "import importlib, pkgutil, sys, reid_jax\n"
         "for module in pkgutil.walk_packages(reid_jax.__path__, 'reid_jax.'):\n"
-        "    importlib.import_module(module.name)\n"
+        "    if not module.name.startswith('reid_jax.bench.peers.'):\n"  # each needs the library it is named for
+        "        importlib.import_module(module.name)\n"
         "assert 'reid_jax.data.split' in sys.modules and 'reid_jax.verbs.train' in sys.modules\n"
         "loaded = [name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'torch')]\n"
         "sys.exit(' '.join(loaded) or 0)\n"

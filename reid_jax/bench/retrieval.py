@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from reid_jax.bench.contest import OURS, Contest, Contestant, hold
 from reid_jax.bench.measure import Measurement, measure
 from reid_jax.retrieval import metrics, ranking
+from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.rerank import rerank
 from reid_jax.retrieval.verification import verify
 
@@ -37,7 +38,7 @@ class MadeEmbeddings:
 
     query: np.ndarray
     gallery: np.ndarray
-    labels: dict[str, np.ndarray]
+    labels: Labels
 
 
 def make_embeddings(size: Size, dimensions: int = 1024, seed: int = 0) -> MadeEmbeddings:
@@ -60,12 +61,9 @@ def make_embeddings(size: Size, dimensions: int = 1024, seed: int = 0) -> MadeEm
     people = np.arange(size.gallery - size.distractors) % size.identities + 1
     gallery_identity = np.concatenate([people, np.zeros(size.distractors, np.int64)]).astype(np.int32)
     query_identity = (np.arange(size.queries) % size.identities + 1).astype(np.int32)
-    labels = {
-        "query_identity": query_identity,
-        "query_camera": random.integers(0, size.cameras, size.queries, np.int32),
-        "gallery_identity": gallery_identity,
-        "gallery_camera": random.integers(0, size.cameras, size.gallery, np.int32),
-    }
+    query_camera = random.integers(0, size.cameras, size.queries, np.int32)
+    gallery_camera = random.integers(0, size.cameras, size.gallery, np.int32)
+    labels = Labels(query_identity, query_camera, gallery_identity, gallery_camera)
     return MadeEmbeddings(draw(query_identity), draw(gallery_identity), labels)
 
 
@@ -82,13 +80,13 @@ def contest_rank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Contest:
 
 
 def _rank(made: MadeEmbeddings, mesh: Mesh) -> dict[str, float]:
-    return metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh))
+    return metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, made.labels, mesh=mesh))
 
 
 def bench_verify(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
     """Measures the same-or-different decision over all pairs, the ranking it needs left out."""
-    ranked = ranking.rank(made.query, made.gallery, **made.labels, mesh=mesh)
-    return measure(lambda: verify(made.query, made.gallery, ranked, **made.labels, mesh=mesh), rounds)
+    ranked = ranking.rank(made.query, made.gallery, made.labels, mesh=mesh)
+    return measure(lambda: verify(made.query, made.gallery, made.labels, ranked, mesh=mesh), rounds)
 
 
 def bench_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
@@ -96,6 +94,6 @@ def bench_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
 
     def work():
         distances = rerank(made.query, made.gallery, mesh=mesh)
-        return metrics.retrieval_metrics(ranking.rank_distances(distances, **made.labels))
+        return metrics.retrieval_metrics(ranking.rank_distances(distances, made.labels))
 
     return measure(work, rounds)

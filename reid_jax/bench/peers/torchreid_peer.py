@@ -55,7 +55,7 @@ def ranker(made: MadeEmbeddings, ours: float) -> Contestant:
         )
     query, gallery = torch.from_numpy(made.query), torch.from_numpy(made.gallery)
     names = ("query_identity", "gallery_identity", "query_camera", "gallery_camera")
-    labels = [made.labels[name] for name in names]
+    labels = [getattr(made.labels, name) for name in names]
 
     def work():
         return rank.evaluate_rank(compute_distance_matrix(query, gallery).numpy(), *labels)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from tqdm import tqdm
@@ -33,11 +32,8 @@ def mean_variables(
     *,
     augmentation: Augmentation | None = None,
 ) -> dict[str, Any]:
-    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3], augmented.
-
-    They outlive the moments, whose buffers a training step may be given.
-    """
-    params = jax.tree.map(jnp.copy, swag.mean(moments))
+    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3], augmented."""
+    params = swag.mean(moments)
     return {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh, augmentation=augmentation)}
 
 

@@ -87,14 +87,14 @@ def test_a_stop_within_a_cycle_changes_no_byte(finished, tiny_run, tmp_path, mon
 def test_several_test_sets_share_samples_and_the_last_cycles_scores(tiny_run, tmp_path, monkeypatch):
     recalibrations, original = [], model_average.recalibrate
 
-    def counted(*arguments):
+    def counted(*arguments, **options):
         recalibrations.append(arguments)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(model_average, "recalibrate", counted)
     config = second_phase(tiny_run)
     config.val_identities = 0
-    config.epochs = config.schedule.cycle_epochs + 0.2  # training goes on, and gives away the moments' buffers
+    config.epochs = config.schedule.cycle_epochs
     config.test_dataset = f"{config.dataset}+{config.dataset},seed=1"
     results = train_and_evaluate(config, tmp_path)
     # The end of the cycle: the mean and two samples; the end of the run: two samples for the second set alone.

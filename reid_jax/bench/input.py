@@ -71,10 +71,10 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
     cores idle. Raises InputError for what is wrong with the config or the data set.
     """
     network = network_of(config, 0)
-    variables = jax.device_put(make_variables(network, config.image_size), parallel.replicated(mesh))
     (stored,) = open_splits(dataset, ["train"], data_dir, config.image_size)
     split = stored.load()
     sampler = run_data.sampler_of(config, split.identity, split.origin)
+    variables = jax.device_put(make_variables(network, config.image_size), parallel.replicated(mesh))
 
     def decode():
         for _ in stored.blocks(_DECODED_AT_ONCE):

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from reid_jax.errors import InputError
+from reid_jax.text_table import format_table
 
 # (regular expression searched in the parameter's path 'a/b/kernel', weight decay, multiple of the rate)
 Rule = tuple[str, bool, float]
@@ -200,7 +201,7 @@ def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
     for index, (pattern, decay, multiple) in enumerate(rules):
         caught = [sizes[path] for path, match in matches.items() if match == index]
         rows.append((pattern, str(len(caught)), f"{sum(caught):,}", "yes" if decay else "no", f"x{multiple:g}"))
-    return _table(rows)
+    return format_table(rows)
 
 
 def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_per_epoch: int) -> str:
@@ -218,7 +219,7 @@ def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_
     for epoch in epochs:
         step = round(epoch * steps_per_epoch)
         rows.append((f"{epoch:g}", str(step), f"{float(schedule(step - 1)):.3e}", f"{float(schedule(step)):.3e}"))
-    return _table(rows)
+    return format_table(rows)
 
 
 def _name(path) -> str:
@@ -246,13 +247,3 @@ def _matches(params, rules: Sequence[Rule]) -> dict[str, int]:
 def _require_positive(name: str, value: float) -> None:
     if not value > 0:
         raise InputError(f"{name} is {value}: give a number above 0")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns of text, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

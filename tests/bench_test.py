@@ -17,13 +17,14 @@ from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, Standing
 from reid_jax.bench.input import index_seconds
 from reid_jax.bench.made import make_images, make_variables
-from reid_jax.bench.table import format_bytes, format_rate, format_seconds, format_table
+from reid_jax.bench.quantities import format_bytes, format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler
 from reid_jax.embed import embed
 from reid_jax.errors import InputError
 from reid_jax.main import main
 from reid_jax.models import summary
 from reid_jax.models.network import create_network
+from reid_jax.text_table import format_table
 from reid_jax.weights import network_of
 
 

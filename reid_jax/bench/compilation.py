@@ -11,7 +11,7 @@ from typing import TypeVar
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from reid_jax.bench.table import format_seconds
+from reid_jax.bench.quantities import format_seconds
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reid_jax.bench.measure import in_turn
-from reid_jax.bench.table import format_rate, format_seconds, format_table
+from reid_jax.bench.quantities import format_rate, format_seconds
+from reid_jax.text_table import format_table
 
 OURS = "reid_jax"
 

@@ -16,7 +16,7 @@ from reid_jax.bench.contest import OURS, Contest, Contestant, hold
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory, seconds_of
-from reid_jax.bench.table import format_bytes
+from reid_jax.bench.quantities import format_bytes
 from reid_jax.data.augment import normalise
 from reid_jax.embed import IMAGES_PER_DISPATCH, embed
 from reid_jax.models import summary

@@ -13,7 +13,7 @@ from reid_jax import parallel, run_data
 from reid_jax.bench.contest import Contest, Contestant, hold
 from reid_jax.bench.made import make_variables
 from reid_jax.bench.measure import seconds_of
-from reid_jax.bench.table import format_rate, format_seconds
+from reid_jax.bench.quantities import format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
 from reid_jax.embed import embed, embed_split

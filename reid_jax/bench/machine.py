@@ -8,7 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from reid_jax import parallel
 from reid_jax.bench.measure import seconds_of
-from reid_jax.bench.table import format_rate
+from reid_jax.bench.quantities import format_rate
 
 _ROUNDS = 5  # after one that is not counted; the fastest is the peak
 

@@ -18,7 +18,7 @@ from reid_jax.bench.input import index_seconds
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
-from reid_jax.bench.table import format_bytes, format_seconds
+from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
 from reid_jax.state import create_state
 from reid_jax.steps import compile_chunk

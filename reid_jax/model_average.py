@@ -30,9 +30,12 @@ def mean_variables(
     train_image: np.ndarray | jax.Array,
     mesh: Mesh,
     *,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation | None,
 ) -> dict[str, Any]:
-    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3], augmented."""
+    """SWA: the mean weights with BatchNorm statistics over the training images uint8 [n, h, w, 3].
+
+    `augmentation` is that of training; see `recalibrate`.
+    """
     params = swag.mean(moments)
     return {"params": params, "batch_stats": recalibrate(network, params, train_image, mesh, augmentation=augmentation)}
 
@@ -46,8 +49,8 @@ def sampled_variables(
     samples: int,
     seed: int = 0,
     scale: float = 1.0,
+    augmentation: Augmentation | None,
     variance_floor: float = 1e-30,
-    augmentation: Augmentation | None = None,
 ) -> Iterator[dict[str, Any]]:
     """SWAG: draws `samples` weights, each with BatchNorm statistics as `mean_variables` has them.
 

@@ -94,4 +94,4 @@ def test_what_is_evaluated_is_the_averages(mesh):
 
 def test_no_samples_are_refused(mesh):
     with pytest.raises(InputError, match="0 samples"):
-        next(sampled_variables(NETWORK, None, np.zeros((2, 8, 4, 3), np.uint8), mesh, samples=0))
+        next(sampled_variables(NETWORK, None, np.zeros((2, 8, 4, 3), np.uint8), mesh, samples=0, augmentation=None))

@@ -11,6 +11,7 @@ import numpy as np
 from reid_jax.errors import InputError
 from reid_jax.retrieval.labels import UNKNOWN_CAMERA
 from reid_jax.retrieval.ranking import Ranking
+from reid_jax.text_table import format_table
 
 CMC_RANKS = (1, 5, 10, 20)
 
@@ -168,11 +169,7 @@ def _table(
     columns = list(dict.fromkeys(key for values in rows.values() for key in values))
     table = [["", *map(heading, columns)]]
     table += [[name, *(cell(column, values.get(column)) for column in columns)] for name, values in rows.items()]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(line[i].rjust(widths[i]) for i in range(1, len(line)))]).rstrip()
-        for line in table
-    )
+    return format_table(table)
 
 
 def _cell(metric: str, value: float | None) -> str:

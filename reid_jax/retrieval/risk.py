@@ -15,12 +15,14 @@ from reid_jax.errors import InputError
 class RiskCoverage:
     """Risk at every coverage: the share of wrong answers among the k least uncertain ones, for k = 1 to n.
 
-    coverage, risk: float64 [n]. area: the mean risk over all coverages (AURC), lower is better. random: the area of an
-    uncertainty that says nothing, which is the share of wrong answers; oracle: the area of one that knows them.
+    coverage, risk: float64 [n]; oracle_risk: the same of an uncertainty that knows the wrong answers. area, oracle: the
+    mean of the two over all coverages (AURC), lower is better. random: that of an uncertainty that says nothing, which
+    is the share of wrong answers.
     """
 
     coverage: np.ndarray
     risk: np.ndarray
+    oracle_risk: np.ndarray
     area: float
     random: float
     oracle: float
@@ -49,4 +51,4 @@ def risk_coverage(wrong: np.ndarray, uncertainty: np.ndarray) -> RiskCoverage:
     taken = np.arange(1, len(wrong) + 1)
     risk = np.cumsum(np.repeat(share, size)) / taken
     best = np.maximum(taken - np.count_nonzero(~wrong), 0) / taken
-    return RiskCoverage(taken / len(wrong), risk, float(risk.mean()), float(wrong.mean()), float(best.mean()))
+    return RiskCoverage(taken / len(wrong), risk, best, float(risk.mean()), float(wrong.mean()), float(best.mean()))

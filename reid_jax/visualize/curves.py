@@ -100,15 +100,12 @@ def risk_figure(by: Mapping[str, "RiskCoverage"]) -> "Figure":
     figure, (axes,) = new_figure(5.4, 3.8)
     style_axes(axes, "Wrong nearest items among the queries answered (%)", "queries answered, the surest first (%)")
     first = next(iter(by.values()))
-    answers = len(first.coverage)
-    right = answers - round(first.random * answers)
-    oracle = np.maximum(np.arange(1, answers + 1) - right, 0) / np.arange(1, answers + 1)
     axes.axhline(
         100 * first.random, color=GREY, linewidth=1.2, linestyle="--", label=f"chance, {100 * first.random:.1f} %"
     )
     axes.plot(
         100 * first.coverage,
-        100 * oracle,
+        100 * first.oracle_risk,
         color=GREY,
         linewidth=1.2,
         linestyle=":",

@@ -36,14 +36,26 @@ def _plain_conv(x, kernel, stride, groups=1):
     )
 
 
+@pytest.fixture(params=["cpu", "cuda", "tpu"])
+def form(request, monkeypatch):
+    """The form that a platform takes where there are several: each computes the same on any of them."""
+
+    def choose(*arguments, default, **forms):
+        return forms.get(request.param, default)(*arguments)
+
+    monkeypatch.setattr(lax, "platform_dependent", choose)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
-    ("stride", "height", "width"), [(1, 8, 6), (1, 3, 1), (2, 8, 6), (2, 6, 7), (2, 5, 5), (2, 1, 2)]
+    ("stride", "height", "width"), [(1, 8, 6), (1, 3, 1), (2, 8, 6), (2, 6, 7), (2, 5, 5), (2, 1, 2), (2, 16, 12)]
 )
 def test_depthwise_conv_equals_grouped_convolution(stride, height, width):
     x, kernel = _random(0, 3, height, width, 4), _random(1, 3, 3, 1, 4)
     _assert_same(lambda x, k: ops.depthwise_conv(x, k, stride), lambda x, k: _plain_conv(x, k, stride, 4), x, kernel)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
     ("size", "stride", "height", "width"), [(3, 1, 8, 6), (3, 1, 1, 2), (3, 2, 8, 6), (3, 2, 6, 7), (5, 2, 5, 9)]
 )
@@ -57,6 +69,7 @@ def test_pointwise_conv_equals_convolution():
     _assert_same(lambda x, k: ops.conv(x, k), lambda x, k: _plain_conv(x, k, 1), x, kernel)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (9, 6)])
 def test_batch_norm_equals_its_definition(relu, shape):
@@ -161,3 +174,13 @@ def test_l2_normalise_of_a_zero_row_has_finite_gradients():
     x = jnp.array([[0.0, 0.0], [3.0, 4.0]])
     np.testing.assert_allclose(ops.l2_normalise(x), [[0, 0], [0.6, 0.8]], rtol=1e-6)
     assert np.all(np.isfinite(jax.grad(lambda x: jnp.sum(ops.l2_normalise(x)))(x)))
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_permute_and_its_gradient_equal_indexing(axis):
+    x, order = _random(20, 5, 4, 5), (3, 0, 4, 1, 2)
+    _assert_same(
+        lambda x: ops.permute(x, order, axis),
+        lambda x: jnp.moveaxis(jnp.moveaxis(x, axis, 0)[jnp.array(order)], 0, axis),
+        x,
+    )

@@ -22,7 +22,7 @@ Order = tuple[int, ...] | None
 
 
 def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
-    return parameter if order is None else jnp.take(parameter, np.asarray(order), axis, unique_indices=True)
+    return parameter if order is None else ops.permute(parameter, order, axis)
 
 
 class BatchNorm(nn.Module):

@@ -6,9 +6,11 @@ Images are NHWC. Every function is pure, traces under `jit` with a sharded batch
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -98,6 +100,8 @@ def _windows(x, stride, size=3):
     n, h, w, c = x.shape
     pad = (size - 1) // 2
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    # Others pad while they read; a GPU's threads would check each number's place nine times.
+    padded = lax.platform_dependent(padded, cuda=lax.optimization_barrier, default=lambda padded: padded)
     reach_h, reach_w = stride * ((h - 1) // stride) + 1, stride * ((w - 1) // stride) + 1
     return [
         lax.slice(padded, (0, i, j, 0), (n, i + reach_h, j + reach_w, c), (1, stride, stride, 1))
@@ -144,25 +148,54 @@ def _depthwise_conv_forward(x, kernel, stride):
 
 def _depthwise_conv_backward(stride, saved, gradient):
     x, kernel = saved
-    # One reduction with nine results: `x` and the gradient are read once for all nine sums, an image at a time.
-    wide = gradient.astype(jnp.float32)
-    products = [window.astype(jnp.float32) * wide for window in _windows(x, stride)]
-    per_image = lax.reduce(
-        products,
-        [jnp.zeros((), jnp.float32)] * 9,
-        lambda left, right: [a + b for a, b in zip(left, right, strict=True)],
-        (1, 2),
+    kernel_gradient = lax.platform_dependent(
+        x,
+        gradient,
+        cuda=functools.partial(_depthwise_kernel_gradient_in_runs, stride=stride),
+        default=functools.partial(_depthwise_kernel_gradient, stride=stride),
     )
-    kernel_gradient = jnp.stack([part.sum(0) for part in lax.optimization_barrier(per_image)])
     x_gradient = _weighted_windows(_spread(gradient, stride, x.shape), kernel[::-1, ::-1], 1)
     return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _depthwise_kernel_gradient(x, gradient, *, stride):
+    # One reduction with nine results: `x` and the gradient are read once for all nine sums, an image at a time.
+    per_image = _sums(_depthwise_products(x, gradient, stride), (1, 2))
+    return jnp.stack([part.sum(0) for part in lax.optimization_barrier(per_image)])
+
+
+def _depthwise_kernel_gradient_in_runs(x, gradient, *, stride):
+    # XLA for a GPU writes the nine products to memory before a reduction like the other form's. Plain sums of few
+    # numbers it computes nine at a time, from `x` and the gradient, with a thread for each run and channel.
+    _, height, width, c = gradient.shape
+    run = math.gcd(height * width, 16)
+    per_run = [product.reshape(-1, run, c).sum(1) for product in _depthwise_products(x, gradient, stride)]
+    return jnp.stack(_sums(lax.optimization_barrier(per_run), (0,)))
+
+
+def _depthwise_products(x, gradient, stride):
+    wide = gradient.astype(jnp.float32)
+    return [window.astype(jnp.float32) * wide for window in _windows(x, stride)]
 
 
 depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
 
 
-def _axes_and_count(x):
-    return tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+def _sums(arrays, axes):
+    """Sums float32 arrays of one shape over `axes` in one reduction with as many results."""
+    zeros = [jnp.zeros((), jnp.float32)] * len(arrays)
+    return lax.reduce(list(arrays), zeros, lambda left, right: [a + b for a, b in zip(left, right, strict=True)], axes)
+
+
+def _channel_sums(first, second):
+    """Sums two float32 arrays [..., c] over all but the channels: on a GPU in one reduction, else in two plain sums."""
+    axes = tuple(range(first.ndim - 1))
+    return lax.platform_dependent(
+        first,
+        second,
+        cuda=lambda first, second: _sums([first, second], axes),
+        default=lambda first, second: [jnp.sum(first, axes), jnp.sum(second, axes)],
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -180,10 +213,11 @@ def batch_norm(
 
 def _batch_norm_forward(x, scale, bias, relu, epsilon):
     x = lax.optimization_barrier(x)  # keep x: recomputing it inside both sums and the output costs more
-    axes, count = _axes_and_count(x)
+    count = x.size // x.shape[-1]
     wide = x.astype(jnp.float32)
-    mean = jnp.sum(wide, axes) / count
-    variance = jnp.maximum(jnp.sum(wide * wide, axes) / count - mean * mean, 0.0)
+    total, squares = _channel_sums(wide, wide * wide)
+    mean = total / count
+    variance = jnp.maximum(squares / count - mean * mean, 0.0)
     inverse = lax.rsqrt(variance + epsilon)
     y = normalise(x, scale * inverse, bias - mean * scale * inverse, relu)
     return (y, mean, variance), (x, y if relu else None, mean, inverse, scale)
@@ -192,12 +226,12 @@ def _batch_norm_forward(x, scale, bias, relu, epsilon):
 def _batch_norm_backward(relu, epsilon, saved, gradients):
     x, y, mean, inverse, scale = saved
     gradient = gradients[0]
-    axes, count = _axes_and_count(x)
+    count = x.size // x.shape[-1]
     if relu:
         gradient = jnp.where(y > 0, gradient, 0)
     wide_gradient, wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
-    bias_gradient = jnp.sum(wide_gradient, axes)
-    scale_gradient = inverse * (jnp.sum(wide_gradient * wide, axes) - mean * bias_gradient)
+    bias_gradient, product = _channel_sums(wide_gradient, wide_gradient * wide)
+    scale_gradient = inverse * (product - mean * bias_gradient)
     slope = scale * inverse
     pull = slope * inverse * scale_gradient / count
     x_gradient = slope * wide_gradient - pull * wide + (pull * mean - slope * bias_gradient / count)
@@ -215,6 +249,18 @@ def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> 
         with jax.named_scope("relu"):
             y = jnp.maximum(y, 0)
     return y
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def permute(x: jax.Array, order: tuple[int, ...], axis: int = -1) -> jax.Array:
+    """Takes `x` along `axis` in a permuted `order`; its gradient is the inverse permutation, not a scatter."""
+    return jnp.take(x, np.asarray(order), axis, unique_indices=True)
+
+
+permute.defvjp(
+    lambda x, order, axis: (permute(x, order, axis), None),
+    lambda order, axis, _, gradient: (permute(gradient, tuple(np.argsort(order).tolist()), axis),),
+)
 
 
 def l2_normalise(x: jax.Array, epsilon: float = 1e-24) -> jax.Array:

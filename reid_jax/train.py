@@ -42,7 +42,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
 
     Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
     were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
-    is saved then.
+    is saved then, with weights.safetensors as far as it came.
     Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
     loss is no longer finite: nothing after the last good checkpoint is kept.
     """
@@ -136,6 +136,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         if told_to_stop and step < plan.total:
             checkpoints.close()
             writer.close()
+            _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
             say(f"stopped at step {step} of {plan.total} and saved; the same command resumes the run")
             return None
 

@@ -1,6 +1,7 @@
 """The whole run as a user starts it: what it leaves, that interruptions change nothing, how it refuses and aborts."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -98,6 +99,7 @@ def interrupted(command, tiny_arguments, tmp_path_factory):
     process.send_signal(signal.SIGCONT)
     stopped = process.communicate(timeout=300)[0]
     codes, before = [process.returncode], lines()
+    shutil.copy(workdir / "weights.safetensors", workdir.parent / "stopped.safetensors")
 
     process = command(*arguments, wait=False)
     wait_for(process, lambda: lines() >= before + 3)
@@ -117,6 +119,14 @@ def test_sigterm_saves_says_so_and_exits_with_0(interrupted):
     assert 8 <= int(step) < 80
     assert "the same command resumes the run" in line
     assert f"resumed at step {step} of 80" in killed
+
+
+def test_a_stopped_run_leaves_weights_that_can_be_scored(interrupted):
+    workdir, *_ = interrupted
+    so_far, last = load_weights(workdir.parent / "stopped.safetensors"), load_weights(workdir)
+    assert jax.tree.structure(so_far.variables) == jax.tree.structure(last.variables)
+    kernels = [weights.variables["params"]["conv1"]["kernel"] for weights in (so_far, last)]
+    assert not np.array_equal(*kernels)
 
 
 def test_a_killed_run_resumes(interrupted):

@@ -26,7 +26,7 @@ from reid_jax.state import create_state, init_variables
 from reid_jax.steps import Objective, compile_chunk, metric_names
 from reid_jax.training_log import TrainingLog, say
 from reid_jax.weight_averages import WeightAverages
-from reid_jax.weights import AVERAGED, BEST, LAST, Weights, network_of, save_weights
+from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, network_of, save_weights
 from reid_jax.writers import MetricWriter, read_json, require_tensorboard, write_json
 
 
@@ -42,7 +42,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
 
     Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
     were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
-    is saved then, with weights.safetensors as far as it came.
+    is saved then; stopped.safetensors holds its weights until it has ended.
     Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
     loss is no longer finite: nothing after the last good checkpoint is kept.
     """
@@ -136,13 +136,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         if told_to_stop and step < plan.total:
             checkpoints.close()
             writer.close()
-            _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
+            # Under a name of its own: what asks for a run's weights is to refuse those of one that has not ended.
+            _save_weights(workdir / STOPPED, Weights(config, len(identity), state.variables))
             say(f"stopped at step {step} of {plan.total} and saved; the same command resumes the run")
             return None
 
     checkpoints.close()
     writer.close()
     _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
+    if jax.process_index() == 0:
+        (workdir / STOPPED).unlink(missing_ok=True)
     if averages:
         if mean is None:  # resumed after the last cycle, or ended within one
             mean = averages.mean(state.swag)

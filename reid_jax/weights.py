@@ -24,6 +24,7 @@ from reid_jax.writers import replace_file
 
 # The weights that a run leaves in its workdir.
 LAST = "weights.safetensors"
+STOPPED = "stopped.safetensors"  # of a run that SIGTERM stopped, until it has ended
 BEST = "best.safetensors"  # on the held-out identities
 AVERAGED = "swag.safetensors"  # the mean of those at the ends of the cycles, with SWAG's moments
 

@@ -99,7 +99,8 @@ def interrupted(command, tiny_arguments, tmp_path_factory):
     process.send_signal(signal.SIGCONT)
     stopped = process.communicate(timeout=300)[0]
     codes, before = [process.returncode], lines()
-    shutil.copy(workdir / "weights.safetensors", workdir.parent / "stopped.safetensors")
+    shutil.copy(workdir / "stopped.safetensors", workdir.parent)
+    assert not (workdir / "weights.safetensors").exists()  # it would pass for those of a run that has ended
 
     process = command(*arguments, wait=False)
     wait_for(process, lambda: lines() >= before + 3)
@@ -127,6 +128,7 @@ def test_a_stopped_run_leaves_weights_that_can_be_scored(interrupted):
     assert jax.tree.structure(so_far.variables) == jax.tree.structure(last.variables)
     kernels = [weights.variables["params"]["conv1"]["kernel"] for weights in (so_far, last)]
     assert not np.array_equal(*kernels)
+    assert not (workdir / "stopped.safetensors").exists()
 
 
 def test_a_killed_run_resumes(interrupted):

@@ -16,12 +16,14 @@ from reid_jax.models.network import Stage
 def test_the_plan_reads_what_the_shuffles_would_hand_over(half, units):
     chain = plan_chain(half, units)
     made = np.arange((units + 2) * half, dtype=np.float32).reshape(units + 2, half)  # every channel is another number
-    stored = [channels[list(order)] for channels, order in zip(made, chain.writes, strict=True)]
+    pieces = {}
+    for number, (channels, order) in enumerate(zip(made, chain.writes, strict=True)):
+        pieces |= chain.cut(number, channels[list(order)])
     x = np.asarray(channel_shuffle(made[0], made[1]))
     for read, channels in zip(chain.reads[:-1], made[2:], strict=True):
-        np.testing.assert_array_equal(read.of(stored), x[half:][list(read.channels)])
+        np.testing.assert_array_equal(read.of(pieces), x[half:][list(read.channels)])
         x = np.asarray(channel_shuffle(x[:half], channels))
-    np.testing.assert_array_equal(chain.reads[-1].of(stored), x[list(chain.reads[-1].channels)])
+    np.testing.assert_array_equal(chain.reads[-1].of(pieces), x[list(chain.reads[-1].channels)])
 
 
 def test_a_unit_reads_few_slices():

@@ -4,30 +4,35 @@ A Shuffle-A passes half of its channels on and interleaves them with what it mad
 interleaved tensor: which unit reads which channel is known beforehand. Channel i of what a unit makes stands at 2i + 1
 of the 2h channels then; a channel below h is passed on by the next unit, to twice its place, and one from h on is read
 by it. So each unit writes its channels by how many units they will pass, and a unit's input is the concatenation of a
-few contiguous slices of earlier outputs: h channels are copied where the shuffle moves 2h.
+few contiguous slices of earlier outputs: h channels are copied where the shuffle moves 2h. Every channel is read once,
+so the slices cut an output into pieces, and the gradient to it is the concatenation of the gradients to the pieces:
+left to slice each time, differentiation would pad every gradient to the whole output and add them up.
 
 Parameters keep the plain order: `ConvNorm` reorders them, which are small, instead of activations.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
+
+Slice = tuple[int, int, int]  # output, start, stop
 
 
 @dataclasses.dataclass(frozen=True)
 class Read:
-    """Slices (output, start, stop) of earlier outputs, and which channel of the plain input each of theirs is."""
+    """Slices of earlier outputs, and which channel of the plain input each of theirs is."""
 
-    slices: tuple[tuple[int, int, int], ...]
+    slices: tuple[Slice, ...]
     channels: tuple[int, ...]
 
-    def of(self, outputs: Sequence[jax.Array]) -> jax.Array:
-        """Concatenates the slices of outputs [..., c]."""
-        return jnp.concatenate([outputs[number][..., start:stop] for number, start, stop in self.slices], -1)
+    def of(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
+        """Concatenates its slices, which are among the `pieces` [..., c] that `Chain.cut` made."""
+        return jnp.concatenate([pieces[each] for each in self.slices], -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,12 @@ class Chain:
 
     writes: tuple[tuple[int, ...], ...]
     reads: tuple[Read, ...]
+
+    def cut(self, number: int, output: jax.Array) -> dict[Slice, jax.Array]:
+        """Cuts output `number` [..., c] into the pieces that are read of it."""
+        slices = sorted(each for read in self.reads for each in read.slices if each[0] == number)
+        pieces = lax.split(output, [stop - start for _, start, stop in slices], output.ndim - 1)
+        return dict(zip(slices, pieces, strict=True))
 
 
 @functools.cache
@@ -75,7 +86,7 @@ def _passes(place: int, half: int, units: int) -> int:
 def _read(wanted: list[tuple[int, int]], stored_at: list[dict[int, int]]) -> Read:
     """The fewest slices that hold the `wanted` (output, channel) pairs, in the order of storage."""
     columns = sorted((output, stored_at[output][channel], number) for number, (output, channel) in enumerate(wanted))
-    slices: list[tuple[int, int, int]] = []
+    slices: list[Slice] = []
     for output, column, _ in columns:
         if slices and slices[-1][0] == output and slices[-1][2] == column:
             slices[-1] = (output, slices[-1][1], column + 1)

@@ -58,12 +58,13 @@ class Stage(nn.Module):
             return InceptionB(self.features, self.dtype, name="b")(x, train)
         chain = plan_chain(self.features // 2, self.repeats)
         *reads, last = chain.reads
-        outputs = [*ShuffleB(self.features, writes=chain.writes[:2], dtype=self.dtype, name="widen")(x, train)]
+        first, second = ShuffleB(self.features, writes=chain.writes[:2], dtype=self.dtype, name="widen")(x, train)
+        pieces = chain.cut(0, first) | chain.cut(1, second)
         for number, (read, writes) in enumerate(zip(reads, chain.writes[2:], strict=True), 1):
             unit = ShuffleA(read.channels, writes, self.dtype, name=f"unit{number}")
-            outputs.append(unit(read.of(outputs), train))
+            pieces |= chain.cut(number + 1, unit(read.of(pieces), train))
         halve = ShuffleB(self.features, 2, last.channels, dtype=self.dtype, name="halve")
-        return channel_shuffle(*halve(last.of(outputs), train))
+        return channel_shuffle(*halve(last.of(pieces), train))
 
 
 class Vector(nn.Module):

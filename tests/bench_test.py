@@ -36,6 +36,13 @@ def test_rounds_go_in_turn_and_the_first_is_not_counted():
     assert all(spent >= 0 for its in seconds for spent in its)
 
 
+def test_a_timed_call_can_follow_on_an_uncounted_one():
+    order = []
+    seconds = measure.in_turn([lambda: order.append("a"), lambda: order.append("b")], 2, again=True)
+    assert "".join(order) == "ab" + "aabb" * 2
+    assert [len(its) for its in seconds] == [2, 2]
+
+
 def test_a_ratio_is_the_median_of_the_rounds_not_of_the_medians():
     # The machine slows down eightfold in the middle of the second round, and stays so.
     assert contest.median_ratio(theirs=[2, 16, 16], ours=[1, 1, 8]) == 2
@@ -43,7 +50,7 @@ def test_a_ratio_is_the_median_of_the_rounds_not_of_the_medians():
 
 
 def test_contestants_with_other_amounts_of_work_are_compared_by_item(monkeypatch):
-    monkeypatch.setattr(contest, "in_turn", lambda works, rounds: [(1.0, 2.0, 4.0), (2.0, 4.0, 8.0)])
+    monkeypatch.setattr(contest, "in_turn", lambda works, rounds, again: [(1.0, 2.0, 4.0), (2.0, 4.0, 8.0)])
     held = contest.hold([Contestant(OURS, None, 100), Contestant("other", None, 50)], 3, "images", gflop=2.0, peak=500)
     assert held.standings[1].ratio == 4
     ours, other = held.figures()

@@ -102,10 +102,15 @@ class Contest:
 
 
 def hold(
-    contestants: Sequence[Contestant], rounds: int, unit: str, gflop: float | None = None, peak: float | None = None
+    contestants: Sequence[Contestant],
+    rounds: int,
+    unit: str,
+    gflop: float | None = None,
+    peak: float | None = None,
+    again: bool = False,
 ) -> Contest:
-    """Times the contestants, ours first, for `rounds` rounds in turn; see `Contest` for the rest."""
-    seconds = in_turn([contestant.work for contestant in contestants], rounds)
+    """Times the contestants, ours first, for `rounds` rounds in turn; see `in_turn` and `Contest` for the rest."""
+    seconds = in_turn([contestant.work for contestant in contestants], rounds, again)
     per_item = [
         [spent / contestant.items for spent in its] for contestant, its in zip(contestants, seconds, strict=True)
     ]

@@ -45,15 +45,18 @@ def measure(work: Callable[[], object], rounds: int) -> Measurement:
     return Measurement(seconds, peak_memory() - before)
 
 
-def in_turn(works: Sequence[Callable[[], object]], rounds: int) -> list[tuple[float, ...]]:
+def in_turn(works: Sequence[Callable[[], object]], rounds: int, again: bool = False) -> list[tuple[float, ...]]:
     """Times `rounds` rounds in which each work is called once, after a call each that is not counted.
 
-    What slows the machine for a while then slows them all. Returns the seconds [rounds] of each.
+    What slows the machine for a while then slows them all. With `again` every call that is timed follows directly on
+    another of the same work that is not, as in a run that does nothing else. Returns the seconds [rounds] of each.
     """
     seconds: list[list[float]] = [[] for _ in works]
-    with tqdm(total=(rounds + 1) * len(works), desc="measuring", unit=" calls", delay=2) as bar:
+    with tqdm(total=(rounds + 1) * len(works), desc="measuring", unit=" turns", delay=2) as bar:
         for number in range(rounds + 1):
             for work, its in zip(works, seconds, strict=True):
+                if number and again:
+                    work()
                 spent = seconds_of(work)
                 if number:
                     its.append(spent)

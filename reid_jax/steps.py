@@ -78,6 +78,15 @@ def train_step(
     return state, metrics
 
 
+def compiler_options(platform: str) -> dict[str, str]:
+    """Returns XLA's options for training on a platform.
+
+    XLA for a CPU takes optimization barriers away before it fuses: what a barrier in `reid_jax.models.ops` has written
+    to memory once, each reader would compute anew, in slower code. Without that pass they stand.
+    """
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if platform == "cpu" else {}
+
+
 def compile_chunk(
     network,
     optimizer: optax.GradientTransformation,
@@ -112,6 +121,7 @@ def compile_chunk(
         # The indices come from the host, which may hand over whole arrays only; each batch of them is spread above.
         in_shardings=(whole, whole, whole, whole, whole, whole),
         out_shardings=(whole, whole),
+        compiler_options=compiler_options(mesh.devices.flat[0].platform),
     )
 
 

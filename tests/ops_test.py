@@ -48,7 +48,8 @@ def form(request, monkeypatch):
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(
-    ("stride", "height", "width"), [(1, 8, 6), (1, 3, 1), (2, 8, 6), (2, 6, 7), (2, 5, 5), (2, 1, 2), (2, 16, 12)]
+    ("stride", "height", "width"),
+    [(1, 8, 6), (1, 3, 1), (1, 11, 4), (1, 20, 3), (2, 8, 6), (2, 6, 7), (2, 5, 5), (2, 1, 2), (2, 16, 12)],
 )
 def test_depthwise_conv_equals_grouped_convolution(stride, height, width):
     x, kernel = _random(0, 3, height, width, 4), _random(1, 3, 3, 1, 4)
@@ -71,7 +72,7 @@ def test_pointwise_conv_equals_convolution():
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (9, 6)])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 4, 4, 6), (9, 6)])
 def test_batch_norm_equals_its_definition(relu, shape):
     def plain(x, scale, bias):
         axes = tuple(range(x.ndim - 1))
@@ -174,6 +175,11 @@ def test_l2_normalise_of_a_zero_row_has_finite_gradients():
     x = jnp.array([[0.0, 0.0], [3.0, 4.0]])
     np.testing.assert_allclose(ops.l2_normalise(x), [[0, 0], [0.6, 0.8]], rtol=1e-6)
     assert np.all(np.isfinite(jax.grad(lambda x: jnp.sum(ops.l2_normalise(x)))(x)))
+
+
+def test_keep_gradient_changes_neither_value_nor_gradient():
+    x, weight = _random(21, 3, 4), _random(22, 3, 4)
+    _assert_same(lambda x: ops.keep_gradient(x) * weight, lambda x: x * weight, x)
 
 
 @pytest.mark.parametrize("axis", [0, -1])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from reid_jax import losses, optim, parallel
+from reid_jax import losses, optim, parallel, steps
 from reid_jax.data.augment import Augmentation
 from reid_jax.models.network import Output, create_network
 from reid_jax.state import create_state, init_variables
@@ -62,6 +62,15 @@ def test_steps_in_one_dispatch_are_the_same_as_single_ones(setup):
     assert_equal(at_once, state)
     for name, values in history.items():
         np.testing.assert_array_equal(values, [row[name] for row in rows])
+
+
+def test_on_a_cpu_barriers_stand_until_the_end_of_compilation():
+    def function(x):
+        return jax.lax.optimization_barrier(2 * x) + 1
+
+    with jax.default_device(jax.devices("cpu")[0]):
+        compiled = jax.jit(function, compiler_options=steps.compiler_options("cpu")).lower(1.0).compile()
+    assert "opt-barrier" in compiled.as_text()
 
 
 def test_what_pads_a_shorter_chunk_is_not_used(setup):

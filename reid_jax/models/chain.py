@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from reid_jax.models import ops
+
 Slice = tuple[int, int, int]  # output, start, stop
 
 
@@ -32,7 +34,7 @@ class Read:
 
     def of(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
         """Concatenates its slices, which are among the `pieces` [..., c] that `Chain.cut` made."""
-        return jnp.concatenate([pieces[each] for each in self.slices], -1)
+        return ops.keep_gradient(jnp.concatenate([pieces[each] for each in self.slices], -1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Chain:
     def cut(self, number: int, output: jax.Array) -> dict[Slice, jax.Array]:
         """Cuts output `number` [..., c] into the pieces that are read of it."""
         slices = sorted(each for read in self.reads for each in read.slices if each[0] == number)
-        pieces = lax.split(output, [stop - start for _, start, stop in slices], output.ndim - 1)
+        pieces = lax.split(ops.keep_gradient(output), [stop - start for _, start, stop in slices], output.ndim - 1)
         return dict(zip(slices, pieces, strict=True))
 
 

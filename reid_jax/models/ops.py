@@ -57,11 +57,12 @@ def _spatial_conv_gradients(x, kernel, gradient, *, stride):
     size, inputs, outputs = kernel.shape[0], x.shape[-1], kernel.shape[-1]
     gradient = lax.optimization_barrier(gradient)
     # To the kernel: what each window reads, laid out in rows, times the gradient: one matrix product.
-    rows = lax.optimization_barrier(jnp.concatenate(_windows(x, stride, size), -1)).reshape(-1, size**2 * inputs)
+    windows = jnp.concatenate(_windows(_padded(x, size), stride, size), -1)
+    rows = lax.optimization_barrier(windows).reshape(-1, size**2 * inputs)
     kernel_gradient = lax.dot_general(
         rows, gradient.reshape(-1, outputs), (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
     )
-    spread = _spread(gradient, stride, x.shape)
+    spread = _spread(gradient, stride, *x.shape[1:3])
     x_gradient = _plain_conv(spread, kernel[::-1, ::-1].swapaxes(2, 3), 1)
     return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
@@ -95,27 +96,28 @@ def _pointwise_conv_backward(saved, gradient):
 pointwise_conv.defvjp(_pointwise_conv_forward, _pointwise_conv_backward)
 
 
-def _windows(x, stride, size=3):
-    """The shifted views of the padded `x` that a size x size window reads, in row-major order."""
-    n, h, w, c = x.shape
+def _padded(x, size=3):
+    """Pads for a size x size window, in memory: who reads a number nine times should not check its place each time."""
     pad = (size - 1) // 2
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    # Others pad while they read; a GPU's threads would check each number's place nine times.
-    padded = lax.platform_dependent(padded, cuda=lax.optimization_barrier, default=lambda padded: padded)
-    reach_h, reach_w = stride * ((h - 1) // stride) + 1, stride * ((w - 1) // stride) + 1
+    return lax.optimization_barrier(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))))
+
+
+def _windows(padded, stride, size=3):
+    """The shifted views of a `_padded` array that a size x size window reads, in row-major order."""
+    n, h, w, c = padded.shape
     return [
-        lax.slice(padded, (0, i, j, 0), (n, i + reach_h, j + reach_w, c), (1, stride, stride, 1))
+        lax.slice(padded, (0, i, j, 0), (n, h - size + 1 + i, w - size + 1 + j, c), (1, stride, stride, 1))
         for i in range(size)
         for j in range(size)
     ]
 
 
-def _spread(gradient, stride, shape):
-    """Spreads a strided convolution's output gradient over the grid of its input of `shape`, zeros between."""
+def _spread(gradient, stride, height, width):
+    """Spreads a strided convolution's output gradient over the grid of its input, zeros between."""
     if stride == 1:
         return gradient
-    (h, w), (out_h, out_w) = shape[1:3], gradient.shape[1:3]
-    trail_h, trail_w = h - stride * (out_h - 1) - 1, w - stride * (out_w - 1) - 1
+    out_h, out_w = gradient.shape[1:3]
+    trail_h, trail_w = height - stride * (out_h - 1) - 1, width - stride * (out_w - 1) - 1
     return lax.pad(
         gradient,
         jnp.zeros((), gradient.dtype),
@@ -123,11 +125,11 @@ def _spread(gradient, stride, shape):
     )
 
 
-def _weighted_windows(x, kernel, stride):
+def _weighted_windows(padded, kernel, stride):
     with jax.named_scope("depthwise_conv"):
         flat = kernel.reshape(9, -1)
         total = None
-        for window, weight in zip(_windows(x, stride), flat, strict=True):
+        for window, weight in zip(_windows(padded, stride), flat, strict=True):
             total = window * weight if total is None else total + window * weight
         return total
 
@@ -139,46 +141,73 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arra
     `x` [n, h, w, c], `kernel` [3, 3, 1, c] -> [n, ceil(h / stride), ceil(w / stride), c]. A sum of nine
     shifted products: XLA's grouped convolution is about ten times slower on a CPU, its gradients worse.
     """
-    return _weighted_windows(x, kernel, stride)
+    return _weighted_windows(_padded(x), kernel, stride)
 
 
 def _depthwise_conv_forward(x, kernel, stride):
-    return _weighted_windows(x, kernel, stride), (x, kernel)
+    padded = _padded(x)
+    return _weighted_windows(padded, kernel, stride), (padded, kernel)
 
 
 def _depthwise_conv_backward(stride, saved, gradient):
-    x, kernel = saved
+    padded, kernel = saved
+    spread = _padded(_spread(gradient, stride, padded.shape[1] - 2, padded.shape[2] - 2))
+    x_gradient = _weighted_windows(spread, kernel[::-1, ::-1], 1)
     kernel_gradient = lax.platform_dependent(
-        x,
-        gradient,
+        padded,
+        spread[:, 1:-1:stride, 1:-1:stride],  # what was padded, and need not be computed again
         cuda=functools.partial(_depthwise_kernel_gradient_in_runs, stride=stride),
         default=functools.partial(_depthwise_kernel_gradient, stride=stride),
     )
-    x_gradient = _weighted_windows(_spread(gradient, stride, x.shape), kernel[::-1, ::-1], 1)
     return x_gradient, kernel_gradient.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def _depthwise_kernel_gradient(x, gradient, *, stride):
-    # One reduction with nine results: `x` and the gradient are read once for all nine sums, an image at a time.
-    per_image = _sums(_depthwise_products(x, gradient, stride), (1, 2))
-    return jnp.stack([part.sum(0) for part in lax.optimization_barrier(per_image)])
+def _depthwise_kernel_gradient(padded, gradient, *, stride):
+    # One reduction with nine results reads `padded` and the gradient once for all nine sums. Over so few places a CPU's
+    # compiler unrolls it and works on many channels at a time; over more it takes one number after another.
+    n, h, w, c = gradient.shape
+    rows, columns = _block(h, w)
+    shape = (n, h // rows, rows, w // columns, columns, c)
+    products = [product.reshape(shape) for product in _depthwise_products(padded, gradient, stride)]
+    per_block = lax.optimization_barrier(_sums(products, (2, 4)))
+    return jnp.stack([part.sum((0, 1, 2)) for part in per_block])
 
 
-def _depthwise_kernel_gradient_in_runs(x, gradient, *, stride):
+def _block(height, width, most=10):
+    """The largest (rows, columns) of at most so many places that an image divides into."""
+    fitting = [
+        (rows, columns)
+        for rows in range(1, most + 1)
+        for columns in range(1, most // rows + 1)
+        if height % rows == 0 and width % columns == 0
+    ]
+    return max(fitting, key=lambda block: (math.prod(block), block))
+
+
+def _depthwise_kernel_gradient_in_runs(padded, gradient, *, stride):
     # XLA for a GPU writes the nine products to memory before a reduction like the other form's. Plain sums of few
-    # numbers it computes nine at a time, from `x` and the gradient, with a thread for each run and channel.
+    # numbers it computes nine at a time, from `padded` and the gradient, with a thread for each run and channel.
     _, height, width, c = gradient.shape
     run = math.gcd(height * width, 16)
-    per_run = [product.reshape(-1, run, c).sum(1) for product in _depthwise_products(x, gradient, stride)]
+    per_run = [product.reshape(-1, run, c).sum(1) for product in _depthwise_products(padded, gradient, stride)]
     return jnp.stack(_sums(lax.optimization_barrier(per_run), (0,)))
 
 
-def _depthwise_products(x, gradient, stride):
+def _depthwise_products(padded, gradient, stride):
     wide = gradient.astype(jnp.float32)
-    return [window.astype(jnp.float32) * wide for window in _windows(x, stride)]
+    return [window.astype(jnp.float32) * wide for window in _windows(padded, stride)]
 
 
 depthwise_conv.defvjp(_depthwise_conv_forward, _depthwise_conv_backward)
+
+
+@jax.custom_vjp
+def keep_gradient(x: jax.Array) -> jax.Array:
+    """Returns `x`; whatever its gradient is summed or put together from is computed once, not by each that reads it."""
+    return x
+
+
+keep_gradient.defvjp(lambda x: (x, None), lambda _, gradient: (lax.optimization_barrier(gradient),))
 
 
 def _sums(arrays, axes):
@@ -194,8 +223,15 @@ def _channel_sums(first, second):
         first,
         second,
         cuda=lambda first, second: _sums([first, second], axes),
-        default=lambda first, second: [jnp.sum(first, axes), jnp.sum(second, axes)],
+        default=_channel_sums_in_runs,
     )
+
+
+def _channel_sums_in_runs(first, second):
+    c = first.shape[-1]
+    run = math.gcd(first.size // c, 8)
+    per_run = _sums([first.reshape(-1, run, c), second.reshape(-1, run, c)], (1,))
+    return [part.sum(0) for part in lax.optimization_barrier(per_run)]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -227,6 +263,7 @@ def _batch_norm_backward(relu, epsilon, saved, gradients):
     x, y, mean, inverse, scale = saved
     gradient = gradients[0]
     count = x.size // x.shape[-1]
+    gradient = lax.optimization_barrier(gradient)
     if relu:
         gradient = jnp.where(y > 0, gradient, 0)
     wide_gradient, wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
@@ -254,7 +291,7 @@ def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def permute(x: jax.Array, order: tuple[int, ...], axis: int = -1) -> jax.Array:
     """Takes `x` along `axis` in a permuted `order`; its gradient is the inverse permutation, not a scatter."""
-    return jnp.take(x, np.asarray(order), axis, unique_indices=True)
+    return jnp.take(x, np.asarray(order), axis, mode="clip", unique_indices=True)
 
 
 permute.defvjp(
@@ -345,5 +382,6 @@ def crop_regions(
         rows = _crop_matrix(centre[..., 1], scale, h, height, align_corners).astype(x.dtype)
         columns = _crop_matrix(centre[..., 0], 1.0, w, width, align_corners).astype(x.dtype)
         regions = jnp.einsum("nrph,nhwc->nrpwc", rows, x, precision=lax.Precision.HIGHEST)
-        regions = jnp.einsum("nrqw,nrpwc->nrpqc", columns, regions, precision=lax.Precision.HIGHEST)
+        columns = jnp.broadcast_to(columns[:, :, None], (*columns.shape[:2], height, *columns.shape[2:]))
+        regions = jnp.einsum("nrpqw,nrpwc->nrpqc", columns, regions, precision=lax.Precision.HIGHEST)
     return regions.reshape(-1, height, width, c)

@@ -375,8 +375,11 @@ def test_checks_copy_nothing_of_the_size_of_the_gallery():
 
 
 def test_a_huge_gallery_still_gets_a_block():
-    assert pairs._block_rows(10_000, 100_000_000, 8) == pairs.QUERY_MULTIPLE
-    assert pairs._block_rows(3, 128, 8) == pairs.QUERY_MULTIPLE
+    mesh = pairs.one_device()
+    assert pairs.block_rows(mesh, 10_000, 100_000_000) == pairs.QUERY_MULTIPLE
+    assert pairs.block_rows(mesh, 3, 128) == pairs.QUERY_MULTIPLE
+    assert pairs.block_rows(mesh, 10_000, 128) == 1024
+    assert pairs.block_rows(mesh, 93_820, 93_952) * 4 * 93_952 <= pairs.BLOCK_BYTES
 
 
 def _bad(**changes):

@@ -198,11 +198,6 @@ def test_a_far_item_keeps_no_common_neighbour():
     assert result[~across].mean() < 0.9
 
 
-def test_nothing_of_all_items_by_all_items_is_kept():
-    assert module._block_rows(93_820, 93_820) * 4 * 93_952 <= pairs.BLOCK_BYTES
-    assert module._block_rows(10_000, 100_000_000) == pairs.QUERY_MULTIPLE
-
-
 def _with(value):
     array = clustered(0)[1].copy()
     array[3, 1] = value

@@ -41,6 +41,7 @@ def _spatial_conv_forward(x, kernel, stride):
     return _plain_conv(x, kernel, stride), (x, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _spatial_conv_backward(stride, saved, gradient):
     return lax.platform_dependent(
         *saved,
@@ -80,6 +81,7 @@ def _pointwise_conv_forward(x, kernel):
     return x @ kernel, (x, kernel)
 
 
+@jax.jit
 def _pointwise_conv_backward(saved, gradient):
     x, kernel = saved
     # Without the barrier XLA computes whatever made the gradient (a whole BatchNorm's) twice, the second time
@@ -125,6 +127,7 @@ def _spread(gradient, stride, height, width):
     )
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _weighted_windows(padded, kernel, stride):
     with jax.named_scope("depthwise_conv"):
         flat = kernel.reshape(9, -1)
@@ -144,11 +147,13 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arra
     return _weighted_windows(_padded(x), kernel, stride)
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def _depthwise_conv_forward(x, kernel, stride):
     padded = _padded(x)
     return _weighted_windows(padded, kernel, stride), (padded, kernel)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _depthwise_conv_backward(stride, saved, gradient):
     padded, kernel = saved
     spread = _padded(_spread(gradient, stride, padded.shape[1] - 2, padded.shape[2] - 2))
@@ -247,6 +252,7 @@ def batch_norm(
     return _batch_norm_forward(x, scale, bias, relu, epsilon)[0]
 
 
+@functools.partial(jax.jit, static_argnums=(3, 4))
 def _batch_norm_forward(x, scale, bias, relu, epsilon):
     x = lax.optimization_barrier(x)  # keep x: recomputing it inside both sums and the output costs more
     count = x.size // x.shape[-1]
@@ -259,6 +265,7 @@ def _batch_norm_forward(x, scale, bias, relu, epsilon):
     return (y, mean, variance), (x, y if relu else None, mean, inverse, scale)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _batch_norm_backward(relu, epsilon, saved, gradients):
     x, y, mean, inverse, scale = saved
     gradient = gradients[0]
@@ -278,6 +285,7 @@ def _batch_norm_backward(relu, epsilon, saved, gradients):
 batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
+@functools.partial(jax.jit, static_argnums=3)
 def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> jax.Array:
     """Returns slope * x + offset per channel in `x`'s dtype, with ReLU if asked: BatchNorm with fixed statistics."""
     with jax.named_scope("batch_norm"):

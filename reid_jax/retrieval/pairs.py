@@ -26,6 +26,10 @@ Distances = Callable[[np.ndarray], np.ndarray]
 # One tile takes about this much on each device. It must not depend on the number of devices: the same block shape
 # runs the same kernels and gives the same bits.
 BLOCK_BYTES = 64 * 2**20
+# On a CPU less is better, which stays in the cache and for which the system need not find new memory each time; but not
+# so few queries that reading the gallery for them costs more than their products.
+_CACHE_BYTES = 16 * 2**20
+_FEW_ROWS = 256
 # A gallery whose embeddings take more is streamed: cut into equal chunks that take at most this. Two stand in the
 # host's memory while one is prepared; where the host is the device, there is a third.
 CHUNK_BYTES = 256 * 2**20
@@ -117,7 +121,7 @@ class EmbeddingTiles:
         self.mesh = one_device() if mesh is None else mesh
         self.columns = round_up(-(-count // chunks), GALLERY_MULTIPLE)
         self.chunks = -(-count // self.columns)
-        self.rows = _block_rows(len(query), self.columns, width)
+        self.rows = block_rows(self.mesh, len(query), self.columns + 3 * width)
         self.block = self.rows * self.mesh.size
         self._placed, self._chunk = None, None
 
@@ -163,7 +167,7 @@ class DistanceTiles:
         self.mesh = one_device()
         self.columns = round_up(len(label), GALLERY_MULTIPLE)
         self.chunks = 1
-        self.rows = self.block = _block_rows(queries, self.columns, width)
+        self.rows = self.block = block_rows(self.mesh, queries, self.columns + 3 * width)
         self._placed_label = place(self.mesh, pad(label, self.columns, PADDING), PartitionSpec())
 
     def tile(self, chunk: int, block: np.ndarray) -> tuple[jax.Array, jax.Array]:
@@ -249,6 +253,15 @@ def pad(array: np.ndarray, rows: int, fill: float = 0) -> np.ndarray:
     return padded
 
 
+def block_rows(mesh: Mesh, queries: int, columns: int) -> int:
+    """Queries in one device's block of float32 [rows, columns], padding included: what fills `BLOCK_BYTES` or less."""
+    fit = BLOCK_BYTES // (4 * columns)
+    if mesh.devices.flat[0].platform == "cpu":
+        fit = min(fit, max(_CACHE_BYTES // (4 * columns), _FEW_ROWS))
+    fit = max(fit // QUERY_MULTIPLE, 1) * QUERY_MULTIPLE
+    return min(fit, 1024, round_up(queries, QUERY_MULTIPLE))
+
+
 def round_up(count: int, multiple: int) -> int:
     """The least multiple that is not below `count`."""
     return -(-count // multiple) * multiple
@@ -280,13 +293,6 @@ def _score_function(mesh: Mesh):
 def _distance(score: jax.Array, squared_norm: jax.Array) -> jax.Array:
     """Distances [b, p] from scores [b, p] and |q|^2 [b]; rounding below zero becomes zero."""
     return jnp.sqrt(jnp.maximum(squared_norm[:, None] - 2.0 * score, 0.0))
-
-
-def _block_rows(nq: int, columns: int, width: int) -> int:
-    """Queries in one device's block: scores and the three arrays of `width` columns fill `BLOCK_BYTES`."""
-    rows = BLOCK_BYTES // (4 * (columns + 3 * width))
-    rows = max(rows // QUERY_MULTIPLE, 1) * QUERY_MULTIPLE
-    return min(rows, 1024, round_up(nq, QUERY_MULTIPLE))
 
 
 def _float32(name: str, part: np.ndarray) -> np.ndarray:

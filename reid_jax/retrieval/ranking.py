@@ -31,6 +31,7 @@ from reid_jax.retrieval.pairs import (
     round_up,
     spread,
 )
+from reid_jax.retrieval.top_k import top_k
 
 # So many matches are counted in one pass over the scores.
 MATCHES_AT_ONCE = 8
@@ -382,7 +383,7 @@ def _count_block(score, query_identity, threshold, passes, gallery_identity):
 
 def _nearest_block(score, query_sight, gallery_sight, *, k):
     """The k largest scores of one device's queries: float32 [b, k], and their columns, int32 [b, k]."""
-    return lax.top_k(jnp.where(query_sight[:, None] == gallery_sight, -jnp.inf, score), k)
+    return top_k(jnp.where(query_sight[:, None] == gallery_sight, -jnp.inf, score), k)
 
 
 @functools.cache

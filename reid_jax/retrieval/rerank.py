@@ -19,6 +19,7 @@ from tqdm import tqdm
 from reid_jax.errors import InputError
 from reid_jax.retrieval import pairs
 from reid_jax.retrieval.pairs import Distances
+from reid_jax.retrieval.top_k import top_k
 
 # Neighbour sets are extended and encoded for so many items at once, and distances within them taken for so many pairs:
 # differences of 256 pairs stay in a processor's cache.
@@ -94,7 +95,7 @@ def rerank(
     query_encoding = encoding[:nq]
     inverted = encoding[nq:].T.tocsr()  # [n, ng]: for each item the gallery items whose encodings name it
     original = _original_function(mesh, nq, ng)
-    block_rows = _block_rows(nq, nq + ng) * mesh.size
+    block_rows = pairs.block_rows(mesh, nq, padded) * mesh.size
     multiple = pairs.QUERY_MULTIPLE * mesh.size
 
     def distances(rows: np.ndarray) -> np.ndarray:
@@ -124,7 +125,7 @@ def _neighbours(mesh: Mesh, placed: tuple[jax.Array, jax.Array], count: int, k: 
     neighbour = np.empty((count, k), np.int32)
     farthest = np.empty(count, np.float32)
     function = _neighbour_function(mesh, k)
-    size = _block_rows(count, count) * mesh.size
+    size = pairs.block_rows(mesh, count, len(placed[0])) * mesh.size
     blocks = pairs.blocks(np.arange(count), size)
     bar = tqdm(blocks, "neighbours", unit="block", delay=2, disable=jax.process_index() != 0)
     dispatched = ((block, function(_place_rows(mesh, block, size), *placed)) for block in bar)
@@ -226,10 +227,11 @@ def _squared(score: jax.Array, row: jax.Array, half_norm: jax.Array) -> jax.Arra
 
 def _neighbour_block(row, item, half_norm, *, k):
     """One device's items int32 [b]: their k nearest int32 [b, k], and the largest squared distance float32 [b]."""
-    score = _score(row, item, half_norm)
     # An item comes before its duplicates, and before what rounding would put in front of it.
-    _, index = lax.top_k(jnp.where(row[:, None] == jnp.arange(len(item)), jnp.inf, score), k)
-    least = jnp.min(jnp.where(jnp.isinf(half_norm), jnp.inf, score), axis=1, keepdims=True)
+    score = _score(row, item, half_norm).at[jnp.arange(len(row)), row].set(jnp.inf)
+    _, index = top_k(score, k)
+    # A maximum, not a selection: XLA for a CPU takes the minimum of a selection one number at a time.
+    least = jnp.min(jnp.maximum(score, jnp.where(jnp.isinf(half_norm), jnp.inf, -jnp.inf)), axis=1, keepdims=True)
     return index, _squared(least, row, half_norm)[:, 0]
 
 
@@ -257,10 +259,3 @@ def _place_rows(mesh: Mesh, block: np.ndarray, multiple: int) -> jax.Array:
     """Numbers of items, int [b], on the devices that take them: int32, padded with item 0 to a multiple."""
     size = pairs.round_up(len(block), multiple)
     return pairs.place(mesh, pairs.pad(block.astype(np.int32), size), PartitionSpec("data"))
-
-
-def _block_rows(rows: int, count: int) -> int:
-    """Rows of one device's block of distances to `count` items, which fills `pairs.BLOCK_BYTES`."""
-    fit = pairs.BLOCK_BYTES // (4 * pairs.round_up(count, pairs.GALLERY_MULTIPLE))
-    multiple = pairs.QUERY_MULTIPLE
-    return min(max(fit // multiple, 1) * multiple, 1024, pairs.round_up(rows, multiple))

@@ -14,6 +14,8 @@ processes=$1
 shift
 
 export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
+# glibc asks for huge pages, which a CPU's training step of several GiB has mapped sooner; elsewhere without effect.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 export JAX_NUM_PROCESSES=$processes
 export JAX_COORDINATOR_ADDRESS=${JAX_COORDINATOR_ADDRESS:-127.0.0.1:$((20000 + RANDOM % 12000))}
 

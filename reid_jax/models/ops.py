@@ -222,7 +222,7 @@ def _sums(arrays, axes):
 
 
 def _channel_sums(first, second):
-    """Sums two float32 arrays [..., c] over all but the channels: on a GPU in one reduction, else in two plain sums."""
+    """Sums two float32 arrays [n, ..., c] over all but the channels, in one reduction."""
     axes = tuple(range(first.ndim - 1))
     return lax.platform_dependent(
         first,
@@ -233,8 +233,10 @@ def _channel_sums(first, second):
 
 
 def _channel_sums_in_runs(first, second):
+    # As few at a time as a CPU's compiler unrolls, so that both sums take one reading; within an image, which no two
+    # devices share.
     c = first.shape[-1]
-    run = math.gcd(first.size // c, 8)
+    run = math.gcd(math.prod(first.shape[1:-1]), 8)
     per_run = _sums([first.reshape(-1, run, c), second.reshape(-1, run, c)], (1,))
     return [part.sum(0) for part in lax.optimization_barrier(per_run)]
 

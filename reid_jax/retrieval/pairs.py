@@ -29,7 +29,7 @@ BLOCK_BYTES = 64 * 2**20
 # On a CPU less is better, which stays in the cache and for which the system need not find new memory each time; but not
 # so few queries that reading the gallery for them costs more than their products.
 _CACHE_BYTES = 16 * 2**20
-_FEW_ROWS = 256
+_FEW_ROWS = 192
 # A gallery whose embeddings take more is streamed: cut into equal chunks that take at most this. Two stand in the
 # host's memory while one is prepared; where the host is the device, there is a third.
 CHUNK_BYTES = 256 * 2**20

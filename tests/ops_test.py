@@ -38,12 +38,35 @@ def _plain_conv(x, kernel, stride, groups=1):
 
 @pytest.fixture(params=["cpu", "cuda", "tpu"])
 def form(request, monkeypatch):
-    """The form that a platform takes where there are several: each computes the same on any of them."""
+    """The form that a platform takes where there are several: each computes the same on any of them.
+
+    What is traced for one must not serve another, so the caches are emptied before and after.
+    """
 
     def choose(*arguments, default, **forms):
         return forms.get(request.param, default)(*arguments)
 
     monkeypatch.setattr(lax, "platform_dependent", choose)
+    jax.clear_caches()
+    yield request.param
+    jax.clear_caches()
+
+
+def test_each_platform_is_given_its_form(form, monkeypatch):
+    taken = []
+    for name in ("_depthwise_kernel_gradient", "_depthwise_kernel_gradient_in_runs"):
+        monkeypatch.setattr(ops, name, _noting(getattr(ops, name), name, taken))
+    x, kernel = _random(0, 3, 8, 6, 4), _random(1, 3, 3, 1, 4)
+    jax.grad(lambda k: jnp.sum(ops.depthwise_conv(x, k)))(kernel)
+    assert taken == ["_depthwise_kernel_gradient_in_runs" if form == "cuda" else "_depthwise_kernel_gradient"]
+
+
+def _noting(function, name, taken):
+    def noting(*arguments, **options):
+        taken.append(name)
+        return function(*arguments, **options)
+
+    return noting
 
 
 @pytest.mark.usefixtures("form")

@@ -2,7 +2,7 @@
 
 Images are NHWC. Every function is pure, traces under `jit` with a sharded batch, and has a plain form in
 `tests/ops_test.py` that it must equal, gradients included. `jax.named_scope` marks the operations that
-`reid_jax.models.summary` counts.
+`reid_jax.models.summary` counts. What has a `jit` of its own is traced once a shape instead of once a layer.
 """
 
 import functools
@@ -222,7 +222,7 @@ def _sums(arrays, axes):
 
 
 def _channel_sums(first, second):
-    """Sums two float32 arrays [n, ..., c] over all but the channels, in one reduction."""
+    """Sums two float32 arrays [n, ..., c] over all but the channels, in one reading of what they are made from."""
     axes = tuple(range(first.ndim - 1))
     return lax.platform_dependent(
         first,
@@ -270,9 +270,8 @@ def _batch_norm_forward(x, scale, bias, relu, epsilon):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _batch_norm_backward(relu, epsilon, saved, gradients):
     x, y, mean, inverse, scale = saved
-    gradient = gradients[0]
+    gradient = lax.optimization_barrier(gradients[0])  # else made anew by all that read it below
     count = x.size // x.shape[-1]
-    gradient = lax.optimization_barrier(gradient)
     if relu:
         gradient = jnp.where(y > 0, gradient, 0)
     wide_gradient, wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
@@ -301,6 +300,7 @@ def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def permute(x: jax.Array, order: tuple[int, ...], axis: int = -1) -> jax.Array:
     """Takes `x` along `axis` in a permuted `order`; its gradient is the inverse permutation, not a scatter."""
+    # The default mode would compare every place with the size, to fill what is outside with NaN.
     return jnp.take(x, np.asarray(order), axis, mode="clip", unique_indices=True)
 
 
@@ -392,6 +392,7 @@ def crop_regions(
         rows = _crop_matrix(centre[..., 1], scale, h, height, align_corners).astype(x.dtype)
         columns = _crop_matrix(centre[..., 0], 1.0, w, width, align_corners).astype(x.dtype)
         regions = jnp.einsum("nrph,nhwc->nrpwc", rows, x, precision=lax.Precision.HIGHEST)
+        # A matrix for each row of a region: with one for all, both directions would transpose the rows in memory.
         columns = jnp.broadcast_to(columns[:, :, None], (*columns.shape[:2], height, *columns.shape[2:]))
         regions = jnp.einsum("nrpqw,nrpwc->nrpqc", columns, regions, precision=lax.Precision.HIGHEST)
     return regions.reshape(-1, height, width, c)

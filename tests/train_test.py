@@ -66,7 +66,7 @@ def test_its_records_cover_every_step_and_the_loss_falls(tiny_run):
     assert [record["step"] for record in steps] == list(range(4, 81, 4))
     assert [record["epoch"] for record in validations] == [2.0, 4.0, 6.0, 8.0]
     assert steps[-1]["loss"] < 0.9 * steps[0]["loss"]
-    assert steps[-1]["learning_rate"] == pytest.approx(3e-4)
+    assert steps[-1]["learning_rate"] == pytest.approx(1e-2 * read_json(tiny_run / "config.json")["schedule"]["peak"])
 
 
 def test_its_results_are_fractions_before_and_after(tiny_run):

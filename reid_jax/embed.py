@@ -16,15 +16,18 @@ from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.retrieval.pairs import replicate
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
+# Several devices share it, and what cores there are: each then has less to spread over threads.
 IMAGES_PER_DISPATCH = 256
 _MICRO_BATCH = {"cpu": 8}
+_MICRO_BATCH_OF_SEVERAL = {"cpu": 4}
 _BLOCK = 2048  # images decoded at a time from a split on disk: bounds the memory for a split of any size
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def _embed_block(network, variables, image, mesh, flip):
-    platform = mesh.devices.flat[0].platform
-    micro_batch = min(_MICRO_BATCH.get(platform, IMAGES_PER_DISPATCH), image.shape[0] // mesh.size)
+    most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL
+    micro_batch = most.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH)
+    micro_batch = min(micro_batch, image.shape[0] // mesh.size)
 
     def forward(image):
         embedding = network.apply(variables, normalise(image), train=False).embedding

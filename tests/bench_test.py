@@ -234,6 +234,7 @@ def test_a_missing_package_is_told_before_anything_runs(capsys, monkeypatch, pee
         (["data", "--config.model.name=nano"], ("--config.model.name=nano", "--config=FILE.py")),
         (["data", "--dataset=markt1501"], ("markt1501", "market1501")),
         (["rank", "--against=torch"], ("'torch'", "torchreid")),
+        (["rerank", "--against=numpy"], ("'numpy'", "torchreid")),
         (["verify", "--against=torchreid"], ("--against",)),
         (["learn"], ("'learn'", "train")),
     ],

@@ -18,7 +18,7 @@ from reid_jax.models.network import AttentionNetwork, create_network
 # What each kind of work is compared with.
 TRAINING = ("torch", "torch_compiled", "torchreid")
 EMBEDDING = (*TRAINING, "openvino")
-RANKING = ("torchreid",)
+RETRIEVAL = ("torchreid",)
 
 _PACKAGES = {
     "torch": ("torch",),

@@ -83,6 +83,17 @@ def _rank(made: MadeEmbeddings, mesh: Mesh) -> dict[str, float]:
     return metrics.retrieval_metrics(ranking.rank(made.query, made.gallery, made.labels, mesh=mesh))
 
 
+def contest_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Contest:
+    """Measures all queries' re-ranked distances in turn with torchreid's, made from matrices of all items by all."""
+    torchreid = importlib.import_module("reid_jax.bench.peers.torchreid_peer")
+
+    def work() -> np.ndarray:
+        return rerank(made.query, made.gallery, mesh=mesh)(np.arange(len(made.query)))
+
+    theirs = torchreid.reranker(made, work())
+    return hold([Contestant(OURS, work, len(made.query)), theirs], rounds, "queries")
+
+
 def bench_verify(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:
     """Measures the same-or-different decision over all pairs, the ranking it needs left out."""
     ranked = ranking.rank(made.query, made.gallery, made.labels, mesh=mesh)

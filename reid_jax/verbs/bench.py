@@ -26,7 +26,7 @@ EXAMPLES = """\
   reid-jax bench rank --size=msmt17 --rounds=1
   reid-jax bench rank --against=torchreid
   reid-jax bench verify --size=market1501
-  reid-jax bench rerank --size=market1501
+  reid-jax bench rerank --rounds=3 --against=torchreid
 Contestants run in turn, round by round; a ratio is the median over the rounds. In `train` each that is timed follows
 directly on another that is not. All devices take part: on a CPU
 XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of it."""
@@ -35,6 +35,10 @@ _RETRIEVAL = {
     "rank": (retrieval.bench_rank, "rank made embeddings: CMC, mAP by both rules and mINP, distances included"),
     "verify": (retrieval.bench_verify, "decide same or different over all pairs of made embeddings"),
     "rerank": (retrieval.bench_rerank, "re-rank made embeddings by k-reciprocal encoding, and score"),
+}
+_CONTESTS = {
+    "rank": (retrieval.contest_rank, "also time torchreid (its compiled ranking), distances included"),
+    "rerank": (retrieval.contest_rerank, "also time torchreid (NumPy, dense), distances included and no scores"),
 }
 _PEERS = (
     "torch (eager) and torch_compiled (by torch.compile, which takes minutes), each in both memory layouts, "
@@ -76,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = add(name, text)
         action.add_argument("--size", choices=retrieval.SIZES, default="market1501", help="(default %(default)s)")
         action.add_argument("--dimensions", type=int, default=1024, help="of a descriptor (default %(default)s)")
-        if name == "rank":
-            _add_against(action, against.RANKING, "also time torchreid (its compiled ranking), distances included")
+        if name in _CONTESTS:
+            _add_against(action, against.RETRIEVAL, _CONTESTS[name][1])
 
 
 def _add_config(action: argparse.ArgumentParser) -> None:
@@ -147,7 +151,7 @@ def _retrieval(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[s
     report = {"size": dataclasses.asdict(size), "dimensions": args.dimensions}
     report |= {"median_seconds": statistics.median(measured.seconds), **dataclasses.asdict(measured)}
     if peers:
-        contest = retrieval.contest_rank(made, args.rounds, mesh)
+        contest = _CONTESTS[args.work][0](made, args.rounds, mesh)
         print(contest.table())
         report["contestants"] = contest.figures()
     return report

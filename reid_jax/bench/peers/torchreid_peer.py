@@ -1,6 +1,7 @@
-"""torchreid (Zhou and Xiang, arXiv 1910.10093): its HA-CNN, and its compiled ranking with its distances."""
+"""torchreid (Zhou and Xiang, arXiv 1910.10093): its HA-CNN, its compiled ranking and re-ranking with its distances."""
 
 import dataclasses
+import os
 from collections.abc import Iterator
 
 import jax
@@ -9,16 +10,22 @@ import torch
 from torch import nn
 from torchreid.metrics import compute_distance_matrix, rank
 from torchreid.models.hacnn import HACNN
+from torchreid.utils.rerank import re_ranking
 
 from reid_jax.bench.against import Task
 from reid_jax.bench.contest import Contestant
 from reid_jax.bench.peers.torch_peer import module_embedders, module_trainers
+from reid_jax.bench.quantities import format_bytes
 from reid_jax.bench.retrieval import MadeEmbeddings
 from reid_jax.errors import InputError
 from reid_jax.models.convert import convert_hacnn
 from reid_jax.models.network import create_network
 
 _MOST_DIFFERENCE = 1e-4  # in mAP: distances that are all but equal may change places
+# Of re-ranked distances, the share that may differ by more than rounding does: an item that changes places with another
+# at all but the same distance changes the encodings of those that have it as a neighbour.
+_MOST_CHANGED, _ROUNDING = 1e-3, 1e-5
+_RERANKING_BYTES = 20  # a pair of items: float32 distances and encodings, and the order of all items, int64 and int32
 
 
 class Hacnn(nn.Module):
@@ -67,6 +74,35 @@ def ranker(made: MadeEmbeddings, ours: float) -> Contestant:
     if not difference < _MOST_DIFFERENCE:
         raise RuntimeError(f"torchreid and reid_jax differ by {difference:.1e} in the mAP of the same embeddings")
     return Contestant("torchreid compiled", work, len(query), difference)
+
+
+def reranker(made: MadeEmbeddings, ours: np.ndarray) -> Contestant:
+    """Returns torchreid's re-ranking, its distances included, held against `ours`, float32 [queries, gallery].
+
+    Raises InputError where this machine's memory cannot hold its matrices of all items by all items. Raises
+    RuntimeError where it gives other distances: it would be other work.
+    """
+    need = _RERANKING_BYTES * (len(made.query) + len(made.gallery)) ** 2
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise InputError(
+            f"--against=torchreid: its re-ranking takes {format_bytes(need)} for this size and this machine has "
+            f"{format_bytes(have)}; leave this peer out or give a smaller --size"
+        )
+    query, gallery = torch.from_numpy(made.query), torch.from_numpy(made.gallery)
+
+    def distance(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
+        # It squares what it is given, and its distances are squared already.
+        return compute_distance_matrix(first, second).clamp_(min=0).sqrt_().numpy()
+
+    def work() -> np.ndarray:
+        return re_ranking(distance(query, gallery), distance(query, query), distance(gallery, gallery))
+
+    difference = np.abs(work() - ours)
+    changed = np.mean(difference > _ROUNDING)
+    if not changed < _MOST_CHANGED:
+        raise RuntimeError(f"torchreid and reid_jax differ in {changed:.1%} of the re-ranked distances")
+    return Contestant("torchreid", work, len(query), float(difference.max()))
 
 
 def _network_of(task: Task) -> tuple[nn.Module, Task]:

@@ -144,6 +144,16 @@ def test_pools_equal_windows_taken_one_by_one():
             np.testing.assert_allclose(means[:, i, j], window.sum((1, 2)) / 9, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("height", "width"), [(6, 4), (5, 7), (1, 2)])
+def test_the_first_of_equal_maxima_gets_the_gradient(height, width):
+    def plain(x):
+        padded = lax.pad(x, -jnp.inf, ((0, 0, 0), (1, 1, 0), (1, 1, 0), (0, 0, 0)))
+        return lax.reduce_window(padded, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
+
+    x = jnp.round(_random(12, 2, height, width, 3))  # many are equal
+    _assert_same(ops.max_pool, plain, x)
+
+
 def _sample(image, rows, columns):
     """Bilinear samples of image [h, w, c] at pixel positions, zero outside, by the four neighbours."""
     height, width, _ = image.shape

@@ -1,6 +1,7 @@
 """The command `reid-jax VERB`: reads the arguments, hands over to the verb, and turns user errors into one line."""
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -20,6 +21,9 @@ VERBS = {
     "bench": "measure speed and memory on made data",
 }
 
+# New objects after which Python looks for cycles among them. Tracing a network makes hundreds of thousands, which
+# stay: by the default of 700 a fifth of the time goes into looking.
+_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 EXAMPLES = """\
   reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -37,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr)."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = Parser(
         prog="reid-jax",

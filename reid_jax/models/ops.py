@@ -78,8 +78,12 @@ def _spatial_conv_gradients(x, kernel, gradient, *, stride):
         preferred_element_type=jnp.float32,
     )
     kernel_gradient = product.reshape(size, inputs, size, outputs).transpose(2, 0, 1, 3)
-    spread = _spread(gradient, stride, *x.shape[1:3])
-    x_gradient = _plain_conv(spread, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    if (size, stride) == (3, 2):  # a quarter of the products that the other form takes
+        wide = _with_next(gradient)
+        x_gradient = _unstride(lambda i, j, part: wide[part] @ kernel[i, j].T, *x.shape[1:3])
+    else:
+        spread = _spread(gradient, stride, *x.shape[1:3])
+        x_gradient = _plain_conv(spread, kernel[::-1, ::-1].swapaxes(2, 3), 1)
     return x_gradient, kernel_gradient.astype(kernel.dtype)
 
 
@@ -140,6 +144,29 @@ def _spread(gradient, stride, height, width):
         jnp.zeros((), gradient.dtype),
         ((0, 0, 0), (0, trail_h, stride - 1), (0, trail_w, stride - 1), (0, 0, 0)),
     )
+
+
+def _with_next(x):
+    """Adds a row and a column of zeros at the end, for `_unstride`."""
+    return jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+
+
+def _unstride(term, height, width):
+    """Puts together the input's gradient [n, height, width, c] of a 3x3 window at stride 2.
+
+    `term(i, j, part)` is what the input at row i and column j of each window gets; `part` takes, from an array
+    `_with_next` of one number a window, those windows, or where the input's place lies in the next ones, these.
+    """
+    here, there = slice(None, -1), slice(1, None)
+    # An even row is the middle of a window; an odd one the last of that window and the first of the next.
+    even, odd = [(1, here)], [(2, here), (0, there)]
+    places = [
+        [sum(term(i, j, np.s_[:, rows, columns]) for i, rows in down for j, columns in right) for right in (even, odd)]
+        for down in (even, odd)
+    ]
+    (n, h, w, c), places = places[0][0].shape, lax.optimization_barrier(places)
+    rows = [jnp.stack(pair, 3).reshape(n, h, 2 * w, c) for pair in places]
+    return jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, c)[:, :height, :width]
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -361,20 +388,8 @@ def _max_pool_forward(x, height, width):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _max_pool_backward(height, width, winner, gradient):
-    n, h, w, c = gradient.shape
-    winner, gradient = (jnp.pad(array, ((0, 0), (0, 1), (0, 1), (0, 0))) for array in (winner, gradient))
-
-    def won_by(number, down=0, right=0):
-        part = np.s_[:, down : h + down, right : w + right]
-        return jnp.where(winner[part] == number, gradient[part], 0)
-
-    # An even row or column is the middle of one window; an odd one the last of that window and the first of the next.
-    even_even, even_odd = won_by(4), won_by(5) + won_by(3, right=1)
-    odd_even = won_by(7) + won_by(1, down=1)
-    odd_odd = won_by(8) + won_by(6, right=1) + won_by(2, down=1) + won_by(0, down=1, right=1)
-    places = lax.optimization_barrier(((even_even, even_odd), (odd_even, odd_odd)))
-    rows = [jnp.stack(pair, 3).reshape(n, h, 2 * w, c) for pair in places]
-    return (jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, c)[:, :height, :width],)
+    winner, gradient = _with_next(winner), _with_next(gradient)
+    return (_unstride(lambda i, j, part: jnp.where(winner[part] == 3 * i + j, gradient[part], 0), height, width),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -245,6 +245,15 @@ def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):
         assert word in line
 
 
+def test_more_items_than_a_peer_finds_memory_for_are_told_before_anything_runs(capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(retrieval.SIZES, "msmt17", retrieval.Size(10**6, 10**7, 750, 6))
+    line = told(capsys, "rerank", "--size=msmt17", "--against=torchreid")
+    for words in ("11,000,000 items", "GiB", "--size"):
+        assert words in line
+    against.check_reranking([], 10**9)
+
+
 def test_networks_and_losses_that_a_peer_has_not_are_told():
     config = run_config.default()
     ours = create_network("robust_reid_1x", 751, logit_scale_learned=True)

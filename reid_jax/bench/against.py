@@ -5,6 +5,7 @@ The modules under `peers` import packages that whoever measures installs, so the
 
 import dataclasses
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from reid_jax.bench.contest import Contestant
+from reid_jax.bench.quantities import format_bytes
 from reid_jax.errors import InputError
 from reid_jax.models.network import AttentionNetwork, create_network
 
@@ -46,6 +48,8 @@ _TORCH_NETWORK: dict[str, Any] = dict(
 )
 _TORCHREID_FIELDS = ("block", "stem", "widths", "global_width", "local_width", "regions", "pooling", "normalisation")
 _TORCHREID_SIZE = (160, 64)
+# Its re-ranking, for each pair of items: float32 distances and encodings, and the order of all items, int64 and int32.
+_TORCHREID_RERANKING_BYTES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +115,16 @@ def check_network(names: Sequence[str], network: AttentionNetwork, config: Confi
                 f"--against={name} trains with the batch-soft, soft-margin triplet loss or none; set "
                 "config.loss.mining=batch_soft, soft_margin=True, detach_weights=False and nonzero_mean=False"
             )
+
+
+def check_reranking(names: Sequence[str], items: int) -> None:
+    """Raises InputError where this machine's memory cannot hold what a peer makes of so many items by as many."""
+    need, have = _TORCHREID_RERANKING_BYTES * items**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if "torchreid" in names and need > have:
+        raise InputError(
+            f"--against=torchreid: its re-ranking of {items:,} items takes {format_bytes(need)}, and this machine "
+            f"has {format_bytes(have)}; leave this peer out or give a smaller --size"
+        )
 
 
 def training_peers(names: Sequence[str], task: Task) -> list[Contestant]:

@@ -102,6 +102,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.overrides[0]} changes a config, and none is named; give --config=FILE.py too")
     peers = list(dict.fromkeys(getattr(args, "against", [])))
     against.check(peers)
+    if args.work == "rerank":
+        size = retrieval.SIZES[args.size]
+        against.check_reranking(peers, size.queries + size.gallery)
     mesh = parallel.create_mesh()
     print(parallel.describe(mesh) + f", {cores()} cores, jax {jax.__version__}", flush=True)
     measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)

@@ -1,7 +1,6 @@
 """torchreid (Zhou and Xiang, arXiv 1910.10093): its HA-CNN, its compiled ranking and re-ranking with its distances."""
 
 import dataclasses
-import os
 from collections.abc import Iterator
 
 import jax
@@ -15,7 +14,6 @@ from torchreid.utils.rerank import re_ranking
 from reid_jax.bench.against import Task
 from reid_jax.bench.contest import Contestant
 from reid_jax.bench.peers.torch_peer import module_embedders, module_trainers
-from reid_jax.bench.quantities import format_bytes
 from reid_jax.bench.retrieval import MadeEmbeddings
 from reid_jax.errors import InputError
 from reid_jax.models.convert import convert_hacnn
@@ -25,7 +23,6 @@ _MOST_DIFFERENCE = 1e-4  # in mAP: distances that are all but equal may change p
 # Of re-ranked distances, the share that may differ by more than rounding does: an item that changes places with another
 # at all but the same distance changes the encodings of those that have it as a neighbour.
 _MOST_CHANGED, _ROUNDING = 1e-3, 1e-5
-_RERANKING_BYTES = 20  # a pair of items: float32 distances and encodings, and the order of all items, int64 and int32
 
 
 class Hacnn(nn.Module):
@@ -79,16 +76,9 @@ def ranker(made: MadeEmbeddings, ours: float) -> Contestant:
 def reranker(made: MadeEmbeddings, ours: np.ndarray) -> Contestant:
     """Returns torchreid's re-ranking, its distances included, held against `ours`, float32 [queries, gallery].
 
-    Raises InputError where this machine's memory cannot hold its matrices of all items by all items. Raises
-    RuntimeError where it gives other distances: it would be other work.
+    Raises RuntimeError where it gives other distances: it would be other work. See `against.check_reranking` for the
+    memory that it takes.
     """
-    need = _RERANKING_BYTES * (len(made.query) + len(made.gallery)) ** 2
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > have:
-        raise InputError(
-            f"--against=torchreid: its re-ranking takes {format_bytes(need)} for this size and this machine has "
-            f"{format_bytes(have)}; leave this peer out or give a smaller --size"
-        )
     query, gallery = torch.from_numpy(made.query), torch.from_numpy(made.gallery)
 
     def distance(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:

@@ -123,13 +123,13 @@ def _padded(x, size=3):
     return lax.optimization_barrier(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))))
 
 
-def _windows(padded, stride, size=3):
-    """The shifted views of a `_padded` array that a size x size window reads, in row-major order."""
+def _windows(padded, stride):
+    """The shifted views of a `_padded` array that a 3x3 window reads, in row-major order."""
     n, h, w, c = padded.shape
     return [
-        lax.slice(padded, (0, i, j, 0), (n, h - size + 1 + i, w - size + 1 + j, c), (1, stride, stride, 1))
-        for i in range(size)
-        for j in range(size)
+        lax.slice(padded, (0, i, j, 0), (n, h - 2 + i, w - 2 + j, c), (1, stride, stride, 1))
+        for i in range(3)
+        for j in range(3)
     ]
 
 

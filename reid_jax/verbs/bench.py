@@ -102,9 +102,6 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{args.overrides[0]} changes a config, and none is named; give --config=FILE.py too")
     peers = list(dict.fromkeys(getattr(args, "against", [])))
     against.check(peers)
-    if args.work == "rerank":
-        size = retrieval.SIZES[args.size]
-        against.check_reranking(peers, size.queries + size.gallery)
     mesh = parallel.create_mesh()
     print(parallel.describe(mesh) + f", {cores()} cores, jax {jax.__version__}", flush=True)
     measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)
@@ -144,6 +141,8 @@ def _nano():
 
 def _retrieval(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str, Any]:
     size = retrieval.SIZES[args.size]
+    if args.work == "rerank":
+        against.check_reranking(peers, size.queries + size.gallery)
     print(
         f"{args.size}: {size.queries:,} queries x {size.gallery:,} gallery items x {args.dimensions} numbers",
         flush=True,

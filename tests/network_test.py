@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
+from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.network import create_network
 from reid_jax.models.summary import component_costs, format_costs, total
 
@@ -194,3 +195,31 @@ def test_bad_fields_and_images_are_named():
         create_network("nano", 5, normalisation="bnneck", classifier_reads="raw")
     with pytest.raises(InputError, match=r"shape \(2, 150, 64, 3\).*multiples of 32"):
         _variables(create_network("nano", 5, **TINY), (150, 64))
+
+
+def test_a_convolutions_bias_moves_the_running_mean_alone():
+    random = np.random.default_rng(0)
+    x, kernel, bias, scale, offset = (
+        random.normal(size=shape).astype(np.float32) for shape in ((3, 4, 4, 5), (1, 1, 5, 6), 6, 6, 6)
+    )
+    layer = ConvNorm(6, use_bias=True, relu=False)
+    params = {"kernel": kernel, "bias": bias, "norm": {"scale": scale, "bias": offset}}
+    fresh = {"norm": {"mean": np.zeros(6, np.float32), "var": np.ones(6, np.float32)}}
+
+    def run(params):
+        y, changed = layer.apply({"params": params, "batch_stats": fresh}, x, train=True, mutable=["batch_stats"])
+        return jnp.sum(y**2 * np.arange(6)), (y, changed["batch_stats"]["norm"])
+
+    gradient, (y, running) = jax.grad(run, has_aux=True)(params)
+    biased = np.einsum("nhwi,io->nhwo", x.astype(np.float64), kernel[0, 0]) + bias
+    mean, variance = biased.mean((0, 1, 2)), biased.var((0, 1, 2))
+    expected = (biased - mean) / np.sqrt(variance + 1e-5) * scale + offset
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(running["mean"], 0.1 * mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(running["var"], 0.9 + 0.1 * variance, rtol=1e-4)
+    assert not np.any(gradient["bias"])
+    assert np.all(gradient["kernel"] != 0)
+
+    statistics = {"norm": {"mean": mean.astype(np.float32), "var": variance.astype(np.float32)}}
+    inferred = layer.apply({"params": params, "batch_stats": statistics}, x, train=False)
+    np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-4)

@@ -30,15 +30,18 @@ def setup():
     return network, variables, image
 
 
-@pytest.fixture(scope="module")
-def of_one_batch(setup):
+def statistics_of_one_batch(network, variables, image):
     """The statistics of one batch of all images, from the running ones after a step from (0, 1) with momentum 0.9."""
-    network, variables, image = setup
     _, changed = jax.jit(lambda v, x: network.apply(v, x, train=True, mutable=["batch_stats"]))(
         variables, normalise(image)
     )
     before = variables["batch_stats"]
     return jax.tree.map(lambda new, old: (np.asarray(new) - 0.9 * old) / 0.1, changed["batch_stats"], before)
+
+
+@pytest.fixture(scope="module")
+def of_one_batch(setup):
+    return statistics_of_one_batch(*setup)
 
 
 def assert_close(one, other, rtol, atol):
@@ -52,6 +55,20 @@ def test_statistics_are_those_of_the_augmented_images(setup):
     mirrored = recalibrate(network, variables["params"], image[:, :, ::-1], mesh, batch=IMAGES)
     augmented = recalibrate(network, variables["params"], image, mesh, augmentation=MIRROR, batch=IMAGES)
     assert_close(augmented, mirrored, rtol=1e-4, atol=1e-6)
+
+
+def test_a_convolutions_bias_is_in_the_means(setup):
+    *_, image = setup
+    fields = dict(stem=4, widths=(16, 16, 16), regions=False, global_width=8, block="inception")
+    network = create_network("nano", 0, **fields)
+    variables = jax.device_get(init_variables(network, jax.random.key(0), SIZE))
+    random = np.random.default_rng(1)
+    variables["params"] = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: random.normal(size=leaf.shape).astype(np.float32) if path[-1].key == "bias" else leaf,
+        variables["params"],
+    )
+    recalibrated = recalibrate(network, variables["params"], image, parallel.create_mesh(), batch=IMAGES)
+    assert_close(recalibrated, statistics_of_one_batch(network, variables, image), rtol=1e-3, atol=1e-4)
 
 
 def test_an_image_is_augmented_alike_in_every_batch(setup):

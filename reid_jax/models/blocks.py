@@ -4,8 +4,6 @@ Layer tables: arXiv 1910.07038, Table 1; the inception units as in the public Py
 NHWC in the compute dtype; parameters and BatchNorm statistics are float32.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -28,6 +26,8 @@ def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
 class BatchNorm(nn.Module):
     """BatchNorm over all axes but the last, with an optional ReLU: [..., c] -> [..., c].
 
+    `shift` float32 [c] is a bias that is still to be added to `x`, or None. Training takes it away again with the mean:
+    it is not added, gets no gradient (exactly none, where rounding would leave some) and moves the running mean alone.
     The running variance is the biased one, as is usual in Flax; PyTorch's is unbiased (a factor n / (n - 1)).
     """
 
@@ -38,7 +38,7 @@ class BatchNorm(nn.Module):
     order: Order = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, shift: jax.Array | None = None) -> jax.Array:
         features = x.shape[-1]
         scale = _ordered(self.param("scale", nn.initializers.ones, (features,)), self.order)
         bias = jnp.zeros((features,))
@@ -48,8 +48,13 @@ class BatchNorm(nn.Module):
         variance = self.variable("batch_stats", "var", jnp.ones, (features,))
         if not train:
             slope = scale * jax.lax.rsqrt(_ordered(variance.value, self.order) + self.epsilon)
-            return ops.normalise(x, slope, bias - _ordered(mean.value, self.order) * slope, self.relu)
+            centre = _ordered(mean.value, self.order)
+            if shift is not None:
+                centre = centre - shift
+            return ops.normalise(x, slope, bias - centre * slope, self.relu)
         y, batch_mean, batch_variance = ops.batch_norm(x, scale, bias, self.relu, self.epsilon)
+        if shift is not None:
+            batch_mean = batch_mean + shift
         if not self.is_initializing():
             keep = self.momentum
             for running, of_batch in ((mean, batch_mean), (variance, batch_variance)):
@@ -87,10 +92,10 @@ class ConvNorm(nn.Module):
         x = x.astype(self.dtype)
         convolve = ops.depthwise_conv if self.depthwise else ops.conv
         x = convolve(x, kernel, self.stride)
+        bias = None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            x = x + _ordered(bias, self.writes).astype(self.dtype)
-        return BatchNorm(relu=self.relu, order=self.writes, name="norm")(x, train)
+            bias = _ordered(self.param("bias", nn.initializers.zeros, (self.features,)), self.writes)
+        return BatchNorm(relu=self.relu, order=self.writes, name="norm")(x, train, bias)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -149,49 +154,52 @@ class ShuffleB(nn.Module):
         return first, second
 
 
-class _ConvChain(nn.Module):
-    """A chain of biased CBRs given as (size, stride) pairs, `features` wide throughout."""
+def _biased(features: int, dtype: jnp.dtype, name: str, size: int = 1, stride: int = 1) -> ConvNorm:
+    return ConvNorm(features, size, stride, use_bias=True, dtype=dtype, name=name)
 
-    features: int
-    layers: Sequence[tuple[int, int]]
-    dtype: jnp.dtype
 
-    @nn.compact
-    def __call__(self, x, train):
-        for number, (size, stride) in enumerate(self.layers, 1):
-            block = ConvNorm(self.features, size, stride, use_bias=True, dtype=self.dtype, name=f"conv{number}")
-            x = block(x, train)
-        return x
+def _reduced(x: jax.Array, streams: int, width: int, train: bool, dtype: jnp.dtype) -> list[jax.Array]:
+    """What `streams` 1x1 convolutions make of `x`, each `width` wide: as one, `x` is read once each way."""
+    return jnp.split(_biased(streams * width, dtype, "reduce")(x, train), streams, -1)
 
 
 class InceptionA(nn.Module):
-    """HA-CNN's inception unit of stride 1: [n, h, w, ci] -> [n, h, w, features]; its convolutions have a bias."""
+    """HA-CNN's inception unit of stride 1: [n, h, w, ci] -> [n, h, w, features]; its convolutions have a bias.
+
+    Four streams, each a quarter: three times 1x1 and 3x3, and 1x1 after average pooling.
+    """
 
     features: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        def stream(number, *layers):
-            return _ConvChain(self.features // 4, layers, self.dtype, name=f"stream{number}")
-
-        streams = [stream(number, (1, 1), (3, 1))(x, train) for number in (1, 2, 3)]
-        streams.append(stream(4, (1, 1))(ops.average_pool(x), train))
+        quarter, dtype = self.features // 4, self.dtype
+        streams = [
+            _biased(quarter, dtype, f"stream{number}", 3)(part, train)
+            for number, part in enumerate(_reduced(x, 3, quarter, train, dtype), 1)
+        ]
+        streams.append(_biased(quarter, dtype, "stream4")(ops.average_pool(x), train))
         return jnp.concatenate(streams, -1)
 
 
 class InceptionB(nn.Module):
-    """HA-CNN's inception unit of stride 2: [n, h, w, ci] -> [n, h/2, w/2, features]; its convolutions have a bias."""
+    """HA-CNN's inception unit of stride 2: [n, h, w, ci] -> [n, h/2, w/2, features]; its convolutions have a bias.
+
+    Two streams of a quarter, 1x1 and one or two 3x3, and one of a half, 1x1 after max pooling.
+    """
 
     features: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        quarter = self.features // 4
+        quarter, dtype = self.features // 4, self.dtype
+        first, second = _reduced(x, 2, quarter, train, dtype)
+        second = _biased(quarter, dtype, "stream2_first", 3)(second, train)
         streams = [
-            _ConvChain(quarter, ((1, 1), (3, 2)), self.dtype, name="stream1")(x, train),
-            _ConvChain(quarter, ((1, 1), (3, 1), (3, 2)), self.dtype, name="stream2")(x, train),
-            _ConvChain(2 * quarter, ((1, 1),), self.dtype, name="stream3")(ops.max_pool(x), train),
+            _biased(quarter, dtype, "stream1", 3, 2)(first, train),
+            _biased(quarter, dtype, "stream2", 3, 2)(second, train),
+            _biased(2 * quarter, dtype, "stream3")(ops.max_pool(x), train),
         ]
         return jnp.concatenate(streams, -1)

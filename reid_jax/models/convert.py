@@ -4,6 +4,7 @@ torchreid (Zhou and Xiang, arXiv 1910.10093) publishes the PyTorch re-implementa
 CVPR 2018) under the name `hacnn`; this module knows its parameter names and shapes.
 """
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,9 @@ def convert_hacnn(
     """
     config = _describe(state_dict) | {"crop_align_corners": crop_align_corners}
     targets = dict(_tensors(config))
+    sources = collections.defaultdict(list)
+    for name, path in targets.items():
+        sources[path].append(name)
     shapes = _shapes(config)
 
     ignored = {name for name in state_dict if name.endswith(".num_batches_tracked")}
@@ -47,20 +51,21 @@ def convert_hacnn(
     _require_none("tensors are missing", [name for name in targets if name not in state_dict])
     _require_none("tensors are unknown", [name for name in state_dict if name not in {*targets, *ignored}])
     arrays = {name: _channels_last(state_dict[name]) for name in targets}
+    needed = {name: (*shapes[path][:-1], shapes[path][-1] // len(sources[path])) for name, path in targets.items()}
     wrong = [
-        f"{name} {state_dict[name].shape} becomes {arrays[name].shape} where {shapes[path]} is needed"
-        for name, path in targets.items()
-        if arrays[name].shape != shapes[path]
+        f"{name} {state_dict[name].shape} becomes {arrays[name].shape} where {needed[name]} is needed"
+        for name in targets
+        if arrays[name].shape != needed[name]
     ]
     _require_none("shapes are wrong", wrong)
 
     variables: dict[str, Any] = {}
-    for name, path in targets.items():
+    for path, names in sources.items():
         *folders, leaf = path.split("/")
         folder = variables
         for part in folders:
             folder = folder.setdefault(part, {})
-        folder[leaf] = arrays[name].astype(np.float32)
+        folder[leaf] = np.concatenate([arrays[name] for name in names], -1).astype(np.float32)
     return config, variables
 
 
@@ -98,12 +103,11 @@ def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every pair (torchreid's tensor, our variable's path)."""
+    """Every pair (torchreid's tensor, our variable's path); a path given several times takes them side by side."""
     yield from _conv_norm("conv", "conv1")
     for level in (1, 2, 3):
-        # Streams that begin with a pooling have their first convolution in place 1.
-        yield from _streams(f"inception{level}.0", f"stage{level}/a", convs=(2, 2, 2, 1), first=(0, 0, 0, 1))
-        yield from _streams(f"inception{level}.1", f"stage{level}/b", convs=(2, 3, 1), first=(0, 0, 1))
+        yield from _inception_a(f"inception{level}.0", f"stage{level}/a")
+        yield from _inception_b(f"inception{level}.1", f"stage{level}/b")
         theirs, ours = f"ha{level}.soft_attn", f"attention{level}/soft"
         yield from _conv_norm(f"{theirs}.spatial_attn.conv1", f"{ours}/spatial_conv")
         yield from _conv_norm(f"{theirs}.spatial_attn.conv2", f"{ours}/spatial_scale")
@@ -112,7 +116,7 @@ def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _conv_norm(f"{theirs}.conv", f"{ours}/combine")
         if config["regions"]:
             yield from _linear(f"ha{level}.hard_attn.fc", f"attention{level}/hard/linear")
-            yield from _streams(f"local_conv{level}", f"local{level}", convs=(2, 3, 1), first=(0, 0, 1))
+            yield from _inception_b(f"local_conv{level}", f"local{level}")
     for stream in ("global", "local") if config["regions"] else ("global",):
         yield from _linear(f"fc_{stream}.0", f"fc_{stream}/linear")
         yield from _norm(f"fc_{stream}.1", f"fc_{stream}/norm")
@@ -120,11 +124,23 @@ def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _linear(f"classifier_{stream}", f"classifier_{stream}")
 
 
-def _streams(theirs: str, ours: str, convs: Sequence[int], first: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """The convolutions of an inception unit: how many each stream has, and the place of its first."""
-    for stream, (count, start) in enumerate(zip(convs, first, strict=True), 1):
-        for place in range(count):
-            yield from _conv_norm(f"{theirs}.stream{stream}.{start + place}", f"{ours}/stream{stream}/conv{place + 1}")
+# The first convolution of a stream has place 0; where a pooling has it, place 1.
+
+
+def _inception_a(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    for stream in (1, 2, 3):
+        yield from _conv_norm(f"{theirs}.stream{stream}.0", f"{ours}/reduce")
+        yield from _conv_norm(f"{theirs}.stream{stream}.1", f"{ours}/stream{stream}")
+    yield from _conv_norm(f"{theirs}.stream4.1", f"{ours}/stream4")
+
+
+def _inception_b(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+    for stream in (1, 2):
+        yield from _conv_norm(f"{theirs}.stream{stream}.0", f"{ours}/reduce")
+    yield from _conv_norm(f"{theirs}.stream1.1", f"{ours}/stream1")
+    yield from _conv_norm(f"{theirs}.stream2.1", f"{ours}/stream2_first")
+    yield from _conv_norm(f"{theirs}.stream2.2", f"{ours}/stream2")
+    yield from _conv_norm(f"{theirs}.stream3.1", f"{ours}/stream3")
 
 
 def _conv_norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:

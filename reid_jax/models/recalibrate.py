@@ -111,6 +111,7 @@ def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, .
     def record(call, arguments, options, context):
         if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
             x = arguments[0].astype(jnp.float32)
+            shift = arguments[2] if len(arguments) > 2 else None
             # Regions are folded into the batch: an image then has several rows, one after the other.
             weight = jnp.repeat(kept, x.shape[0] // len(kept)).reshape(-1, *[1] * (x.ndim - 1))
             axes = tuple(range(x.ndim - 1))
@@ -118,6 +119,8 @@ def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, .
             mean = jnp.sum(weight * x, axes) / count
             squares = jnp.sum(weight * (x - mean) ** 2, axes)
             plain = context.module.in_plain_order
+            if shift is not None:
+                mean = mean + shift
             found[context.module.path] = (count, plain(mean), plain(squares))
         return call(*arguments, **options)
 

@@ -26,8 +26,9 @@ def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
 class BatchNorm(nn.Module):
     """BatchNorm over all axes but the last, with an optional ReLU: [..., c] -> [..., c].
 
-    `shift` float32 [c] is a bias that is still to be added to `x`, or None. Training takes it away again with the mean:
-    it is not added, gets no gradient (exactly none, where rounding would leave some) and moves the running mean alone.
+    `shift` float32 [c], in the order of `x`, is a bias still to be added to it, or None. Training takes it away again
+    with the mean: it is not added, gets no gradient (exactly none, where rounding would leave some) and moves the
+    running mean alone.
     The running variance is the biased one, as is usual in Flax; PyTorch's is unbiased (a factor n / (n - 1)).
     """
 

@@ -124,14 +124,11 @@ def _tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _linear(f"classifier_{stream}", f"classifier_{stream}")
 
 
-# The first convolution of a stream has place 0; where a pooling has it, place 1.
-
-
 def _inception_a(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
     for stream in (1, 2, 3):
         yield from _conv_norm(f"{theirs}.stream{stream}.0", f"{ours}/reduce")
         yield from _conv_norm(f"{theirs}.stream{stream}.1", f"{ours}/stream{stream}")
-    yield from _conv_norm(f"{theirs}.stream4.1", f"{ours}/stream4")
+    yield from _conv_norm(f"{theirs}.stream4.1", f"{ours}/stream4")  # in place 0 it pools
 
 
 def _inception_b(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
@@ -140,7 +137,7 @@ def _inception_b(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
     yield from _conv_norm(f"{theirs}.stream1.1", f"{ours}/stream1")
     yield from _conv_norm(f"{theirs}.stream2.1", f"{ours}/stream2_first")
     yield from _conv_norm(f"{theirs}.stream2.2", f"{ours}/stream2")
-    yield from _conv_norm(f"{theirs}.stream3.1", f"{ours}/stream3")
+    yield from _conv_norm(f"{theirs}.stream3.1", f"{ours}/stream3")  # in place 0 it pools
 
 
 def _conv_norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:

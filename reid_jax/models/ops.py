@@ -85,6 +85,9 @@ def _spatial_conv_gradients(x, kernel, gradient, *, stride):
     return x_gradient, kernel_gradient.astype(kernel.dtype)
 
 
+_spatial_conv.defvjp(_spatial_conv_forward, _spatial_conv_backward)
+
+
 def _placed(x, number, count, rows, columns):
     """Pads to `count` times the channels, `x` in the place that is given; rows and columns as for `lax.pad`.
 
@@ -94,9 +97,6 @@ def _placed(x, number, count, rows, columns):
     channels = x.shape[-1]
     place = (number * channels, (count - 1 - number) * channels, 0)
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), rows, columns, place))
-
-
-_spatial_conv.defvjp(_spatial_conv_forward, _spatial_conv_backward)
 
 
 @jax.custom_vjp

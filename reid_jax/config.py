@@ -5,7 +5,6 @@ that a misspelt key fails where it is written. Keys marked [P] carry the number 
 section; the others are ours.
 """
 
-import difflib
 import functools
 import json
 import math
@@ -19,7 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, did_you_mean
 
 
 def default() -> ConfigDict:
@@ -155,10 +154,7 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     for override in overrides:
         key, equals, value = override.removeprefix("--config.").partition("=")
         if key not in keys:
-            close = difflib.get_close_matches(key, keys, 1, 0.5)
-            raise InputError(
-                f"--config.{key} is no key of the config" + (f"; did you mean {close[0]}?" if close else "")
-            )
+            raise InputError(f"--config.{key} is no key of the config{did_you_mean(key, keys)}")
         if not equals:
             raise InputError(f"--config.{key} has no value; write --config.{key}=VALUE")
         arguments = ["reid-jax", override]
@@ -211,8 +207,7 @@ def check(config: ConfigDict) -> ConfigDict:
     flat, flat_known = _flatten(config.to_dict()), _flatten(known)
     for key in flat:
         if key not in flat_known:
-            close = difflib.get_close_matches(key, flat_known, 1, 0.5)
-            raise InputError(f"config.{key} is no known key" + (f"; did you mean {close[0]}?" if close else ""))
+            raise InputError(f"config.{key} is no known key{did_you_mean(key, flat_known)}")
     for key in flat_known:
         if key not in flat:
             raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default()")

@@ -1,4 +1,10 @@
-"""The one exception for what a user handed in."""
+"""The exception for what a user handed in, and how its message names things: one line, the first few, the nearest."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+_FEW = 5
+_LONGEST = 200  # letters of a name that a message shows
 
 
 class InputError(ValueError):
@@ -7,3 +13,29 @@ class InputError(ValueError):
     The command line prints the message without a traceback and exits with 2; library callers catch it as
     the `ValueError` that it is.
     """
+
+
+def shown(name: object) -> str:
+    r"""Returns a name as one line of bounded length: a line break becomes '\n', the middle of a long name is cut."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+
+
+def first_few(names: Sequence[object], separator: str = ", ") -> str:
+    """Returns the first five names, each as `shown`, and how many more there are: 'a, b, c, d, e and 7 more'."""
+    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return separator.join(shown(name) for name in names[:_FEW]) + more
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Returns the one of `known` that `word` may be a slip for, letter case aside; None where none is close."""
+    by_folded = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(word.casefold(), by_folded, 1, 0.5)
+    return by_folded[close[0]] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns '; did you mean X?', the end of a message about an unknown `word`; '' where nothing known is close."""
+    close = nearest(word, known)
+    return f"; did you mean {close}?" if close else ""

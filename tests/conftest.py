@@ -19,7 +19,7 @@ TINY_CONFIG = ROOT / "tests" / "tiny_config.py"
 @pytest.fixture(scope="session")
 def command(tmp_path_factory):
     """Runs `reid-jax` in a process of its own, as a user does: command(*arguments, devices=1) -> CompletedProcess."""
-    cache = tmp_path_factory.mktemp("compiled")
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or tmp_path_factory.mktemp("compiled")  # kept where it is named
     jax.config.update("jax_compilation_cache_dir", str(cache))  # of this process, which shares functions with them
 
     def start(*arguments, devices=1, wait=True):

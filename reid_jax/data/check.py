@@ -12,9 +12,8 @@ from reid_jax.data import datasets
 from reid_jax.data.builders import synthetic_people
 from reid_jax.data.builders.source import GALLERY, QUERY, STILL, TRAIN, UNKNOWN_CAMERA, Counts, Source, drop_junk
 from reid_jax.data.contents import Contents, look_inside
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
-_NAMED = 5  # files that a line names one by one
 _BATCH_IDENTITIES = 8  # that the default batch holds
 
 
@@ -291,27 +290,31 @@ def _file_findings(
 
     unreadable = {names[row]: reason for row, reason in inside.wrong.items()}
     if unreadable:
-        some = _some([f"{name} ({reason})" for name, reason in unreadable.items()])
+        some = first_few([f"{name} ({reason})" for name, reason in unreadable.items()])
         problems.append(f"{len(unreadable):,} file(s) cannot be decoded: {some}; unpack these again")
     if copied.any():
         problems.append(
-            f"{copied.sum():,} training file(s) are byte for byte in test: {_some(named(copied))}; "
+            f"{copied.sum():,} training file(s) are byte for byte in test: {first_few(named(copied))}; "
             "remove them from training"
         )
     if contradictory.any():
         notes.append(
             f"{contradictory.sum():,} file(s) are byte for byte another identity's in the same part, training or "
-            f"test: {_some(named(contradictory))}"
+            f"test: {first_few(named(contradictory))}"
         )
     odd = np.zeros(len(names), bool)
     if source.image_size is not None:
         odd = sound & (inside.size != source.image_size).any(1)
         if odd.any():
             height, width = source.image_size
-            notes.append(f"{odd.sum():,} image(s) are not {height}x{width}: {_some(named(odd))}; loading resizes them")
+            notes.append(
+                f"{odd.sum():,} image(s) are not {height}x{width}: {first_few(named(odd))}; loading resizes them"
+            )
     misnamed = sound & inside.misnamed
     if misnamed.any():
-        notes.append(f"{misnamed.sum():,} file(s) are of another kind than their name says: {_some(named(misnamed))}")
+        notes.append(
+            f"{misnamed.sum():,} file(s) are of another kind than their name says: {first_few(named(misnamed))}"
+        )
     sizes = None
     if sound.any():
         sizes = tuple(tuple(map(int, reduce(inside.size[sound], axis=0))) for reduce in (np.min, np.max))
@@ -341,11 +344,6 @@ def _compare_bytes(
         np.maximum.at(most, group[part], identity[part])
         contradictory |= part & (least < most)[group]
     return sound & in_train & tested[group], contradictory
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -1,13 +1,12 @@
 """The data sets by name: 'market1501', 'msmt17:version=2,val=train', sets joined by '+', and where each is found."""
 
-import difflib
 import os
 import re
 from collections.abc import Callable
 
 from reid_jax.data.builders import cuhk03, dukemtmcreid, market1501, mars, msmt17, pattern, synthetic_people, table
 from reid_jax.data.builders.source import Source
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, did_you_mean
 
 # Each entry: (name with its options, data_dir) -> the source that was found there.
 DATASETS: dict[str, Callable[[str, str | os.PathLike], Source]] = {
@@ -38,8 +37,7 @@ def check_name(name: str) -> list[str]:
         key = one.partition(":")[0]
         if key not in DATASETS:
             unknown = next(part for part in key.split("+") if part not in DATASETS)
-            close = difflib.get_close_matches(unknown.lower(), DATASETS, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = did_you_mean(unknown, DATASETS)
             raise InputError(f"unknown data set {unknown!r}{hint}; known: {', '.join(DATASETS)}")
     return names
 

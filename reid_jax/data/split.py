@@ -16,10 +16,9 @@ from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
-_NAMED_FILES = 5  # corrupt files that an error names one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +140,9 @@ class StoredSplit:
             if bar is not None:
                 bar.update(len(rows[some]))
         if broken:
-            more = f" and {len(broken) - _NAMED_FILES} more" if len(broken) > _NAMED_FILES else ""
             raise InputError(
                 f"{len(broken)} image(s) of {self._title} in {self._data_dir} cannot be decoded: "
-                f"{'; '.join(broken[:_NAMED_FILES])}{more}; fetch or unpack these files again"
+                f"{first_few(broken, '; ')}; fetch or unpack these files again"
             )
         return Split(
             image, self.identity[rows], self.camera[rows], self.tracklet[rows], self.origin[rows], self.name[rows]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 from reid_jax.models.network import create_network
 
 
@@ -164,5 +164,4 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
 
 def _require_none(complaint: str, names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise InputError(f"this is no state dict of torchreid's hacnn, {complaint}: {', '.join(names[:5])}{more}")
+        raise InputError(f"this is no state dict of torchreid's hacnn, {complaint}: {first_few(names)}")

@@ -33,12 +33,11 @@ import numpy as np
 from PIL import Image
 
 from reid_jax.data.builders.files import Entry, FileTree, find_tree, is_image
-from reid_jax.data.builders.listed import first_few
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
 from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 NAME = "cuhk03"
 PEOPLE = (843, 440, 77, 58, 49)  # of each camera pair

@@ -11,7 +11,6 @@ The rules, for identities and for cameras alike:
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
@@ -27,7 +26,7 @@ from reid_jax.data.builders.source import (
     ImageFile,
     Source,
 )
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, did_you_mean
 
 # The words by which data sets call their splits; case does not matter.
 SPLIT_OF = {
@@ -63,8 +62,7 @@ def split_of(word: str, where: str) -> str:
     """The split that `word` means; raises InputError, which tells `where` it stands, for any other word."""
     split = SPLIT_OF.get(word.lower())
     if split is None:
-        close = difflib.get_close_matches(word.lower(), SPLIT_OF, 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(word, SPLIT_OF)
         raise InputError(f"{where}: split {word!r} is none of {', '.join(SPLIT_OF)}{hint}")
     return split
 

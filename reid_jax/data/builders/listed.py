@@ -4,15 +4,7 @@ from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError
-
-_NAMED = 5  # names that a message tells one by one
-
-
-def first_few(names: Sequence[object]) -> str:
-    """The first five names, and how many more there are, as a message tells them."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(str(name) for name in names[:_NAMED]) + more
+from reid_jax.errors import InputError, first_few
 
 
 def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice: str) -> list[Entry]:

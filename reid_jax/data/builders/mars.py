@@ -22,11 +22,11 @@ from collections.abc import Callable
 import numpy as np
 
 from reid_jax.data.builders.files import Entry, FileTree, find_tree, is_image
-from reid_jax.data.builders.listed import first_few, listed_entries, read_lines
+from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, JUNK, QUERY, SPLITS, TRAIN, Counts, ImageFile, Source
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 NAME = "mars"
 TRAIN_FOLDER, TEST_FOLDER, INFO_FOLDER = "bbox_train", "bbox_test", "info"

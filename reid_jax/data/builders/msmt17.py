@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable
 
 from reid_jax.data.builders.files import FileTree, find_tree
-from reid_jax.data.builders.listed import first_few, listed_entries, read_lines
+from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 NAME = "msmt17"
 FOUND = 0  # the version that is there

@@ -8,7 +8,6 @@ without `camera` cameras are unknown. An expression that backtracks without end,
 Python's re has no time limit.
 """
 
-import difflib
 import os
 import pathlib
 import re
@@ -16,7 +15,7 @@ import re
 from reid_jax.data.builders.files import FileTree, is_image
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, nearest
 
 NAME = "regex"
 GROUPS = ("identity", "pid", "split", "camera", "tracklet")  # pid: another word for identity
@@ -86,8 +85,8 @@ def _compile(name: str) -> re.Pattern[str]:
         raise InputError(f"{name!r} is no regular expression: {error}; mend it, or see {_EXAMPLE}") from error
     for group in pattern.groupindex:
         if group not in GROUPS:
-            close = difflib.get_close_matches(group, GROUPS, 1)
-            hint = f"did you mean {close[0]}?" if close else "use (?:...) for a group that tells nothing"
+            close = nearest(group, GROUPS)
+            hint = f"did you mean {close}?" if close else "use (?:...) for a group that tells nothing"
             raise InputError(f"{name!r}: group {group!r} is none of {', '.join(GROUPS)}; {hint}")
     given = [group for group in GROUPS[:2] if group in pattern.groupindex]
     if len(given) != 1:

@@ -14,9 +14,9 @@ import pathlib
 
 from reid_jax.data.builders.files import FileTree
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
-from reid_jax.data.builders.listed import first_few, listed_entries
+from reid_jax.data.builders.listed import listed_entries
 from reid_jax.data.builders.source import TRAIN
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 NAME = "csv"
 COLUMNS = ("path", "identity", "pid", "camera", "split", "tracklet")  # pid: another word for identity

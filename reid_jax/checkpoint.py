@@ -1,5 +1,6 @@
 """Checkpoints of a run: asynchronous, atomic, the latest few and the best by validation. The only user of Orbax."""
 
+import glob
 import math
 import os
 from pathlib import Path
@@ -10,19 +11,92 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
 from reid_jax import parallel
+from reid_jax.errors import InputError, first_few
+from reid_jax.seal import damage, seal
 from reid_jax.state import TrainState
+from reid_jax.training_log import say
+from reid_jax.writers import read_json
+
+_ABOUT = "_CHECKPOINT_METADATA"
+_DAMAGED = "damaged-"  # before the name of what is set aside: Orbax takes it for no checkpoint
+
+
+def recover(directory: Path) -> None:
+    """Sets aside what stands for a checkpoint in `directory` and is damaged, a line for each: the sound ones are left.
+
+    A checkpoint is sound where its bytes are what was written (see `reid_jax.seal`). Nothing is removed: `40` becomes
+    `damaged-40`. One process calls this, before any opens the folder.
+    Raises InputError where there are checkpoints and none is sound.
+    """
+    wrong = {folder: _damage(folder) for folder in _numbered(directory)}
+    sound = [folder for folder, why in wrong.items() if why is None]
+    damaged = {folder: why for folder, why in wrong.items() if why is not None}
+    if not sound and (damaged or any(directory.glob(f"{_DAMAGED}*"))):
+        told = first_few([f"{folder.name}: {why}" for folder, why in damaged.items()], "; ")
+        raise InputError(
+            f"no checkpoint in {directory} is sound ({told or f'all are set aside as {_DAMAGED}*'}); put a copy of one "
+            "there, or remove that folder, and the same command starts the run from its first step"
+        )
+    for folder, why in damaged.items():
+        aside = _free(folder.with_name(_DAMAGED + folder.name))
+        try:
+            folder.rename(aside)
+        except OSError as error:
+            raise InputError(f"cannot rename the damaged checkpoint {folder} ({why}): {error.strerror}") from error
+        say(f"checkpoint {folder.name} is damaged ({why}), now {aside.name}; resuming from {sound[-1].name}")
+
+
+def begun(directory: Path) -> bool:
+    """Whether the folder holds a checkpoint to resume from."""
+    return bool(_numbered(directory))
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """What Orbax takes for checkpoints, by step."""
+    found = [path for path in directory.iterdir() if path.name.isdecimal()] if directory.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint; None where nothing is."""
+    why = damage(folder, {"step": int(folder.name)})
+    if why is not None:
+        return why
+    # Changed by Orbax after the seal, so not under it.
+    try:
+        about = read_json(folder / _ABOUT)
+    except InputError as error:
+        return str(error)
+    return None if isinstance(about, dict) else f"{_ABOUT} is {'missing' if about is None else 'no object'}"
+
+
+def _free(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+class _Unmerged(ocp.StandardCheckpointHandler):
+    """Arrays in files of their own, as they were written."""
+
+    def finalize(self, directory):
+        """Leaves out Orbax's merging, which globs."""
 
 
 class Checkpoints:
     """The folder `directory` of a run's checkpoints, numbered by step.
 
-    A checkpoint is written beside its final name and renamed when complete: a run killed at any moment resumes
-    from the last complete one.
+    A checkpoint is written beside its final name, sealed, and renamed when complete: a run killed at any moment resumes
+    from the last complete one. `recover` is called before.
     """
 
     def __init__(self, directory: str | os.PathLike, keep: int):
         """`keep`: how many of the latest stay; the best by the metric given to `save` stays besides."""
+        self._directory = Path(directory).resolve()
         self._chunks = 0
+        self._saving = None
 
         def best_by(metrics):
             return -math.inf if metrics["best_by"] is None else metrics["best_by"]
@@ -33,11 +107,17 @@ class Checkpoints:
                 managers.BestN(get_metric_fn=best_by, n=1),  # the latest of equals: none extra without metrics
             ]
         )
+        # OCDBT, one file for all arrays, is merged from files that Orbax globs for: not below a name with brackets.
+        plain = glob.escape(str(self._directory)) == str(self._directory)
         self._manager = ocp.CheckpointManager(
-            Path(directory).resolve(),
+            self._directory,
+            item_handlers=None if plain else _Unmerged(use_ocdbt=False),
             # Without `best_fn` the metrics are not written beside the checkpoints.
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=best_by, enable_async_checkpointing=True
+                preservation_policy=policy,
+                best_fn=best_by,
+                enable_async_checkpointing=True,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
         )
 
@@ -51,6 +131,8 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        self._manager.wait_until_finished()  # its checkpoint is sealed by `_saving`
+        self._saving = step
         self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"best_by": best_by}, force=True)
 
     def restore(self, like: TrainState, mesh: Mesh) -> TrainState:
@@ -74,3 +156,8 @@ class Checkpoints:
         """Waits for what is being saved."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+    def _seal(self) -> None:
+        """Called once all of a checkpoint is written, before it gets its name."""
+        if jax.process_index() == 0:
+            seal(self._directory / f"{self._saving}{ocp.path.step.TMP_DIR_SUFFIX}", {"step": self._saving})

@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr)."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
     parser = Parser(
         prog="reid-jax",
         description="Person re-identification in JAX. `reid-jax VERB --help` shows a verb's options and examples.",
@@ -79,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"reid-jax {known.verb}: interrupted", file=sys.stderr)
         return 130
+
+
+def _expanded(argument: str) -> str:
+    """Replaces ~ behind the = of an option, which no shell does: '--workdir=~/x' to '--workdir=/home/me/x'."""
+    option, equals, value = argument.partition("=")
+    return option + equals + os.path.expanduser(value) if option.startswith("--") else argument
 
 
 def module_of(verb: str):

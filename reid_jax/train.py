@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
 from reid_jax import optim, parallel, run_data, visualize
-from reid_jax.checkpoint import Checkpoints
+from reid_jax.checkpoint import Checkpoints, begun, recover
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
@@ -27,7 +28,8 @@ from reid_jax.steps import Objective, compile_chunk, metric_names
 from reid_jax.training_log import TrainingLog, say
 from reid_jax.weight_averages import WeightAverages
 from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, network_of, save_weights
-from reid_jax.writers import MetricWriter, read_json, require_tensorboard, write_json
+from reid_jax.workdir import claimed, settle
+from reid_jax.writers import MetricWriter, is_number, read_json, require_tensorboard, write_json
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, float]] | None:
@@ -38,7 +40,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     (of the first test set) and curves.png. A run that collects weights (`config.swag.collect`) also leaves
     swag.safetensors, and scores the last weights, SWA and SWAG at the end of each cycle, on held-out identities where
     there are any, else on the first test set. The same call resumes an interrupted run and ends with the same weights,
-    bit for bit on the same machine: a run is a function of its config.
+    bit for bit on the same machine: a run is a function of its config. It resumes from the newest sound checkpoint:
+    damaged ones are set aside.
 
     Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
     were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
@@ -46,11 +49,15 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
     loss is no longer finite: nothing after the last good checkpoint is kept.
     """
-    config, workdir = run_config.check(config), Path(workdir)
+    config, workdir = run_config.check(config), Path(os.path.expanduser(workdir))
     if config.tensorboard:
         parallel.process_zero_first(require_tensorboard)
-    parallel.process_zero_first(lambda: _claim(workdir, config))
+    with claimed(workdir, config):
+        return _run(config, workdir)
 
+
+def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | None:
+    """See `train_and_evaluate`; `workdir` is claimed."""
     mesh = parallel.create_mesh()
     whole = parallel.replicated(mesh)
     say(parallel.describe(mesh))
@@ -70,14 +77,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     optimizer = optimizer_of(config, schedule, variables["params"])
     say(_describe_training(config, network, variables["params"], schedule, plan))
 
-    parallel.meet()  # the checkpoints open with a collective
-    # A resumed run needs no more of the weights it once started from than it has saved.
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
-    before = read_json(workdir / "before.json")
+    parallel.process_zero_first(lambda: _recover(workdir))
+    before = _read_before(workdir / "before.json", test)
     first = "start" if config.init_from else "untrained"
-    if config.init_from and (before is None or checkpoints.latest is None):
+    # A resumed run needs no more of the weights it once started from than it has saved.
+    if config.init_from and (before is None or not begun(workdir / "checkpoints")):
         variables, taken = start_from(config, variables)
         say(taken)
+    parallel.process_zero_first(lambda: settle(workdir, config))
+
+    parallel.meet()  # the checkpoints open with a collective
+    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     if before is None:
         before = {name: evaluate(network, variables, *pair, mesh, progress=True).metrics for name, pair in test.items()}
         _write_json(workdir / "before.json", before)
@@ -94,12 +104,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     if checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
         say(f"resumed at step {int(state.step)} of {plan.total}")
-    best = checkpoints.best()
     step = int(state.step)
 
     objective = objective_of(config)
     chunk = compile_chunk(network, optimizer, objective, run_data.augmentation_of(config), mesh)
     writer = MetricWriter(workdir, step, config.tensorboard)
+    if writer.damaged:
+        say(f"metrics.jsonl has {writer.damaged} damaged lines, which are left out")
+    # The best by the records too: its checkpoint may be one that was damaged.
+    scores = [checkpoints.best(), *(record.get("val_mAP") for record in writer.records)]
+    best = max((score for score in scores if score is not None), default=None)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective))
     # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
     watched, watched_pair = ("held out", validation) if validation else next(iter(test.items()))
@@ -151,15 +165,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
             mean = averages.mean(state.swag)
         _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag))
         averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
-    results = {}
-    for number, (name, pair) in enumerate(test.items()):
+    results, pictured = {}, None
+    for name, pair in test.items():
         trained = evaluate(network, state.variables, *pair, mesh, progress=True)
         results[name] = {first: before[name], "trained": trained.metrics, **averaged.get(name, {})}
-        if number == 0 and jax.process_index() == 0:
-            _draw(workdir, config, *pair, trained, writer.records)
+        pictured = pictured or (*pair, trained)
     _write_json(workdir / "results.json", results)
     say(format_metrics({f"{name}, {when}": r for name, all_ in results.items() for when, r in all_.items()}))
-    say(f"weights.safetensors, results.json and ranked.png are in {workdir}")
+    say(f"weights.safetensors and results.json are in {workdir}")
+    if jax.process_index() == 0:
+        _draw(workdir, config, *pictured, writer.records)
     return results
 
 
@@ -229,24 +244,26 @@ def _batches(sampler: IdentitySampler | JoinedSampler, seed: int, begin: int, en
     return indices
 
 
-def _claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes `workdir` this run's, or checks that it is: one folder, one config."""
-    stored = read_json(workdir / "config.json")
-    wanted = run_config.to_dict(config)
-    if stored is None:
-        # A dot file may be the temporary of a process that was killed while it claimed the folder.
-        if workdir.is_dir() and any(not path.name.startswith(".") for path in workdir.iterdir()):
-            raise InputError(
-                f"{workdir} is not empty and is no workdir of a run (it has no config.json); give a new or empty folder"
-            )
-        if workdir.exists() and not workdir.is_dir():
-            raise InputError(f"{workdir} is a file; --workdir takes a folder")
-        _write_json(workdir / "config.json", wanted)
-    elif stored != wanted:
-        changed = "; ".join(run_config.differences(stored, wanted))
-        raise InputError(
-            f"{workdir} holds a run of another config ({changed}); resume with its own config, or give another workdir"
-        )
+def _recover(workdir: Path) -> None:
+    if jax.process_index() == 0:
+        recover(workdir / "checkpoints")
+
+
+def _read_before(file: Path, test: dict[str, Any]) -> dict[str, dict[str, float]] | None:
+    """The scores before training on the sets of `test`; None where they are to be made, or made again."""
+    try:
+        before = read_json(file)
+        if before is None or (before.keys() == test.keys() and all(_are_scores(scores) for scores in before.values())):
+            return before
+        why = f"{file} does not hold the scores of {', '.join(test)}"
+    except (AttributeError, InputError) as error:
+        why = error if isinstance(error, InputError) else f"{file} holds no scores"
+    say(f"{why}; the weights that the run starts from are scored again")
+    return None
+
+
+def _are_scores(value: Any) -> bool:
+    return isinstance(value, dict) and {"rank1", "mAP"} <= value.keys() and all(map(is_number, value.values()))
 
 
 def _draw(
@@ -257,15 +274,17 @@ def _draw(
     evaluation: Evaluation,
     records: list[dict[str, Any]],
 ) -> None:
-    """Draws the pictures; one process alone does, so on one device of its own: no other takes part."""
+    """Draws the pictures, which the run is no worse without; one process alone does, so on one device of its own."""
     evaluation = dataclasses.replace(evaluation, mesh=one_device())
-    visualize.draw_sheet(
-        workdir / "ranked.png", query, gallery, evaluation, rows=config.sheet_queries, seed=config.seed
-    )
-    try:
-        visualize.training_curves(workdir / "curves.png", records)
-    except InputError as error:  # Matplotlib is an extra: the run is no worse without its curves
-        say(f"no curves.png: {error}")
+    sheet = {"rows": config.sheet_queries, "seed": config.seed}
+    for name, draw in (
+        ("ranked.png", lambda path: visualize.draw_sheet(path, query, gallery, evaluation, **sheet)),
+        ("curves.png", lambda path: visualize.training_curves(path, records)),
+    ):
+        try:
+            draw(workdir / name)
+        except InputError as error:
+            say(f"no {name}: {error}")
 
 
 def _save_weights(path: Path, weights: Weights) -> None:

@@ -77,7 +77,7 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
 
     Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network.
     """
-    path = _file_of(Path(path), name)
+    path = _file_of(Path(os.path.expanduser(path)), name)
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

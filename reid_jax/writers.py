@@ -4,13 +4,14 @@ import contextlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 
 
 def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -43,28 +44,61 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """Reads a JSON file; None where there is none. Raises InputError where it is no JSON or cannot be read."""
     path = Path(path)
-    if not path.exists():
-        return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON file: {error}") from error
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {shown(path)}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{shown(path)} is no JSON file: {error}") from error
 
 
 def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Reads JSON lines; a last line that a killed process left unfinished is left out."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
+    """Reads JSON lines {'step': whole number, name: number or null...}; what is no such line is left out.
+
+    Raises InputError where the file cannot be read.
+    """
+    return _read_records(Path(path))[0]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value read from JSON is a number that a float can hold."""
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
+
+
+def _read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records, and how many lines are none; a last one that a killed process left unfinished is not counted."""
+    try:
+        *lines, unfinished = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise InputError(f"cannot read {shown(path)}: {error.strerror or error}") from error
+    records = [_record(line) for line in (*lines, unfinished)]
+    return [record for record in records if record is not None], records[:-1].count(None)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = _parse(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return None
+    return record if all(value is None or is_number(value) for value in record.values()) else None
+
+
+def _parse(text: bytes) -> Any:
+    """Raises ValueError, of one line, for what is no JSON in UTF-8, or too deep or long a number for Python."""
+
+    def refuse(token):
+        raise ValueError(f"it holds {token}, which JSON lacks")
+
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def require_tensorboard() -> None:
@@ -80,12 +114,14 @@ def require_tensorboard() -> None:
 class MetricWriter:
     """Appends one record {'step', 'epoch', name: number...} a call to `metrics.jsonl`, and to TensorBoard.
 
-    Records after `resume_step` are taken out first: a resumed run writes them again, the same. Only process 0 writes.
+    Records after `resume_step` are taken out first: a resumed run writes them again, the same. So are `damaged` lines,
+    their number: those that are no records. Only process 0 writes.
     """
 
     def __init__(self, workdir: Path, resume_step: int, tensorboard: bool):
         """Raises InputError where `tensorboard` asks for what `require_tensorboard` misses, or a file is unwritable."""
-        self.records = [r for r in read_records(workdir / "metrics.jsonl") if r["step"] <= resume_step]
+        records, self.damaged = _read_records(workdir / "metrics.jsonl")
+        self.records = [record for record in records if record["step"] <= resume_step]
         self._file = self._board = None
         if jax.process_index() != 0:
             return
@@ -101,7 +137,7 @@ class MetricWriter:
 
     def write(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
         """Writes the metrics of `step`; they are on disk when it returns."""
-        record = {"step": step, "epoch": epoch, **{name: float(value) for name, value in metrics.items()}}
+        record = _finite({"step": step, "epoch": epoch, **{name: float(value) for name, value in metrics.items()}})
         self.records.append(record)
         if self._file is not None:
             self._file.write(json.dumps(record) + "\n")

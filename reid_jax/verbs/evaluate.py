@@ -2,7 +2,9 @@
 
 import argparse
 import dataclasses
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,6 +100,7 @@ def run(args: argparse.Namespace) -> None:
 
     mesh = parallel.create_mesh()
     reports: list[dict[str, Any]] = []
+    pictures: list[Callable[[], None]] = []  # drawn at the end: the figures do not wait for them
     for path, weights, name in pairs:
         scored = _score(weights, name, args.data_dir or weights.config.data_dir, args.swag_samples, protocol, mesh)
         report = {"weights": str(path), **_report(scored)}
@@ -106,12 +109,13 @@ def run(args: argparse.Namespace) -> None:
             risk = {"area": _areas(by), **{name: curve.risk.tolist() for name, curve in by.items()}}
             report |= {"swag_samples": args.swag_samples, "risk_coverage": risk}
             if args.risk_curve:
-                visualize.write_risk_curve(args.risk_curve, by)
+                pictures.append(functools.partial(visualize.write_risk_curve, args.risk_curve, by))
         if heights:
             report["query_height"] = _by_height(weights, scored, heights)
         if args.height_curve:
             whole = {weights.config.image_size[0]: scored.result.metrics}
-            visualize.write_height_curve(args.height_curve, whole | report["query_height"])
+            by_height = whole | report["query_height"]
+            pictures.append(functools.partial(visualize.write_height_curve, args.height_curve, by_height))
         if args.embeddings:
             _write_embeddings(args.embeddings, scored)
         reports.append(report)
@@ -121,6 +125,8 @@ def run(args: argparse.Namespace) -> None:
             print(format_matrix(_matrix(reports, metric), metric))
     if args.json:
         write_json(args.json, reports[0] if len(reports) == 1 else reports)
+    for draw in pictures:
+        draw()
 
 
 def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[int]) -> None:

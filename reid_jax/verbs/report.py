@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> None:
         from reid_jax.visualize.report import write_plots
 
         files += write_plots(gathered, Path(args.out))
-    except InputError as error:  # Matplotlib is an extra: the tables are no worse without plots
+    except InputError as error:  # the tables are no worse without plots
         print(f"no plots: {error}")
     print(f"written to {args.out}: {', '.join(file.name for file in files)}")

@@ -23,6 +23,7 @@ from reid_jax.visualize.drawing import (
     PURPLE,
     RULE,
     font,
+    picture,
     png_path,
     require,
     save_image,
@@ -215,6 +216,7 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
     return sheet
 
 
+@picture
 def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None:
     """Writes `attention_sheet` as PNG, and its numbers as JSON beside it under the same stem.
 

@@ -1,20 +1,26 @@
 """What the pictures share: colours that stay apart in colour blindness, Matplotlib figures in one look, PNG files."""
 
+import contextlib
+import functools
 import importlib
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 from reid_jax.writers import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+File = str | os.PathLike
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # As red, green and blue: what Pillow takes.
 INK = (34, 34, 34)
@@ -46,20 +52,78 @@ def point_styles() -> Iterator[dict[str, str]]:
         yield {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
-def require(*packages: str) -> None:
-    """Raises InputError where one of 'matplotlib' and 'scikit-learn' is missing: an extra, known before long work."""
-    for package in packages:
-        module = {"matplotlib": "matplotlib.figure", "scikit-learn": "sklearn.manifold"}[package]
+def picture(draw: Callable[Concatenate[File, P], T]) -> Callable[Concatenate[File, P], T]:
+    """Decorates a function that draws into the file it takes first: whatever goes wrong is an InputError of one line.
+
+    Matplotlib, its settings, its fonts and Pillow raise what they please. Figures have Matplotlib's own look, whatever
+    its user has set.
+    """
+
+    @functools.wraps(draw)
+    def told(path: File, *args: P.args, **options: P.kwargs) -> T:
         try:
-            importlib.import_module(module)
+            with _default_look():
+                return draw(path, *args, **options)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{shown(path)} cannot be drawn: {_told(error)}") from error
+
+    return told
+
+
+@contextlib.contextmanager
+def _default_look() -> Iterator[None]:
+    try:
+        require("matplotlib")
+    except InputError:  # not every picture needs it
+        yield
+        return
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+def require(*packages: str) -> None:
+    """Raises InputError where one of 'matplotlib' and 'scikit-learn' is missing or broken: known before long work."""
+    for package in packages:
+        try:
+            if package == "matplotlib":
+                _import_matplotlib()
+            else:
+                importlib.import_module("sklearn.manifold")
         except ImportError as error:
             raise InputError(f"this picture needs {package}, which is missing; pip install 'reid_jax[plot]'") from error
+        except Exception as error:  # from its settings, say
+            raise InputError(
+                f"{package} cannot be loaded: {_told(error)}; mend its installation or settings"
+            ) from error
+
+
+def _import_matplotlib() -> None:
+    # A notebook names its own backend to the commands it starts, where it may not be there; pictures here need none.
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        matplotlib = importlib.import_module("matplotlib")
+        importlib.import_module("matplotlib.figure")
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend  # as Matplotlib does: the caller may go on to draw with it
+
+
+def _told(error: Exception) -> str:
+    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def new_figure(width: float, height: float, lines: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
     """Returns an empty figure of (width, height) inches and its axes in reading order.
 
-    Raises InputError where Matplotlib is missing.
+    Raises InputError where Matplotlib is missing or broken.
     """
     require("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg

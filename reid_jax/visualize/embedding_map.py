@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.visualize.drawing import GREY, TITLE, new_figure, png_path, point_styles, require, save_figure
+from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_path, point_styles, require, save_figure
 from reid_jax.writers import replace_file, write_json
 
 if TYPE_CHECKING:
@@ -208,6 +208,7 @@ def groups(shown: EmbeddingMap, color: str) -> list[tuple[str | None, np.ndarray
     return named + ([(None, rest)] if len(rest) else [])
 
 
+@picture
 def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["identity", "camera"] = "identity") -> None:
     """Writes `map_figure` as PNG, and the coordinates as JSON and as CSV beside it under the same stem.
 

@@ -20,7 +20,7 @@ from reid_jax.retrieval import metrics
 from reid_jax.visualize import attention as attention_module
 from reid_jax.visualize import curves, embedding_map, training
 from reid_jax.visualize.attention import Attention, attend
-from reid_jax.visualize.drawing import COLORS, require
+from reid_jax.visualize.drawing import COLORS, picture, require
 from reid_jax.visualize.page_style import SCRIPT, STYLE
 from reid_jax.visualize.ranked import RankedQuery, Result, choose_rows, rank_queries
 from reid_jax.visualize.svg import VARIABLES, inline_svg
@@ -53,6 +53,7 @@ TITLES = {
 }
 
 
+@picture
 def write_page(
     path: str | os.PathLike,
     evaluation: "Evaluation",

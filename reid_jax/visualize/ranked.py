@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
-from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, png_path, save_image
+from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, picture, png_path, save_image
 from reid_jax.writers import replace_file, write_json
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ def ranked_sheet(queries: Sequence[RankedQuery]) -> Image.Image:
     return sheet
 
 
+@picture
 def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) -> None:
     """Writes `ranked_sheet` as PNG, and what it shows as JSON and as CSV beside it under the same stem.
 
@@ -244,6 +245,7 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
     save_image(path, ranked_sheet(queries))
 
 
+@picture
 def draw_sheet(
     path: str | os.PathLike,
     query: "Images",

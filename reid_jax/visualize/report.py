@@ -1,6 +1,6 @@
 """Plots of many runs: what each group scores, Figure 1 and Figure 6 of arXiv 1910.07038."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from reid_jax.visualize.drawing import (
     TITLE,
     VERMILION,
     new_figure,
+    picture,
     point_styles,
     save_figure,
     style_axes,
@@ -34,14 +35,19 @@ _LONG = 60  # characters of a row's name
 def write_plots(gathered: Gathered, folder: Path) -> list[Path]:
     """Writes runs.png, figure1.png and, where there are second phases, figure6.png; returns the files.
 
-    Raises InputError where Matplotlib is missing.
+    Raises InputError where one cannot be drawn.
     """
-    figures = {"runs.png": runs_figure(gathered), "figure1.png": parameters_figure(gathered)}
+    figures = {"runs.png": runs_figure, "figure1.png": parameters_figure}
     if cycles(gathered):
-        figures["figure6.png"] = cycles_figure(gathered)
+        figures["figure6.png"] = cycles_figure
     for name, figure in figures.items():
-        save_figure(folder / name, figure)
+        _write_plot(folder / name, figure, gathered)
     return [folder / name for name in figures]
+
+
+@picture
+def _write_plot(path: Path, figure: Callable[[Gathered], "Figure"], gathered: Gathered) -> None:
+    save_figure(path, figure(gathered))
 
 
 def runs_figure(gathered: Gathered) -> "Figure":

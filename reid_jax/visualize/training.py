@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.visualize.drawing import COLORS, TITLE, line_styles, new_figure, png_path, save_figure, style_axes
+from reid_jax.visualize.drawing import (
+    COLORS,
+    TITLE,
+    line_styles,
+    new_figure,
+    picture,
+    png_path,
+    save_figure,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,6 +98,7 @@ def training_figure(runs: Mapping[str, Records]) -> "Figure":
     return figure
 
 
+@picture
 def training_curves(path: str | os.PathLike, runs: Records | Mapping[str, Records]) -> None:
     """Writes `training_figure` of one run's records, or of several runs' by their names, as PNG.
 

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from reid_jax.data.builders.source import ImageFile, Source, drop_junk
 from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError
+from reid_jax.writers import read_json
 
 _VERSION = "2.0.0"
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
@@ -136,9 +137,9 @@ def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | 
 def _open_records(folder: pathlib.Path) -> PersonImages | None:
     """The builder over finished records; None where there are none, or files of it are missing or cut short."""
     try:
-        sizes = json.loads((folder / _SIZES).read_text())
-        whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+        sizes = read_json(folder / _SIZES)
+        whole = bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (AttributeError, OSError, ValueError):
         return None
     return PersonImages(data_dir=folder) if whole else None
 

@@ -78,11 +78,14 @@ def _free(path: Path) -> Path:
     return free
 
 
-class _Unmerged(ocp.StandardCheckpointHandler):
-    """Arrays in files of their own, as they were written."""
-
-    def finalize(self, directory):
-        """Leaves out Orbax's merging, which globs."""
+def _handler(directory: Path) -> ocp.StandardCheckpointHandler | None:
+    """What writes the arrays; None for Orbax's own way: OCDBT, few files, merged from those that it globs for."""
+    if glob.escape(str(directory)) == str(directory):
+        return None
+    # Below a name with brackets it would find none, or another run's: each array in a file of its own, and no merging.
+    handler = ocp.StandardCheckpointHandler(use_ocdbt=False)
+    handler.finalize = lambda directory: None
+    return handler
 
 
 class Checkpoints:
@@ -107,11 +110,9 @@ class Checkpoints:
                 managers.BestN(get_metric_fn=best_by, n=1),  # the latest of equals: none extra without metrics
             ]
         )
-        # OCDBT, one file for all arrays, is merged from files that Orbax globs for: not below a name with brackets.
-        plain = glob.escape(str(self._directory)) == str(self._directory)
         self._manager = ocp.CheckpointManager(
             self._directory,
-            item_handlers=None if plain else _Unmerged(use_ocdbt=False),
+            item_handlers=_handler(self._directory),
             # Without `best_fn` the metrics are not written beside the checkpoints.
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,

@@ -3,6 +3,7 @@
 import glob
 import math
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
 from reid_jax import parallel
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
 from reid_jax.seal import damage, seal
 from reid_jax.state import TrainState
 from reid_jax.training_log import say
@@ -34,15 +35,17 @@ def recover(directory: Path) -> None:
     if not sound and (damaged or any(directory.glob(f"{_DAMAGED}*"))):
         told = first_few([f"{folder.name}: {why}" for folder, why in damaged.items()], "; ")
         raise InputError(
-            f"no checkpoint in {directory} is sound ({told or f'all are set aside as {_DAMAGED}*'}); put a copy of one "
-            "there, or remove that folder, and the same command starts the run from its first step"
+            f"no checkpoint in {shown(directory)} is sound ({told or f'all are set aside as {_DAMAGED}*'}); put a copy "
+            "of one there, or remove that folder, and the same command starts the run from its first step"
         )
     for folder, why in damaged.items():
         aside = _free(folder.with_name(_DAMAGED + folder.name))
         try:
             folder.rename(aside)
         except OSError as error:
-            raise InputError(f"cannot rename the damaged checkpoint {folder} ({why}): {error.strerror}") from error
+            raise InputError(
+                f"cannot rename the damaged checkpoint {shown(folder)} ({why}): {error.strerror}; move it away"
+            ) from error
         say(f"checkpoint {folder.name} is damaged ({why}), now {aside.name}; resuming from {sound[-1].name}")
 
 
@@ -53,7 +56,14 @@ def begun(directory: Path) -> bool:
 
 def _numbered(directory: Path) -> list[Path]:
     """What Orbax takes for checkpoints, by step."""
-    found = [path for path in directory.iterdir() if path.name.isdecimal()] if directory.is_dir() else []
+    try:
+        found = [path for path in directory.iterdir() if re.fullmatch(r"0|[1-9]\d*", path.name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(
+            f"cannot read checkpoints in {shown(directory)}: {error.strerror}; mend or remove it"
+        ) from error
     return sorted(found, key=lambda path: int(path.name))
 
 
@@ -137,10 +147,19 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"best_by": best_by}, force=True)
 
     def restore(self, like: TrainState, mesh: Mesh) -> TrainState:
-        """Restores the newest checkpoint onto `mesh`, replicated; `like` gives the tree, shapes and dtypes."""
+        """Restores the newest checkpoint onto `mesh`, replicated; `like` gives the tree, shapes and dtypes.
+
+        Raises InputError where it holds another tree, or arrays of another shape.
+        """
         sharding = parallel.replicated(mesh)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-        return self._manager.restore(self.latest, args=ocp.args.StandardRestore(target))
+        try:
+            return self._manager.restore(self.latest, args=ocp.args.StandardRestore(target))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"checkpoint {self.latest} in {shown(self._directory)} holds another state than this version "
+                "of reid_jax keeps; resume with the version that wrote it, or give another workdir"
+            ) from error
 
     def best(self) -> float | None:
         """The highest metric among the checkpoints; None where none was saved with one."""

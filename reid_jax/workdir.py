@@ -91,22 +91,21 @@ def _may_stand_in_a_new_one(path: Path) -> bool:
 
 
 def _check_config(workdir: Path, config: ConfigDict) -> None:
-    file = workdir / CONFIG
+    file, wanted = workdir / CONFIG, run_config.to_dict(config)
+    if not file.exists():
+        return
     try:
-        stored = read_json(file)
-        if not isinstance(stored, dict | None):
-            raise InputError(f"{shown(file)} holds no config")
-    except InputError as error:
+        changed = run_config.differences(read_json(file), wanted)
+    except (AttributeError, InputError, RecursionError) as error:
+        why = str(error) if isinstance(error, InputError) else f"{shown(file)} holds no config"
         raise InputError(
-            f"{error}; the run's config cannot be compared: give another workdir, or put a sound {CONFIG} there, as "
-            "the same command writes it into an empty workdir"
+            f"{why}; the run's config cannot be compared: give another workdir, or put a sound {CONFIG} there, as the "
+            "same command writes it into an empty workdir"
         ) from error
-    wanted = run_config.to_dict(config)
-    if stored is not None and stored != wanted:
+    if changed:
         raise InputError(
-            f"{shown(workdir)} holds a run of another config "
-            f"({first_few(run_config.differences(stored, wanted), '; ')}); resume with its own config, or give another "
-            "workdir"
+            f"{shown(workdir)} holds a run of another config ({first_few(changed, '; ')}); resume with its own config, "
+            "or give another workdir"
         )
 
 

@@ -251,9 +251,11 @@ def _recover(workdir: Path) -> None:
 
 def _read_before(file: Path, test: dict[str, Any]) -> dict[str, dict[str, float]] | None:
     """The scores before training on the sets of `test`; None where they are to be made, or made again."""
+    if not file.exists():
+        return None
     try:
         before = read_json(file)
-        if before is None or (before.keys() == test.keys() and all(_are_scores(scores) for scores in before.values())):
+        if before.keys() == test.keys() and all(map(_are_scores, before.values())):
             return before
         why = f"{file} does not hold the scores of {', '.join(test)}"
     except (AttributeError, InputError) as error:

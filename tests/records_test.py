@@ -91,7 +91,9 @@ def test_what_a_killed_process_left_is_not_read(market):
     assert len(read(again)) == 3
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut short", "sizes.json"])
+@pytest.mark.parametrize(
+    "damage", ["removed", "cut short", "{", "[]", "{}", "5", "[" * 200_000, '{"a": "b"}'], ids=lambda text: text[:12]
+)
 def test_damaged_records_are_made_again(market, damage):
     prepared = prepare(market, "train")
     file = pathlib.Path(prepared.builder.info.splits["train"].filepaths[0])
@@ -100,7 +102,7 @@ def test_damaged_records_are_made_again(market, damage):
     elif damage == "cut short":
         file.write_bytes(file.read_bytes()[:65536])
     else:
-        (prepared.folder / damage).write_text("{")
+        (prepared.folder / "sizes.json").write_text(damage)
     assert [record["name"] is not None for record in read(prepare(market, "train"))] == [True] * 3
 
 

@@ -57,6 +57,55 @@ def test_a_torn_last_line_is_dropped(tmp_path):
     assert file.read_bytes() == whole
 
 
+BROKEN_LINES = [
+    b"",
+    b"{",
+    b'{"step": 8, "epoch": 0.8, "lo',
+    b"5",
+    b"[8]",
+    b"null",
+    b'{"epoch": 0.8}',
+    b'{"step": "8"}',
+    b'{"step": 8.0}',
+    b'{"step": true}',
+    b'{"step": 8, "loss": [1]}',
+    b'{"step": 8, "loss": "1"}',
+    b'{"step": 8, "loss": NaN}',
+    b'{"step": 8, "loss": 1e999}',
+    b'{"step": 8, "loss": 1' + b"0" * 400 + b"}",
+    b'{"step": 8, "loss": 1' + b"0" * 5_000 + b"}",
+    b'{"step": 8, "\xff": 1}',
+    b'{"step": 8, "loss": ' + b"[" * 200_000,
+    bytes(60),
+]
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES, ids=lambda line: line[:30])
+def test_a_broken_line_costs_no_other(tmp_path, line):
+    write(tmp_path, [4, 8, 12])
+    file = tmp_path / "metrics.jsonl"
+    first, _, last = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join((first, line, last, b"")))
+    assert [record["step"] for record in read_records(file)] == [4, 12]
+    writer = write(tmp_path, [16], resume_step=12)
+    assert writer.damaged == 1
+    assert [record["step"] for record in read_records(file)] == [4, 12, 16]
+    assert write(tmp_path, [], resume_step=16).damaged == 0
+
+
+def test_records_hold_null_for_what_is_not_finite(tmp_path):
+    writer = MetricWriter(tmp_path, 0, tensorboard=False)
+    writer.write(4, 0.4, {"loss": float("nan")})
+    writer.close()
+    assert writer.records == read_records(tmp_path / "metrics.jsonl") == [{"step": 4, "epoch": 0.4, "loss": None}]
+
+
+def test_records_that_cannot_be_read_are_told(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"cannot read .*metrics\.jsonl: Is a directory"):
+        read_records(tmp_path / "metrics.jsonl")
+
+
 def test_a_new_run_starts_with_no_records(tmp_path):
     write(tmp_path, [4])
     assert write(tmp_path, [], resume_step=0).records == []
@@ -106,7 +155,8 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 
 def test_read_json_tells_absent_from_broken(tmp_path):
     assert read_json(tmp_path / "absent.json") is None
-    for content in (b"{", b"\xff\xfe\x00"):
+    deep, long = b"[" * 200_000, b"1" + b"0" * 5_000
+    for content in (b"", b"{", b"\xff\xfe\x00", deep, long, b"[NaN]", b'{"a": -Infinity}'):
         (tmp_path / "broken.json").write_bytes(content)
         with pytest.raises(InputError, match=r"broken\.json is no JSON file"):
             read_json(tmp_path / "broken.json")

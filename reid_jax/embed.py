@@ -50,7 +50,7 @@ def embed(network, variables: dict[str, Any], image: np.ndarray, mesh: Mesh, fli
     image's, renormalised per stream. Each image is computed by the same code whatever the number of devices, so
     the result does not depend on it, but for rounding.
 
-    Raises InputError where the images have another shape or type.
+    Raises InputError where the images have another shape or type, or a descriptor is not finite.
     """
     image = np.asarray(image)
     if image.ndim != 4 or image.shape[3] != 3 or image.dtype != np.uint8:
@@ -66,7 +66,7 @@ def embed_split(
     """Returns the descriptors of a split as `embed` does; a split on disk is decoded while the device works.
 
     `progress` names a bar on stderr where it is not empty. Memory beside the descriptors is that of a few thousand
-    images. Raises InputError for images that cannot be decoded.
+    images. Raises InputError for images that cannot be decoded, and where a descriptor is not finite.
     """
     blocks = (part.image for part in images.blocks(_BLOCK, progress))
     return _concatenate(network, _embedded(network, variables, blocks, mesh, flip))
@@ -102,6 +102,12 @@ def _collect(network, mesh: Mesh, count: int, embedding: jax.Array, flip: bool) 
     if not embedding.is_fully_addressable:  # other processes have the rest
         embedding = replicate(mesh)(embedding)
     embedding = np.asarray(embedding)[:count]
+    bad = np.count_nonzero(~np.isfinite(embedding).all(1))
+    if bad:
+        raise InputError(
+            f"{bad:,} of {count:,} descriptors are not finite: the network's numbers overflow on these images; take "
+            "other weights, or compute in float32"
+        )
     return renormalise(embedding, network.streams) if flip else embedding
 
 

@@ -6,6 +6,7 @@ weights (SWA) also carries the variance and the deviations around them that SWAG
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from reid_jax import config as run_config
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
+from reid_jax.json_text import parse_json
 from reid_jax.models.network import AttentionNetwork, create_network
+from reid_jax.models.variables import require_sound
 from reid_jax.swag import Moments
 from reid_jax.writers import replace_file
 
@@ -29,6 +32,11 @@ BEST = "best.safetensors"  # on the held-out identities
 AVERAGED = "swag.safetensors"  # the mean of those at the ends of the cycles, with SWAG's moments
 
 _VERSION = 1
+_TYPES = {"float32": "F32", "int32": "I32"}  # as safetensors calls them
+
+_ARRAYS_OF_A_UNIT = 15  # of `blocks.ShuffleA`: three convolutions, and what normalises each
+
+_Claims = dict[str, tuple[str, tuple[int, ...]]]  # array -> type in safetensors' words, shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,32 +83,30 @@ def save_weights(path: str | os.PathLike, weights: Weights) -> None:
 def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     """Reads the weights in file `path`, or file `name` of a run where `path` is its workdir, by default the last ones.
 
-    Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network.
+    Nothing is built or read before the header's claims agree with each other and with the file's size.
+
+    Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network: names,
+    types and shapes, numbers that are not finite and negative variances.
     """
     path = _file_of(Path(os.path.expanduser(path)), name)
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            if "reid_jax" not in header:
-                raise InputError(
-                    f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see "
-                    "`reid-jax convert`"
-                )
-            flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            config, identities = _read_header(path, file.metadata() or {})
+            entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
+            _require(path, claims, _expected(path, config, identities, claims))
+            flat = {key: file.get_tensor(key) for key in claims}
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no readable safetensors file: {error}") from error
+        raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
     try:
-        header = json.loads(header["reid_jax"])
-        config, identities = header["config"], int(header["identities"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its header has no readable config and identities; fetch it again") from error
+        require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}; its run went wrong, or the file is damaged") from error
     variables = _nested(flat)
     moments = variables.pop("swag", None)
-    weights = Weights(run_config.from_dict(config), identities, variables)
-    _check_variables(path, weights)
+    weights = Weights(config, identities, variables)
     if moments is None:
         return weights
-    _check_moments(path, moments, variables["params"])
     moments = Moments(moments["count"], variables["params"], moments["variance"], moments.get("deviations"))
     return dataclasses.replace(weights, moments=moments)
 
@@ -119,6 +125,68 @@ def _file_of(path: Path, name: str) -> Path:
     return path
 
 
+def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int]:
+    if "reid_jax" not in metadata:
+        raise InputError(
+            f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see `reid-jax convert`"
+        )
+    try:
+        header = parse_json(metadata["reid_jax"])
+    except InputError as error:
+        raise InputError(f"{path}: its header {error}; fetch it again") from error
+    header = header if isinstance(header, dict) else {}
+    config, identities = header.get("config"), header.get("identities")
+    if not isinstance(config, dict) or type(identities) is not int or identities < 0:
+        raise InputError(f"{path}: its header has no readable config and identities; fetch it again")
+    try:
+        return run_config.from_dict(config), identities
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _expected(path: Path, config: ConfigDict, identities: int, claims: _Claims) -> _Claims:
+    """The arrays of the config's network, and SWAG's where the file has any of them."""
+    try:
+        network = network_of(config, identities)
+        _require_room(network, claims)
+        image = jax.ShapeDtypeStruct((2, *config.image_size, 3), np.float32)
+        tree = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
+    except Exception as error:  # Flax and JAX raise many kinds for a network that nobody could mean
+        reason = shown(str(error).partition("\n")[0] or type(error).__name__)
+        raise InputError(f"{path}: the network of its config cannot be built ({reason}); fetch it again") from error
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    expected = {
+        jax.tree_util.keystr(key, simple=True, separator="/"): (_TYPES[leaf.dtype.name], leaf.shape)
+        for key, leaf in leaves
+    }
+    if not any(key.startswith("swag/") for key in claims):
+        return expected
+    params = {key: shape for key, (_, shape) in expected.items() if key.startswith("params/")}
+    swag = {"count": ("I32", ())}
+    swag |= {key.replace("params", "variance", 1): ("F32", shape) for key, shape in params.items()}
+    deviations = [shape for key, (_, shape) in claims.items() if key.startswith("swag/deviations/")]
+    if deviations:
+        rank = deviations[0][:1]
+        swag |= {key.replace("params", "deviations", 1): ("F32", (*rank, *shape)) for key, shape in params.items()}
+    return expected | {f"swag/{key}": claim for key, claim in swag.items()}
+
+
+def _require_room(network: AttentionNetwork, claims: _Claims) -> None:
+    """Checks that the file holds what a network of these sizes has at the least: tracing takes time by them."""
+    elements = sum(math.prod(shape) for _, shape in claims.values())
+    # Each has a vector of so many numbers or more, each stage a square matrix over half of its channels.
+    least = {"stem": network.stem, "global_width": network.global_width, "identities": network.identities}
+    if network.regions:
+        least["local_width"] = network.local_width
+    least |= {"widths": max(width**2 // 4 for width in network.widths)}
+    for field, count in least.items():
+        if count > elements:
+            raise InputError(f"{field} asks for at least {count:,} numbers, and the file has {elements:,}")
+    arrays = sum(network.repeats) * _ARRAYS_OF_A_UNIT if network.block == "shuffle" else 0
+    if arrays > len(claims):
+        raise InputError(f"repeats ask for at least {arrays:,} arrays, and the file has {len(claims):,}")
+
+
 def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, value in flat.items():
@@ -130,30 +198,11 @@ def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-def _check_variables(path: Path, weights: Weights) -> None:
-    network = weights.network
-    image = jax.ShapeDtypeStruct((2, *weights.config.image_size, 3), np.float32)
-    expected = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
-    _require_shapes(path, _shapes(weights.variables), _shapes(expected), "the network of its config")
+def _require(path: Path, claims: _Claims, expected: _Claims) -> None:
+    def told(claim: tuple[str, tuple[int, ...]] | None, absent: str) -> str:
+        return absent if claim is None else f"{shown(claim[1])} {claim[0]}"
 
-
-def _check_moments(path: Path, moments: dict[str, Any], params: Any) -> None:
-    have = _shapes(moments)
-    want = {"count": ()} | {f"variance/{key}": shape for key, shape in _shapes(params).items()}
-    if "deviations" in moments:
-        rank = len(jax.tree.leaves(moments["deviations"])[0])
-        want |= {f"deviations/{key}": (rank, *shape) for key, shape in _shapes(params).items()}
-    _require_shapes(path, have, want, "SWAG")
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(key, simple=True, separator="/"): leaf.shape for key, leaf in leaves}
-
-
-def _require_shapes(path: Path, have: dict[str, tuple], want: dict[str, tuple], reader: str) -> None:
-    for key in sorted(want.keys() | have.keys()):
-        if want.get(key) != have.get(key):
-            raise InputError(
-                f"{path}: array {key} is {have.get(key, 'absent')}, but {reader} wants {want.get(key, 'none')}"
-            )
+    for key in sorted(expected.keys() | claims.keys()):
+        if expected.get(key) != claims.get(key):
+            have, want = told(claims.get(key), "absent"), told(expected.get(key), "none")
+            raise InputError(f"{path}: array {shown(key)} is {have}, but the network of its config wants {want}")

@@ -226,3 +226,25 @@ def test_another_networks_weights():
 def test_wrong_shapes_are_named(name, shape, match):
     with pytest.raises(InputError, match=match):
         convert_hacnn(torchreid_state_dict() | {name: np.zeros(shape, np.float32)})
+
+
+FIRST = "conv.conv.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "match"),
+    [
+        (FIRST, lambda a: a * np.nan, rf"array {FIRST} has [\d,]+ of [\d,]+ numbers that are not finite"),
+        ("fc_global.0.bias", lambda a: a * np.inf, "array fc_global.0.bias has"),
+        (FIRST, lambda a: a.astype(np.float64) + 1e300, rf"array {FIRST} has"),  # of float64, beyond float32
+        ("conv.bn.running_var", lambda a: a * 0 - 1, "array conv.bn.running_var is a variance, .* -1"),
+        ("ha1.soft_attn.conv.bn.running_mean", lambda a: a * np.nan, "running_mean has"),
+        (FIRST, lambda a: a.astype(np.int64), f"not of floating point: {FIRST} int64"),
+        (FIRST, lambda a: a > 0, f"not of floating point: {FIRST} bool"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_named(name, spoil, match):
+    state = torchreid_state_dict()
+    state[name] = spoil(state[name])
+    with pytest.raises(InputError, match=match):
+        convert_hacnn(state)

@@ -1,5 +1,9 @@
 """Every odd image gives the right picture or a clear error."""
 
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from made_sets import encoded, jpeg
@@ -91,11 +95,11 @@ def test_one_pixel_and_a_png_with_another_name_are_fine():
     assert (decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3))), (160, 64)) == (1, 2, 3)).all()
 
 
-def test_what_is_wrong_is_said(monkeypatch):
+def test_what_is_wrong_is_said():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     for data, said in (
         (b"", "it is empty"),
-        (b"<html>", "no image of a kind that Pillow reads"),
+        (b"<html>", "no image of a kind that is read"),
         (encoded(noise, "JPEG")[:-500], "it is damaged .*truncated"),
         (encoded(noise, "PNG")[:-500], "it is damaged .*truncated"),
         (encoded(noise, "BMP")[:-500], "it is damaged .*truncated"),
@@ -103,9 +107,80 @@ def test_what_is_wrong_is_said(monkeypatch):
         with pytest.raises(InputError, match=said) as caught:
             decode(data, (16, 16))
         assert "\n" not in str(caught.value)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(InputError, match="it is too large: .*decompression bomb"):
-        decode(encoded(noise))
+
+
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 128\n%%EndComments\n0 0 64 128 rectfill\nshowpage\n%%EOF\n"
+)
+
+
+def test_only_the_listed_formats_are_opened(monkeypatch):
+    picture = Image.new("RGB", (8, 16), (200, 30, 40))
+    for name in ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM"):
+        assert decode(encoded(picture, name)).shape == (16, 8, 3)
+        assert kind(encoded(picture, name)) == name
+    # Ghostscript would be started by Pillow's decoder of PostScript, through subprocess.
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("a program was started"))
+    others = [encoded(picture, name) for name in ("ICO", "TGA", "JPEG2000", "PCX", "SGI", "ICNS", "EPS", "PDF")]
+    for data in (POSTSCRIPT, b"\xc5\xd0\xd3\xc6" + bytes(26) + POSTSCRIPT, *others):
+        with pytest.raises(InputError, match="it is no image of a kind that is read .JPEG, PNG, "):
+            decode(data)
+        assert kind(data) is None
+
+
+def png_of(width, height):
+    """A PNG that claims a size and holds no pixels."""
+
+    def chunk(name, body):
+        return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(7072, 7072), (10_000, 10_000), (2**31 - 1, 2**31 - 1), (1, 50_000_001)])
+def test_too_many_pixels_are_refused_before_they_are_decoded(size):
+    with pytest.raises(InputError, match="more than the 50,000,000 .*that an image may have"):
+        decode(png_of(*size), (160, 64))
+
+
+def test_a_frame_of_8k_video_passes():
+    assert decode(encoded(Image.new("L", (7680, 4320), 9), "JPEG"), (160, 64)).max() == 9
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    data = encoded(Image.new("RGB", (2000, 1000)), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert decode(data[:-2] + 5 * last + data[-2:], (16, 16)).shape == (16, 16, 3)
+    with pytest.raises(InputError, match="far more scans than a JPEG needs"):
+        decode(data[:-2] + 2500 * last + data[-2:], (16, 16))
+
+
+@pytest.mark.parametrize("name", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_of_several_pictures_the_first_is_taken(name):
+    first, second = Image.new("RGB", (8, 16), (255, 255, 255)), Image.new("RGB", (8, 16), (0, 0, 0))
+    data = encoded(first, name, save_all=True, append_images=[second])
+    assert (decode(data) == 255).all()
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
+def test_large_images_are_decoded_one_at_a_time(name, monkeypatch):
+    monkeypatch.setattr("reid_jax.data.decode._ALONE", 100)
+    inside, most = [], []
+
+    def look(image, size):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr("reid_jax.data.decode._pixels", look)
+    data = encoded(Image.new("RGB", (20, 20)), name)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode, [data] * 4))
+    assert max(most) == 1
 
 
 def test_resizing_is_pillows_and_a_large_turned_jpeg_stays_near_the_full_decoding():

@@ -25,7 +25,7 @@ def variables(config, identities, seed):
     image = jax.ShapeDtypeStruct((2, 64, 32, 3), np.float32)
     shapes = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
     random = np.random.default_rng(seed)
-    arrays = jax.tree.map(lambda leaf: np.asarray(random.normal(size=leaf.shape), np.float32), shapes)
+    arrays = jax.tree.map(lambda leaf: np.asarray(random.uniform(size=leaf.shape), np.float32), shapes)
     return {"params": arrays["params"], "batch_stats": arrays["batch_stats"]}
 
 

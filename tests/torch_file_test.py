@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 
 import ml_dtypes
@@ -271,10 +272,131 @@ def test_shape_beyond_its_storage(write, size, stride, offset, tmp_path):
         read_state_dict(path)
 
 
-def test_tiny_file_cannot_ask_for_all_memory(tmp_path):
-    body = ordered({"a": tensor("FloatStorage", "0", 1, (2**30, 2**30), (0, 0))})
-    with pytest.raises(InputError, match="impossible shape"):
-        read_state_dict(write_zip(tmp_path / "m.pth", body, {"0": np.ones(1, np.float32)}))
+def refused(path, match):
+    """Reads a file that must be refused, and returns the memory that it took, in bytes a byte of it."""
+    tracemalloc.start()
+    with pytest.raises(InputError, match=match) as caught:
+        read_state_dict(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    return peak / path.stat().st_size
+
+
+def get(index):
+    return b"j" + struct.pack("<I", index)
+
+
+def put(index):
+    return b"r" + struct.pack("<I", index)
+
+
+def long(value):
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8b" + struct.pack("<i", len(data)) + data
+
+
+@both_formats
+@pytest.mark.parametrize("size", [(2**30, 2**30), (2**28,)])
+def test_expanded_tensors_cannot_ask_for_all_memory(write, size, tmp_path):
+    one = tensor("DoubleStorage", "0", 1, size, (0,) * len(size))
+    path = write(tmp_path / "m.pth", ordered({str(n): one for n in range(4)}), {"0": np.ones(1)})
+    assert refused(path, "its tensors have .* bytes, more than 4 times the .* of the file") < 1000
+
+
+@both_formats
+def test_tied_weights_are_read_though_they_are_stored_once(write, tmp_path):
+    whole = tensor("FloatStorage", "0", 6 * 2**20, (6 * 2**20,), (1,))
+    body = ordered({name_: whole for name_ in "abc"})
+    tensors = read_state_dict(write(tmp_path / "m.pth", body, {"0": np.ones(6 * 2**20, np.float32)}))
+    assert all(tensors[name_].sum() == 6 * 2**20 for name_ in "abc")
+
+
+def test_members_that_inflate_beyond_the_files_size(tmp_path):
+    body = ordered({"a": tensor("FloatStorage", "0", 2**23, (2**23,), (1,))})
+    for member in ("data/0", "data.pkl", "byteorder"):
+        path = tmp_path / "m.pth"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name_, data in {"data.pkl": program(body), "byteorder": b"little", "data/0": b"1234"}.items():
+                archive.writestr(f"m/{name_}", bytes(2**25) if name_ == member else data)
+        assert refused(path, "has members of 33,55.,... bytes together, more than 4 times its own") < 100
+
+
+def test_a_byte_order_that_is_none(tmp_path):
+    path = write_zip(tmp_path / "m.pth", ordered({"a": tensor("FloatStorage", "0", 1, (1,), (1,))}), {}, "middle")
+    refused(path, "a byte order called 'middle'")
+
+
+def called_with_a_long_list(function, item):
+    """A list of 1,000 items that one call after another gets from the memo."""
+    again = call(function, get(7)) + b"0"
+    return b"](" + item * 1000 + b"e" + put(7) + b"0" + again * 60 + b"}"
+
+
+PAIR = b"](K\x01K\x02e"
+BODIES = {
+    "a tensor of 20,000 axes": (
+        call(
+            name("torch._utils", "_rebuild_tensor_v2"),
+            storage("FloatStorage", "0", 1),
+            integer(0),
+            group(integer(2**31 - 1) * 20_000),
+            group(integer(0) * 20_000),
+        ),
+        "impossible shape",
+    ),
+    "an axis of a million bits": (
+        call(
+            name("torch._utils", "_rebuild_tensor_v2"),
+            storage("FloatStorage", "0", 1),
+            integer(0),
+            group(long(1 << 10**6)),
+            group(integer(0)),
+        ),
+        "no whole number of 63 bits",
+    ),
+    "a storage's key of a million bits": (
+        group(text("storage"), name("torch", "FloatStorage"), long(1 << 10**6), text("cpu"), integer(1)) + b"Q",
+        "no whole number of 63 bits",
+    ),
+    "keys of one hash": (b"}(" + b"".join(long(k * (2**61 - 1)) + b"N" for k in range(2, 50)) + b"u", "too large"),
+    "a name of 2,000 letters": (text("a" * 2000) + text("b") + b"\x93", "name has more than 1000 letters"),
+    "a name of 2,000 letters, written out": (name("a", "b" * 2000), "name has more than 1000 letters"),
+    "a reference of 1,000 parts": (group(text("storage") * 1000) + b"Q", "a reference of too many parts"),
+    "triples for a dictionary": (call(name("collections", "OrderedDict"), b"](](K\x01K\x02K\x03ee"), "no pair"),
+    "one dictionary after another": (
+        called_with_a_long_list(name("collections", "OrderedDict"), PAIR),
+        "more than 50,000 steps",
+    ),
+    "one size after another": (called_with_a_long_list(name("torch", "Size"), b"K\x01"), "more than 50,000 steps"),
+    "one unknown call after another": (called_with_a_long_list(name("a", "b"), b"N"), "more than 50,000 steps"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_what_takes_time_or_memory_for_nothing(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("reid_jax.models.torch_file._MOST_STEPS", 50_000)
+    body, match = BODIES[case]
+    assert refused(write_zip(tmp_path / "m.pth", body, {}), match) < 1000
+
+
+def test_a_pickle_of_too_many_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr("reid_jax.models.torch_file._MOST_STEPS", 1000)
+    for body in (b"N" * 1001, b"(" * 1001, b"}" * 1001, b"N" + put(1) * 1001):
+        refused(write_zip(tmp_path / "m.pth", body, {}), "more than 1,000 steps")
+
+
+def test_deep_nesting_and_a_huge_memo_index_take_nothing(tmp_path):
+    state = ordered({"a": tensor("FloatStorage", "0", 1, (1,), (1,))})
+    nested = b"]" * 20_000 + b"a" * 19_999
+    tuples = b")" + b"\x85" * 20_000
+    body = nested + b"0" + tuples + b"0" + state + put(2**28) + b"0" + get(2**28)
+    path = write_zip(tmp_path / "m.pth", body, {"0": np.ones(1, np.float32)})
+    tracemalloc.start()
+    assert read_state_dict(path)["a"] == 1
+    assert tracemalloc.get_traced_memory()[1] < 200 * path.stat().st_size
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -374,6 +496,23 @@ def test_safetensors(tmp_path):
     half = np.array([1.5, -2], ml_dtypes.bfloat16)
     (tmp_path / "h.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + half.tobytes())
     same(read_state_dict(tmp_path / "h.safetensors")["x"], half)
+
+
+@pytest.mark.parametrize(
+    ("entry", "match"),
+    [
+        (b'{"dtype":"F32","shape":[%s],"data_offsets":[0,4]}' % b",".join([b"1"] * 300_000), "300,000 axes"),
+        (b'{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}', "of type F8_E4M3"),
+        (b'{"dtype":"F32","shape":[0,9223372036854775807],"data_offsets":[0,0]}', "safetensors file"),
+        (b'{"dtype":"F32","shape":[2],"data_offsets":[0,4]}', "no readable .safetensors file"),
+        (b'{"dtype":"F32","shape":' + b"[" * 100_000, "no readable .safetensors file"),
+    ],
+    ids=["axes", "type", "overflow", "size", "nesting"],
+)
+def test_safetensors_that_claim_what_they_do_not_hold(entry, match, tmp_path):
+    header = b'{"x":' + entry + b"}"
+    (tmp_path / "h.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    refused(tmp_path / "h.safetensors", match)
 
 
 def test_damaged_safetensors(tmp_path):

@@ -1,5 +1,6 @@
 """Weights files: bit-equal round trip, and one line about whatever is not one."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from reid_jax import config
 from reid_jax.errors import InputError
-from reid_jax.weights import Weights, load_weights, network_of, save_weights
+from reid_jax.swag import Moments
+from reid_jax.weights import Weights, _require_room, load_weights, network_of, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,16 @@ def weights() -> Weights:
     image = jax.ShapeDtypeStruct((2, 64, 32, 3), np.float32)
     shapes = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
     random = np.random.default_rng(0)
-    arrays = jax.tree.map(lambda leaf: np.asarray(random.normal(size=leaf.shape), np.float32), shapes)
+    arrays = jax.tree.map(lambda leaf: np.asarray(random.uniform(size=leaf.shape), np.float32), shapes)
     return Weights(settings, 5, {"params": arrays["params"], "batch_stats": arrays["batch_stats"]})
+
+
+@pytest.fixture
+def traced(weights, monkeypatch):
+    """The arrays of the network, known without building it once more for each case."""
+    leaves = jax.tree_util.tree_leaves_with_path(weights.variables)
+    expected = {jax.tree_util.keystr(k, simple=True, separator="/"): ("F32", leaf.shape) for k, leaf in leaves}
+    monkeypatch.setattr("reid_jax.weights._expected", lambda *_: expected)
 
 
 @pytest.fixture
@@ -82,7 +92,7 @@ def test_the_same_weights_make_the_same_bytes(weights, saved, tmp_path):
         assert (tmp_path / "b.safetensors").read_bytes() == saved.read_bytes()
 
 
-def test_wrong_missing_and_surplus_arrays_are_named(saved):
+def test_wrong_missing_and_surplus_arrays_are_named(saved, traced):
     whole = saved.read_bytes()
     key = next(name for name in load_file(saved) if name.endswith("kernel"))
 
@@ -111,10 +121,147 @@ def test_foreign_safetensors_are_refused(tmp_path):
         load_weights(tmp_path / "foreign.safetensors")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"config": {}}', '{"config": {}, "identities": "many"}'])
-def test_a_damaged_header_is_refused(saved, text):
-    with pytest.raises(InputError, match="header has no readable config and identities"):
+IDENTITIES = '{"config": {}, "identities": %s}'
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "its header is no JSON"),
+        ("", "its header is no JSON"),
+        ('{"config": {}, "identities": 1, "identities": 2}', "the key 'identities' stands twice"),
+        ("[" * 100_000, "its header is nested deeper than 32 levels"),
+        (f'{{"config": {"[" * 50 + "]" * 50}, "identities": 1}}', "its header is nested deeper than 32 levels"),
+        (IDENTITIES % ("9" * 5000), "its header is no JSON .*digits"),
+        *((text, "its header has no readable config and identities") for text in ("[]", "{}", "5", '{"config": {}}')),
+        *(
+            (IDENTITIES % number, "its header has no readable config and identities")
+            for number in ('"many"', "Infinity", "NaN", "-1", "1.5", "true", "null", "[1]", "1e3")
+        ),
+        ('{"config": 5, "identities": 1}', "its header has no readable config and identities"),
+        (IDENTITIES % 10**12, r"identities asks for at least 1,000,000,000,000 numbers, and the file has \d"),
+        ('{"config": {"seed": "x"}, "identities": 1}', r"a\.safetensors: the stored config has seed='x'"),
+        ('{"config": {"speed": 1}, "identities": 1}', r"a\.safetensors: the stored config has an unknown key 'speed'"),
+    ],
+)
+def test_a_damaged_header_is_refused(saved, text, match):
+    with pytest.raises(InputError, match=match) as caught:
         load_weights(rewritten(saved, lambda arrays, header: header.update(reid_jax=text)))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("repeats", [20_000, 1, 1], "repeats ask for at least 300,030 arrays, and the file has"),
+        ("repeats", [1, 10**30, 1], "repeats ask for at least 15,000"),
+        ("stem", 10**9, "stem asks for at least 1,000,000,000 numbers"),
+        ("widths", [10**9, 16, 32], "widths asks for at least 250,000,000,000,000,000 numbers"),
+        ("widths", [16, 16, 100_000], "widths asks for at least 2,500,000,000 numbers"),
+        ("global_width", 10**12, "global_width asks for at least 1,000,000,000,000 numbers"),
+        ("local_width", 10**12, "local_width asks for at least 1,000,000,000,000 numbers"),
+    ],
+)
+def test_sizes_beyond_what_the_file_holds_are_refused_before_anything_is_built(saved, field, value, said, monkeypatch):
+    def claim(arrays, header):
+        values = json.loads(header["reid_jax"])
+        values["config"]["model"][field] = value
+        header["reid_jax"] = json.dumps(values)
+
+    monkeypatch.setattr(jax, "eval_shape", lambda *_: pytest.fail("the network was traced"))
+    with pytest.raises(InputError, match=f"the network of its config cannot be built .{said}"):
+        load_weights(rewritten(saved, claim))
+
+
+@pytest.mark.parametrize(("name", "regions"), [("nano", True), ("nano", False), ("hacnn", True)])
+def test_a_network_has_room_in_its_own_file(name, regions):
+    settings = config.default()
+    settings.model.name, settings.model.regions = name, regions
+    network = network_of(settings, 751)
+    tree = jax.eval_shape(
+        lambda i: network.init(jax.random.key(0), i, train=True), jax.ShapeDtypeStruct((2, 160, 64, 3), np.float32)
+    )
+    _require_room(network, {str(n): ("F32", leaf.shape) for n, leaf in enumerate(jax.tree.leaves(tree))})
+
+
+def first(arrays, ending):
+    return next(key for key in arrays if key.endswith(ending))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("ending", ["conv1/kernel", "norm/scale", "norm/mean", "norm/var", "log_scale"])
+def test_numbers_that_are_not_finite_are_refused(saved, traced, number, ending):
+    def spoil(arrays, header):
+        arrays[first(arrays, ending)][...] = number
+
+    with pytest.raises(InputError, match=rf"array \S+{ending} has \d+ of [\d,]+ numbers that are not finite"):
+        load_weights(rewritten(saved, spoil))
+
+
+def test_negative_variances_are_refused(saved, traced):
+    def spoil(arrays, header):
+        arrays[first(arrays, "norm/var")][0] = -1e-3
+
+    with pytest.raises(InputError, match=r"array batch_stats/\S+/var is a variance, and its least number is -0.001"):
+        load_weights(rewritten(saved, spoil))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64, np.float16, np.uint32, np.bool_])
+def test_other_types_are_refused(saved, traced, dtype):
+    def spoil(arrays, header):
+        key = first(arrays, "conv1/kernel")
+        arrays[key] = arrays[key].astype(dtype)
+
+    with pytest.raises(InputError, match=r"array params/conv1/kernel is .* [BFIU]\w+, but .* wants \(3, 3, 3, 8\) F32"):
+        load_weights(rewritten(saved, spoil))
+
+
+def test_an_array_where_others_have_a_folder(saved, traced):
+    with pytest.raises(InputError, match=r"array params/conv1 is \(1,\) F32, but the network of its config wants none"):
+        load_weights(rewritten(saved, lambda arrays, header: arrays.update({"params/conv1": np.ones(1, np.float32)})))
+
+
+def moments_of(weights):
+    params = weights.variables["params"]
+    deviations = jax.tree.map(lambda a: np.ones((2, *a.shape), np.float32), params)
+    return Moments(np.int32(3), params, jax.tree.map(np.ones_like, params), deviations)
+
+
+def test_moments_are_held_to_the_same(weights, tmp_path):
+    path = tmp_path / "swag.safetensors"
+    with_moments = dataclasses.replace(weights, moments=moments_of(weights))
+    save_weights(path, with_moments)
+    again = load_weights(path).moments
+    assert again.count == 3
+    assert jax.tree.structure(again.deviations) == jax.tree.structure(with_moments.moments.deviations)
+    whole = path.read_bytes()
+
+    def negative(arrays, header):
+        arrays["swag/variance/conv1/kernel"][0] = -1
+
+    def of_other_rank(arrays, header):
+        arrays["swag/deviations/conv1/kernel"] = np.ones((3, 3, 3, 3, 8), np.float32)
+
+    def without_axes(arrays, header):
+        arrays["swag/deviations/attention1"] = np.ones((), np.float32)
+
+    def fractional(arrays, header):
+        arrays["swag/count"] = np.ones((), np.float32)
+
+    def absent(arrays, header):
+        del arrays["swag/count"]
+
+    for change, said in (
+        (negative, "swag/variance/conv1/kernel is a variance"),
+        (fractional, r"swag/count is \(\) F32, but .* wants \(\) I32"),
+        (absent, r"swag/count is absent, but .* wants \(\) I32"),
+        (without_axes, "array swag/deviations/"),
+        (of_other_rank, "array swag/deviations/"),
+    ):
+        path.write_bytes(whole)
+        with pytest.raises(InputError, match=said):
+            load_weights(rewritten(path, change))
 
 
 def test_what_is_no_weights_file_is_named(saved, tmp_path):

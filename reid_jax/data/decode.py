@@ -1,12 +1,25 @@
-"""Decoding of one image file to pixels."""
+"""Decoding of one image file to pixels. Nothing else opens images: what a file may be, and how large, stands here."""
 
+import contextlib
 import io
+import threading
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid_jax.errors import InputError
 
+# The only decoders that a file reaches, whatever its name says. Pillow knows many more, some of which start other
+# programs (Ghostscript for PostScript) or are hardly ever tried.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
+# A frame of 8K video has 33 million pixels, a telephone's photograph 48; a person crop has ten thousand.
+MOST_PIXELS = 50_000_000
+
+_ALONE = 4_000_000  # pixels from which on images are decoded one at a time: a core each would take 0.5 GiB each
+_MOST_SCANS = 100  # of a JPEG of the most pixels, each of which passes over all of them; encoders write about ten
+_START_OF_SCAN = b"\xff\xda"
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -17,6 +30,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LARGE = threading.Lock()
+
+# Pillow warns, in two lines on stderr, before the size is known here; the bound above is the lower one.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -24,7 +41,8 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
 
     Grey, palette and CMYK images become RGB; 16-bit grey keeps its high byte; alpha is dropped, so that pixels
     show the colour stored under it, as they do in other libraries. Bilinear (antialiased where it shrinks), and only
-    where the size differs from `image_size` (height, width); None keeps the file's own size.
+    where the size differs from `image_size` (height, width); None keeps the file's own size. Of a file with several
+    pictures it is the first. Threads may decode at the same time; large images wait for each other.
 
     Raises:
       InputError: what is wrong with the file, such as 'it is empty (0 bytes)'; the caller names the file.
@@ -32,14 +50,14 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
     if not data:
         raise InputError("it is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image, _room_for(image, data):
             return _pixels(image, image_size)
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError("it is no image of a kind that Pillow reads") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"it is too large: {error}") from error
+        raise InputError(f"it is no image of a kind that is read ({', '.join(FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own, higher bounds
+        raise InputError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
     except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is broken
         raise InputError(f"it is damaged ({_first_line(error)})") from error
 
@@ -47,10 +65,28 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
 def kind(data: bytes) -> str | None:
     """The format of an encoded image by its content, in Pillow's words such as 'JPEG'; None where it is no image."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             return image.format
     except Exception:  # as in `decode`
         return None
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+@contextlib.contextmanager
+def _room_for(image: Image.Image, data: bytes) -> Iterator[None]:
+    """Checks what decoding will take before any pixel is, and bounds what all threads take together."""
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        raise InputError(
+            f"it has {image.width:,} x {image.height:,} pixels, more than the {MOST_PIXELS:,} that an image may have"
+        )
+    if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:
+        raise InputError("it has far more scans than a JPEG needs, each of which takes as long as the whole image")
+    with _LARGE if pixels > _ALONE else contextlib.nullcontext():
+        yield
 
 
 def _pixels(image: Image.Image, image_size: tuple[int, int] | None) -> np.ndarray:

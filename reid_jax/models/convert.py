@@ -14,6 +14,9 @@ import numpy as np
 
 from reid_jax.errors import InputError, first_few
 from reid_jax.models.network import create_network
+from reid_jax.models.variables import require_sound
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def convert_hacnn(
@@ -36,7 +39,8 @@ def convert_hacnn(
       nested dictionaries of float32 arrays.
 
     Raises:
-      InputError: names are missing or unknown, or shapes do not fit together.
+      InputError: names are missing or unknown, shapes do not fit together, a tensor is not of floating point, or has
+        numbers that are not finite in float32 or, as a variance, below 0.
     """
     config = _describe(state_dict) | {"crop_align_corners": crop_align_corners}
     targets = dict(_tensors(config))
@@ -58,6 +62,11 @@ def convert_hacnn(
         if arrays[name].shape != needed[name]
     ]
     _require_none("shapes are wrong", wrong)
+    types = {name: array.dtype for name, array in arrays.items()}
+    _require_none("tensors are not of floating point", [f"{n} {t}" for n, t in types.items() if t.name not in _FLOATS])
+    with np.errstate(over="ignore"):  # what becomes infinite is named
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    require_sound(arrays, lambda name: name.endswith(".running_var"))
 
     variables: dict[str, Any] = {}
     for path, names in sources.items():
@@ -65,7 +74,7 @@ def convert_hacnn(
         folder = variables
         for part in folders:
             folder = folder.setdefault(part, {})
-        folder[leaf] = np.concatenate([arrays[name] for name in names], -1).astype(np.float32)
+        folder[leaf] = np.concatenate([arrays[name] for name in names], -1)
     return config, variables
 
 

@@ -4,6 +4,9 @@ A checkpoint is a pickle, a program that can call anything. Here its opcodes are
 machine that calls nothing: the few names that describe tensors have a meaning, all others become
 placeholders. Formats: the zip archive of PyTorch 1.6 and later, and the older stream of pickles and raw
 storages, as `torch.serialization` documents and writes them. Also reads `.safetensors`.
+
+What a file may take is bounded by what it holds: its opcodes in number, the elements of all its tensors together by a
+few times its size (tied weights and views are stored once), its archive as in `reid_jax.archive`.
 """
 
 import dataclasses
@@ -13,9 +16,7 @@ import pickletools
 import re
 import struct
 import sys
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,18 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from reid_jax.errors import InputError
+from reid_jax.archive import open_archive, read_member
+from reid_jax.errors import InputError, shown
+
+# What all tensors, and what all members of the archive, may take in memory, of the file's bytes; small files apart.
+_TIMES = 4
+_SMALL = 2**24
+_MOST_STEPS = 2_000_000  # of the machine, in one pickle: a checkpoint of ten thousand tensors takes a third of them
+_MOST_AXES = 64  # NumPy's
+_LONGEST_NAME = 1000  # of a class or function
+_LONGEST_REFERENCE = 8
+_LARGEST_SIZE = 2**63 - 1
+_LARGEST_KEY = 2**61 - 2  # of whole numbers as keys: larger ones may share one hash, and a million such take hours
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -95,7 +107,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} is no file: give a checkpoint (.pth, .pt, .pth.tar) or a .safetensors file")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    try:
+        tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if not tensors:
         raise InputError(f"{path} holds no tensors: give a file that was saved from model.state_dict()")
     if all(name.startswith("module.") for name in tensors):
@@ -139,14 +154,14 @@ class _MalformedError(Exception):
 
 
 # What a damaged pickle raises in `pickletools` or in the machine.
-_UNREADABLE = (_MalformedError, ValueError, LookupError, TypeError, OverflowError, struct.error)
+_UNREADABLE = (_MalformedError, ValueError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
     """The tensors of the state dict within what the file's pickle describes."""
     if isinstance(content, _Placeholder):
         raise InputError(
-            f"{path} holds a whole object ({content.name}), which only its own code can load: "
+            f"{path} holds a whole object ({shown(content.name)}), which only its own code can load: "
             "save its state_dict() instead"
         )
     for key in ("state_dict", "model"):
@@ -162,12 +177,12 @@ def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -
     """The tensor's elements, checked to lie within its storage."""
     storage = tensor.storage
     stored = _dtype(storage.kind, _STORAGE_DTYPES, path)
-    dtype = _dtype(tensor.dtype, _TENSOR_DTYPES, path) if tensor.dtype else stored
+    dtype = _dtype_of(tensor, path)
     data = storages(storage.key)
     begin, end = storage.start * stored.itemsize, (storage.start + storage.count) * stored.itemsize
     if end > len(data):
         raise InputError(
-            f"{path}: storage {storage.key!r} has {len(data)} bytes where {end} are needed: the file is damaged"
+            f"{path}: storage {shown(storage.key)!r} has {len(data)} bytes where {end} are needed: the file is damaged"
         )
     data = data[begin:end]
     reach = 0
@@ -176,7 +191,7 @@ def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -
         reach = (tensor.offset + steps + 1) * dtype.itemsize
     if reach > len(data):
         raise InputError(
-            f"{path}: a tensor of shape {tensor.size} reaches byte {reach} of storage {storage.key!r}, "
+            f"{path}: a tensor of shape {shown(tensor.size)} reaches byte {reach} of storage {shown(storage.key)!r}, "
             f"which has {len(data)}: the file is damaged"
         )
     if not reach:
@@ -186,9 +201,27 @@ def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -
     return np.lib.stride_tricks.as_strided(flat, tensor.size, strides).copy(order="C")
 
 
+def _within_bounds(tensors: Mapping[str, _Tensor], size: int, path: Path) -> None:
+    """Raises InputError where the tensors of a file of `size` bytes are far more than it can hold."""
+    taken = 0
+    for name, tensor in tensors.items():
+        taken += math.prod(tensor.size) * _dtype_of(tensor, path).itemsize
+        if taken > max(_SMALL, _TIMES * size):
+            raise InputError(
+                f"{path}: up to {shown(name)!r} of shape {shown(tensor.size)} its tensors have {taken:,} bytes, more "
+                f"than {_TIMES} times the {size:,} of the file: save tensors that are not expanded"
+            )
+
+
+def _dtype_of(tensor: _Tensor, path: Path) -> np.dtype:
+    if tensor.dtype is None:
+        return _dtype(tensor.storage.kind, _STORAGE_DTYPES, path)
+    return _dtype(tensor.dtype, _TENSOR_DTYPES, path)
+
+
 def _dtype(name: str, known: dict[str, Any], path: Path) -> np.dtype:
     if name not in known:
-        raise InputError(f"{path} holds a tensor of type {name}: save real numbers, integers or booleans")
+        raise InputError(f"{path} holds a tensor of type {shown(name)}: save real numbers, integers or booleans")
     return np.dtype(known[name])
 
 
@@ -203,8 +236,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     # Not by safetensors.numpy, which knows no bfloat16.
     tensors = {}
     for name, entry in entries:
-        flat = np.frombuffer(entry["data"], _dtype(entry["dtype"], _SAFETENSORS_DTYPES, path))
-        tensors[name] = flat.reshape(entry["shape"]).copy()
+        dtype, shape = _dtype(entry["dtype"], _SAFETENSORS_DTYPES, path), entry["shape"]
+        if len(shape) > _MOST_AXES:
+            raise InputError(f"{path}: {shown(name)!r} has {len(shape):,} axes; at most {_MOST_AXES} are read")
+        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
     return tensors
 
 
@@ -213,11 +248,10 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
         content, storage_bytes = (_read_zip if data[:4] == b"PK\x03\x04" else _read_legacy)(data, path)
         tensors = _state_dict(content, path)
+        _within_bounds(tensors, len(data), path)
         return {name: _array(tensor, storage_bytes, path) for name, tensor in tensors.items()}
     except InputError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
-        raise InputError(f"{path} is a damaged or truncated PyTorch file: {_one_line(error)}") from error
     except _UNREADABLE as error:
         message = f"{path} is a damaged PyTorch file or holds no state dict: {_one_line(error)}"
         raise InputError(message) from error
@@ -225,14 +259,26 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 def _read_zip(data: bytes, path: Path) -> tuple[Any, Callable[[str], memoryview]]:
     """PyTorch 1.6 and later: NAME/data.pkl, NAME/data/KEY for each storage, NAME/byteorder."""
-    archive = zipfile.ZipFile(io.BytesIO(data))
+    try:
+        archive = open_archive(io.BytesIO(data), _TIMES)
+    except InputError as error:
+        raise InputError(f"{path} is a damaged or truncated PyTorch file: it {error}") from error
+
+    def read_file(name: str) -> bytes:
+        try:
+            return read_member(archive, name, _TIMES)
+        except InputError as error:
+            raise InputError(f"{path} is a damaged PyTorch file: {error}") from error
+
     names = set(archive.namelist())
-    pickles = [name for name in names if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
+    pickles = [name for name in archive.namelist() if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if not pickles:
         raise InputError(f"{path} is a zip archive without data.pkl, not a PyTorch file")
     root = pickles[0].removesuffix("data.pkl")
-    content, storages = _interpret(io.BytesIO(archive.read(f"{root}data.pkl")))
-    order = archive.read(f"{root}byteorder").decode() if f"{root}byteorder" in names else "little"
+    content, storages = _interpret(io.BytesIO(read_file(f"{root}data.pkl")))
+    order = read_file(f"{root}byteorder").decode() if f"{root}byteorder" in names else "little"
+    if order not in ("little", "big"):
+        raise _MalformedError(f"a byte order called {shown(order)!r}")
     kinds = {storage.key: storage.kind for storage in storages}
     read = {}
 
@@ -240,8 +286,8 @@ def _read_zip(data: bytes, path: Path) -> tuple[Any, Callable[[str], memoryview]
         if key not in read:
             name = f"{root}data/{key}"
             if name not in names:
-                raise InputError(f"{path}: storage {key!r} is missing from the archive: the file is damaged")
-            read[key] = _native(archive.read(name), order, _dtype(kinds[key], _STORAGE_DTYPES, path).itemsize)
+                raise InputError(f"{path}: storage {shown(key)!r} is missing from the archive: the file is damaged")
+            read[key] = _native(read_file(name), order, _dtype(kinds[key], _STORAGE_DTYPES, path).itemsize)
         return read[key]
 
     return content, storage_bytes
@@ -272,13 +318,13 @@ def _read_legacy(data: bytes, path: Path) -> tuple[Any, Callable[[str], memoryvi
         count = struct.unpack("<q", head)[0] if len(head) == 8 else -1
         begin = stream.tell()
         if count < 0 or begin + count * width > len(data):
-            raise InputError(f"{path} is truncated: the data of storage {key!r} are not all there")
+            raise InputError(f"{path} is truncated: the data of storage {shown(key)!r} are not all there")
         read[key] = _native(data[begin : begin + count * width], "little", width)
         stream.seek(begin + count * width)
 
     def storage_bytes(key: str) -> memoryview:
         if key not in read:
-            raise InputError(f"{path}: storage {key!r} is missing: the file is damaged")
+            raise InputError(f"{path}: storage {shown(key)!r} is missing: the file is damaged")
         return read[key]
 
     return content, storage_bytes
@@ -292,7 +338,7 @@ def _native(raw: bytes, order: str, width: int) -> memoryview:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return shown(" ".join(str(error).split()) or type(error).__name__)
 
 
 # The machine
@@ -303,9 +349,11 @@ def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
 
     Returns what it describes and the storages it refers to. Opcodes that are not listed here end the reading.
     Values that only foreign objects could hold (set items, attributes, dictionary keys that are no plain
-    scalars) are dropped.
+    scalars) are dropped. A step is an opcode, or an item of what one passes to a function: a list that the memo hands
+    out again and again costs its length each time.
     """
     stack, marks, memo, storages = [], [], {}, []
+    steps = 0
 
     def since_mark() -> list[Any]:
         nonlocal stack
@@ -320,6 +368,9 @@ def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
         return items
 
     for opcode, argument, _ in pickletools.genops(stream):
+        steps += 1
+        if steps > _MOST_STEPS:
+            raise _MalformedError(f"a pickle of more than {_MOST_STEPS:,} steps")
         match opcode.name:
             case "PROTO" | "FRAME":
                 pass
@@ -390,12 +441,12 @@ def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
                 stack.append(_Placeholder("frozenset"))
 
             case "GLOBAL":
-                stack.append(_Placeholder(argument.replace(" ", ".")))
+                stack.append(_named(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
-                module, name = pop(2)
-                stack.append(_Placeholder(f"{_expect(module, str)}.{_expect(name, str)}"))
+                stack.append(_named(*pop(2)))
             case "REDUCE" | "NEWOBJ":
                 function, arguments = pop(2)
+                steps += _length(arguments)
                 stack.append(_describe(function, arguments))
             case "NEWOBJ_EX":
                 function = pop(3)[0]
@@ -405,7 +456,7 @@ def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
                 stack.append(_describe(items[0], None))
             case "INST":
                 since_mark()
-                stack.append(_Placeholder(argument.replace(" ", ".")))
+                stack.append(_named(*argument.split(" ", 1)))
             case "BUILD":  # attributes of an object: a state dict's metadata, or something foreign
                 pop(1)
             case "BINPERSID":
@@ -416,6 +467,18 @@ def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
             case _:
                 raise _MalformedError(f"opcode {opcode.name} does not belong in a checkpoint")
     raise _MalformedError("the pickle has no end")
+
+
+def _named(module: Any, name: Any) -> _Placeholder:
+    if len(_expect(module, str)) + len(_expect(name, str)) > _LONGEST_NAME:
+        raise _MalformedError(f"a class or function whose name has more than {_LONGEST_NAME} letters")
+    return _Placeholder(f"{module}.{name}")
+
+
+def _length(arguments: Any) -> int:
+    if not isinstance(arguments, tuple):
+        return 0
+    return len(arguments) + sum(len(value) for value in arguments if isinstance(value, list | tuple))
 
 
 def _extend(target: Any, items: list[Any]) -> None:
@@ -429,6 +492,8 @@ def _update(target: Any, items: list[Any]) -> Any:
     """Sets alternating keys and values. Keys other than scalars are dropped: hashing them may recurse."""
     if isinstance(target, dict):
         for key, value in zip(items[::2], items[1::2], strict=True):
+            if isinstance(key, int) and abs(key) > _LARGEST_KEY:
+                raise _MalformedError("a number as a key that is too large for one")
             if key is None or isinstance(key, str | bytes | int | float):
                 target[key] = value
     elif not isinstance(target, _Placeholder):
@@ -439,12 +504,15 @@ def _update(target: Any, items: list[Any]) -> Any:
 def _persistent(reference: Any) -> Any:
     """What ('storage', type, key, device, count[, view]) or ('module', class, source...) refers to."""
     reference = _expect(reference, tuple)
+    if len(reference) > _LONGEST_REFERENCE:
+        raise _MalformedError("a reference of too many parts")
     if reference[0] == "module":
         return reference[1]
     if reference[0] != "storage":
         raise _MalformedError("a reference to what is no storage")
     kind, key, _, count, *view = reference[1:]
-    kind, key, start = _expect(kind, _Placeholder).name, str(_expect(key, str | int)), 0
+    kind, start = _expect(kind, _Placeholder).name, 0
+    key = key if isinstance(key, str) else str(_natural(key))
     if view and view[0] is not None:
         _, start, count = _expect(view[0], tuple)
     return _Storage(kind, key, _natural(count), _natural(start))
@@ -460,7 +528,11 @@ def _describe(function: Any, arguments: Any) -> Any:
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    flat = [item for pair in _expect(pairs, list | tuple) for item in _expect(pair, list | tuple)]
+    flat = []
+    for pair in _expect(pairs, list | tuple):
+        if len(_expect(pair, list | tuple)) != 2:
+            raise _MalformedError("a dictionary's item that is no pair")
+        flat += pair
     return _update({}, flat)
 
 
@@ -473,12 +545,10 @@ def _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtyp
 
 
 def _make_tensor(storage, offset, size, stride, dtype) -> _Tensor:
-    size, stride = (tuple(map(_natural, _expect(value, list | tuple))) for value in (size, stride))
-    storage = _expect(storage, _Storage)
-    # An expanded tensor has more elements than its storage; a few bytes must not ask for all of the memory.
-    if len(size) != len(stride) or math.prod(size) > max(storage.count, 2**28):
+    if len(_expect(size, list | tuple)) != len(_expect(stride, list | tuple)) or len(size) > _MOST_AXES:
         raise _MalformedError("a tensor with an impossible shape")
-    return _Tensor(storage, _natural(offset), size, stride, dtype)
+    size, stride = (tuple(map(_natural, value)) for value in (size, stride))
+    return _Tensor(_expect(storage, _Storage), _natural(offset), size, stride, dtype)
 
 
 def _rebuild_parameter(data, *_) -> _Tensor:
@@ -507,6 +577,6 @@ def _expect(value: Any, kind: Any) -> Any:
 
 
 def _natural(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise _MalformedError("a size that is no whole number")
+    if not isinstance(value, int) or not 0 <= value <= _LARGEST_SIZE:
+        raise _MalformedError("a size that is no whole number of 63 bits")
     return value

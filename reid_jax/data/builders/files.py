@@ -3,20 +3,22 @@
 import contextlib
 import dataclasses
 import functools
-import lzma
 import os
 import pathlib
 import posixpath
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 
+from reid_jax.archive import open_archive, read_member
 from reid_jax.errors import InputError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _DEEPEST_ROOT = 3  # folders of a zip above the data set's own
+# No image within `decode.MOST_PIXELS` and no list of a data set is larger, in a folder or a zip.
+_LARGEST_FILE = 2**28
+_TIMES = 100  # what a zip's members may hold in all, of its size: images hardly shrink, lists to a tenth
 
 
 def is_image(name: str) -> bool:
@@ -102,16 +104,10 @@ class FileTree:
         with _open_zip(self.path) as archive:
 
             def read(name: str) -> bytes:
-                member = self.inside_zip + name
                 try:
-                    return archive.read(member)
-                except KeyError as error:
-                    raise InputError(f"{self.path}: it has no member {member}; fetch the zip again") from error
-                # The last two: a broken stream, and a password or a compression that Python does not know.
-                except (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
-                    raise InputError(
-                        f"{self.path}: member {member} cannot be read ({error}); fetch the zip again"
-                    ) from error
+                    return read_member(archive, self.inside_zip + name, _TIMES, _LARGEST_FILE)
+                except InputError as error:
+                    raise InputError(f"{self.path}: {error}; fetch the zip again or unpack it by hand") from error
 
             yield read
 
@@ -122,9 +118,14 @@ class FileTree:
 
     def _read_file(self, name: str) -> bytes:
         try:
-            return (self.path / name).read_bytes()
-        except OSError as error:
-            raise InputError(f"{self.location(name)} cannot be read ({error.strerror}); fetch it again") from error
+            with open(self.path / name, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read() if size <= _LARGEST_FILE else b""
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.location(name)} cannot be read ({_reason(error)}); fetch it again") from error
+        if size > _LARGEST_FILE:
+            raise InputError(f"{self.location(name)} has {size:,} bytes; at most {_LARGEST_FILE:,} are read of a file")
+        return data
 
     @functools.cached_property
     def _zip(self) -> "_ZipListing":
@@ -226,6 +227,10 @@ def _is_unicode(name: str) -> bool:
 
 def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path} cannot be read as a zip ({error}); fetch it again or unpack it by hand") from error
+        return open_archive(path, _TIMES)
+    except InputError as error:
+        raise InputError(f"{path} {error}; fetch it again or unpack it by hand") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)  # the latter: a NUL in a name

@@ -8,8 +8,8 @@ import numpy as np
 
 from reid_jax import parallel
 from reid_jax.cpu import cores
-from reid_jax.data.builders.files import IMAGE_ENDINGS
 from reid_jax.data.decode import decode
+from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.embed import embed
 from reid_jax.errors import InputError
 from reid_jax.weights import load_weights

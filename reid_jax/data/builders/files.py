@@ -12,9 +12,8 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
+from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.errors import InputError
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 _DEEPEST_ROOT = 3  # folders of a zip above the data set's own
 

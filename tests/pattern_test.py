@@ -60,7 +60,10 @@ def test_prepared_hidden_and_other_files_are_left_out_and_strangers_counted(tmp_
     (tmp_path / "1" / "a.txt").write_text("x")
     source = find_source(r"regex:(?P<identity>\d+)/.*", tmp_path)
     assert [file.name for file in source.files("train")] == ["1/a.png"]
-    assert source.notes == ("1 of 2 images do not match and are left out, such as 'holiday.png'",)
+    assert source.notes == (
+        "left out 2 (hidden: .cache/, 4/._a.png), 1 (no image by the ending: 1/a.txt)",
+        "1 of 2 images do not match and are left out, such as 'holiday.png'",
+    )
 
 
 def test_the_whole_path_has_to_match(tmp_path):

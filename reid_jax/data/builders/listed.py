@@ -1,14 +1,21 @@
 """Files that a list of a data set names: each is looked up, and those that are not there are told together."""
 
-from collections.abc import Sequence
+import functools
+import unicodedata
+from collections.abc import Callable, Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
+
+_TOLD = 5  # missing files of which a likeness is looked for
 
 
 def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice: str) -> list[Entry]:
-    """The entry of each name, in their order.
+    r"""The entry of each name, in their order.
+
+    A file that is not there by its very name is found under one that looks equal: where the list has Windows' '\' for
+    '/', or another Unicode form of the same letters. The entry has the name that the file has.
 
     Args:
       names: relative to the tree's root.
@@ -16,23 +23,59 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
       advice: what to do where files are missing, the end of the message.
 
     Raises:
-      InputError: files are missing: how many of how many, and the first few.
+      InputError: files are missing: how many of how many, the first few, and those like them that are there.
     """
+    respell = _speller(tree, _composed)
     found, missing = [], []
     with image_bar(len(names), "looking up") as bar:
         for name in names:
             entry = tree.entry(name)
+            if entry is None and (respelt := respell(name)) is not None:
+                entry = tree.entry(respelt)
             if entry is None:
                 missing.append(name)
             else:
                 found.append(entry)
             bar.update()
     if missing:
+        resemble = _speller(tree, lambda text: _composed(text).casefold())
+        told = [f"{shown(name)} (there is {shown(near)})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
         raise InputError(
             f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
-            f"{first_few(missing)}; {advice}"
+            f"{first_few([*told, *missing[_TOLD:]])}; {advice}"
         )
     return found
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _speller(tree: FileTree, form: Callable[[str], str]) -> Callable[[str], str | None]:
+    """A function from a path to the only one in the tree whose parts have the same `form`; None where there is none."""
+
+    @functools.cache
+    def by_form(folder: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for child in tree.children(folder):
+            found.setdefault(form(child), []).append(child)
+        return found
+
+    def respell(name: str) -> str | None:
+        parts = name.replace("\\", "/").split("/")
+        path = "/" if name.startswith("/") else ""
+        for part in parts:
+            if part in ("", "."):
+                continue
+            alike = [part] if part == ".." else by_form(path).get(form(part), [])
+            if part in alike:
+                alike = [part]
+            if len(alike) != 1:
+                return None
+            path += f"{alike[0]}/"
+        return path.rstrip("/") or None
+
+    return respell
 
 
 def read_lines(tree: FileTree, name: str, advice: str) -> list[tuple[int, str]]:

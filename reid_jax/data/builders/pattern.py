@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 
-from reid_jax.data.builders.files import FileTree, is_image
+from reid_jax.data.builders.files import FileTree, left_out_note
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.errors import InputError, nearest
@@ -33,8 +33,8 @@ class Pattern(LabelledFiles):
 def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     """Finds the images below `data_dir`, a folder or a zip, that 'regex:REGEX' matches.
 
-    Hidden folders and `data_dir`/prepared are left out, and so are files that are no images by their ending. Images
-    that do not match are left out and counted in a note.
+    `data_dir`/prepared is left out. What is hidden, files that are no images by their ending, and images that do not
+    match are left out and counted in a note.
 
     Raises:
       InputError: a bad expression, a missing or unknown group, a split value that means none, or no match at all.
@@ -45,7 +45,9 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     folder = literal_folder(pattern.pattern)
     if not tree.has_folder(folder):
         raise InputError(f"{name!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
-    images = [entry for entry in tree.walk(folder) if _is_candidate(entry.name)]
+    images, left_out = tree.images(folder)
+    images = [entry for entry in images if not entry.name.startswith(_PREPARED)]
+    left_out = {path: reason for path, reason in left_out.items() if not path.startswith(_PREPARED)}
     if not images:
         raise InputError(f"{name!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
     rows, strangers = [], []
@@ -65,14 +67,10 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
             f"{name!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
             f"{strangers[0]!r}, and {pattern.pattern!r} has to match all of it; mend the pattern"
         )
-    notes = ()
+    notes = [left_out_note(left_out)] if left_out else []
     if strangers:
-        notes = (f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}",)
-    return Pattern(name, tree.location(), tree, rows, notes)
-
-
-def _is_candidate(name: str) -> bool:
-    return is_image(name) and not name.startswith(_PREPARED) and "/." not in f"/{name}"
+        notes.append(f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}")
+    return Pattern(name, tree.location(), tree, rows, tuple(notes))
 
 
 def _compile(name: str) -> re.Pattern[str]:

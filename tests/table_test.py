@@ -180,6 +180,14 @@ def test_read_from_records_and_joined_with_another_set(tmp_path):
     assert joined.name.tolist() == ["csv/img/a.png", "csv/img/b 1.png", "regex/c.png"]
 
 
+def test_what_a_table_leaves_unused_is_told_to_whoever_opens_it(tmp_path, capsys):
+    write(tmp_path)
+    for split in ("train", "query"):
+        open_splits("csv:list/set.csv", [split], tmp_path, (16, 8))
+    told = f"note: csv:list/set.csv in {tmp_path}/list/set.csv: 1 column(s) of the table are not used: note\n"
+    assert capsys.readouterr().err == told
+
+
 HEADER = ROWS[0]
 MISSING = [(f"x/{number}.png", "7", "1", "query", "") for number in range(7)]
 

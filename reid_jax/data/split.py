@@ -202,7 +202,7 @@ def open_splits(
     ]
     for source in sources:
         for note in source.notes_so_far():
-            tell(f"{source.name}: {note}")
+            tell(f"{source.name} in {source.location}: {note}")
     return opened
 
 

@@ -1,10 +1,9 @@
 """Files that a list of a data set names: each is looked up, and those that are not there are told together."""
 
-import functools
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError, first_few, shown
 
@@ -25,7 +24,7 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
     Raises:
       InputError: files are missing: how many of how many, the first few, and those like them that are there.
     """
-    respell = _speller(tree, _composed)
+    respell = speller(tree, composed)
     found, missing = [], []
     with image_bar(len(names), "looking up") as bar:
         for name in names:
@@ -38,44 +37,13 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
                 found.append(entry)
             bar.update()
     if missing:
-        resemble = _speller(tree, lambda text: _composed(text).casefold())
+        resemble = speller(tree, lambda text: composed(text).casefold())
         told = [f"{shown(name)} (there is {shown(near)})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
         raise InputError(
             f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
             f"{first_few([*told, *missing[_TOLD:]])}; {advice}"
         )
     return found
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-def _speller(tree: FileTree, form: Callable[[str], str]) -> Callable[[str], str | None]:
-    """A function from a path to the only one in the tree whose parts have the same `form`; None where there is none."""
-
-    @functools.cache
-    def by_form(folder: str) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for child in tree.children(folder):
-            found.setdefault(form(child), []).append(child)
-        return found
-
-    def respell(name: str) -> str | None:
-        parts = name.replace("\\", "/").split("/")
-        path = "/" if name.startswith("/") else ""
-        for part in parts:
-            if part in ("", "."):
-                continue
-            alike = [part] if part == ".." else by_form(path).get(form(part), [])
-            if part in alike:
-                alike = [part]
-            if len(alike) != 1:
-                return None
-            path += f"{alike[0]}/"
-        return path.rstrip("/") or None
-
-    return respell
 
 
 def read_lines(tree: FileTree, name: str, advice: str) -> list[tuple[int, str]]:

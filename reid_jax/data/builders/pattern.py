@@ -2,7 +2,7 @@ r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named gro
 
 'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
 the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
-data_dir and '/' separated. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
+data_dir and '/' separated, whichever Unicode form either of them is in. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
 `reid_jax.data.builders.labels` tells how their text becomes numbers. Without `split` every image is for training;
 without `camera` cameras are unknown. An expression that backtracks without end, such as '(a+)+b', is not cut short:
 Python's re has no time limit.
@@ -15,6 +15,7 @@ import re
 from reid_jax.data.builders.files import FileTree, left_out_note
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, nearest
 
 NAME = "regex"
@@ -44,6 +45,8 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     tree = FileTree(base, "") if base.is_file() else FileTree(base)
     folder = literal_folder(pattern.pattern)
     if not tree.has_folder(folder):
+        folder = speller(tree, composed)(folder) or folder
+    if not tree.has_folder(folder):
         raise InputError(f"{name!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
     images, left_out = tree.images(folder)
     images = [entry for entry in images if not entry.name.startswith(_PREPARED)]
@@ -52,7 +55,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
         raise InputError(f"{name!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
     rows, strangers = [], []
     for entry in images:
-        match = pattern.fullmatch(entry.name)
+        match = pattern.fullmatch(composed(entry.name))
         if match is None:
             strangers.append(entry.name)
             continue
@@ -78,7 +81,7 @@ def _compile(name: str) -> re.Pattern[str]:
     if not text:
         raise InputError(f"data set {name!r} has no pattern; write one, such as {_EXAMPLE}")
     try:
-        pattern = re.compile(text)
+        pattern = re.compile(composed(text))
     except re.error as error:
         raise InputError(f"{name!r} is no regular expression: {error}; mend it, or see {_EXAMPLE}") from error
     for group in pattern.groupindex:

@@ -179,8 +179,9 @@ def test_fewer_identities_than_a_batch_holds(market, capsys):
         if int(file.name[:4]) > 5:
             file.unlink()
     problems, notes = findings(market)
-    assert problems == []
-    assert "train has 5 identities, fewer than the 8 of a default batch" in notes[0]
+    assert notes == []
+    assert len(problems) == 1
+    assert "train has 5 identities, fewer than the 8 of a default batch, and refuses to start" in problems[0]
     train = split.load_split("market1501", "train", market.parent, (128, 64))
     with pytest.raises(InputError, match="a batch holds 8 identities .* has 5; lower it"):
         IdentitySampler(train.identity, 8, 4)

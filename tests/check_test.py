@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import zlib
 
@@ -16,7 +17,10 @@ from PIL import Image
 from reid_jax.data import check, synthetic
 from reid_jax.data.builders import market1501
 from reid_jax.data.builders.source import Counts, ImageFile, Source
+from reid_jax.data.sampler import IdentitySampler
+from reid_jax.data.split import load_split
 from reid_jax.errors import InputError
+from reid_jax.retrieval.labels import Labels, check_labels
 from reid_jax.verbs import data
 
 SPEC = synthetic.SyntheticPeople(train_identities=8, test_identities=2, cameras=3, images_per_camera=2, seed=5)
@@ -76,7 +80,7 @@ def test_a_whole_set_is_sound(drawn):
     assert (gallery.distractors, gallery.junk, report.queries_without_match) == (2, 0, 0)
     assert report.sizes == ((128, 64), (128, 64))
     assert report.notes == ()
-    assert "sound: a run can start" in report.table()
+    assert "sound: train and evaluate can start" in report.table()
 
 
 def test_checking_writes_nothing(people):
@@ -182,7 +186,7 @@ def test_unpublished_counts_and_unknown_cameras_are_said_aloud(tmp_path, monkeyp
     assert report.splits[0].single_camera == 8
     assert report.splits[2].single_camera == 0  # an unknown camera may be another one
     assert report.notes[0] == "found by hand"
-    assert "query: the camera of 1 of 2 images is unknown" in report.notes[1]
+    assert "query: the camera of 1 of 2 images is unknown" in report.notes[2]
     assert [row for row in report.table().splitlines() if row.startswith("gallery")][0].split()[2] == "-"
 
 
@@ -206,8 +210,90 @@ def test_one_identity_and_fewer_than_a_batch(tmp_path, monkeypatch):
     rows["train"].append((2, 1, -1))
     rows["gallery"].append((6, 2, -1))
     report = look(Made(rows), monkeypatch, tmp_path)
-    assert report.sound
-    assert "train has 2 identities, fewer than the 8 of a default batch" in report.notes[0]
+    assert len(report.problems) == 1
+    assert "train has 2 identities, fewer than the 8 of a default batch, and refuses to start" in report.problems[0]
+
+
+TRAINING = [(f"t{n}_{c}", n, c, "train") for n in range(20, 28) for c in (1, 2)]
+QUERIES = [(f"q{n}", n, 1, "query") for n in (1, 2)]
+FOUND = [(f"g{n}", n, 2, "gallery") for n in (1, 2)]
+ALL = TRAINING + QUERIES + FOUND
+
+
+def changed(rows, **fields):
+    """The rows with some fields set to another value: name, identity, camera or split."""
+    names = ("name", "identity", "camera", "split")
+    return [tuple(fields.get(name, value) for name, value in zip(names, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "trains", "evaluates", "sound", "told"),
+    [
+        (ALL, True, True, True, "sound: train and evaluate can start"),
+        (TRAINING, True, False, True, "sound for training only: there is no query and gallery"),
+        (QUERIES + FOUND, False, True, True, "sound for evaluation only: there are no training images"),
+        (changed(ALL, camera=""), True, True, True, "cameras? of .*unknown"),
+        (QUERIES, False, False, False, "there is a query but no gallery"),
+        (FOUND, False, False, False, "there is a gallery but no query"),
+        (TRAINING + QUERIES, True, False, False, "there is a query but no gallery"),
+        (TRAINING + FOUND, True, False, False, "there is a gallery but no query"),
+        (changed(QUERIES, split="multi_query"), False, False, False, "neither training images nor query and gallery"),
+        (changed(ALL, camera=3), True, False, False, "all images of query and gallery are of camera 3"),
+        (TRAINING + QUERIES + changed(FOUND, camera=1), True, False, False, "are of camera 1, and"),
+        (
+            TRAINING + QUERIES + changed(FOUND, camera=1) + [("g3", 3, 2, "gallery")],
+            True,
+            False,
+            False,
+            "no query has a gallery image by another camera",
+        ),
+        (TRAINING + QUERIES + changed(FOUND, identity=9), True, False, False, "2 query identities do not appear"),
+        (TRAINING + QUERIES[:1] + FOUND[:1], True, True, False, "gallery holds one identity only"),
+        (changed(TRAINING, identity=-1) + QUERIES + FOUND, False, True, False, "train holds junk only"),
+        (TRAINING + changed(QUERIES, identity=-1) + FOUND, True, False, False, "query holds junk only"),
+        (TRAINING + QUERIES + changed(FOUND, identity=-1), True, False, False, "gallery holds junk only"),
+        (TRAINING[2:] + QUERIES + FOUND, False, True, False, "train has 7 identities, fewer than the 8"),
+        (TRAINING[:2] + QUERIES + FOUND, False, True, False, "train holds one identity only"),
+        (TRAINING[::2] + QUERIES + FOUND, True, True, True, "no one has a second image in train"),
+        (ALL + [("broken", 20, 1, "train")], False, True, False, "1 file.s. cannot be decoded"),
+        (ALL + [("broken", 1, 3, "gallery")], True, False, False, "1 file.s. cannot be decoded"),
+        (ALL + [("q1", 1, "", "gallery")], True, True, False, "1 query file.s. are byte for byte in the gallery"),
+        (ALL + [("q1", 1, 7, "gallery")], True, True, False, "byte for byte in the gallery, by another or an unknown"),
+        (ALL + [("q1", 1, 1, "gallery")], True, True, True, "sound: train and evaluate"),  # the protocol removes it
+        (changed(ALL, camera="") + [("q2", 2, "", "gallery")], True, True, False, "such a query finds itself"),
+        (ALL + [("q1", 2, 3, "gallery")], True, True, True, "byte for byte another identity's"),
+    ],
+)
+def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evaluates, sound, told):
+    for name in {row[0] for row in rows}:
+        picture = b"text" if name == "broken" else png(zlib.crc32(name.encode()), (8, 16))
+        (tmp_path / f"{name}.png").write_bytes(picture)
+    lines = [f"{name}.png,{identity},{camera},{split}" for name, identity, camera, split in rows]
+    (tmp_path / "set.csv").write_text("\n".join(["path,identity,camera,split", *lines]))
+    report = check.check("csv:set.csv", tmp_path)
+    assert (report.trainable, report.testable, report.sound) == (trains, evaluates, sound)
+    assert sound == (len(report.problems) == 0)
+    assert re.search(told, report.table())
+
+    def load(split):
+        return load_split("csv:set.csv", split, tmp_path, (16, 8))
+
+    def matches():
+        query, gallery = load("query"), load("gallery")
+        labels = check_labels(Labels(query.identity, query.camera, gallery.identity, gallery.camera))
+        if not labels.matches().any():
+            raise InputError("no query has a match")
+
+    assert starts(lambda: IdentitySampler(load("train").identity, 8, 4)) == trains
+    assert starts(matches) == evaluates
+
+
+def starts(run) -> bool:
+    try:
+        run()
+    except InputError:
+        return False
+    return True
 
 
 def test_bytes_are_compared_as_a_slow_search_does():
@@ -272,7 +358,7 @@ def test_verb_check_takes_joined_sets_in_turn(drawn, tmp_path, capsys):
     arguments = [f"--dataset={NAME}+dukemtmcreid", f"--data_dir={drawn.parent}", f"--json={path}"]
     assert verb("check", *arguments) == 1
     said = capsys.readouterr().out
-    assert "sound: a run can start" in said
+    assert "sound: train and evaluate can start" in said
     assert "DukeMTMC-reID not found" in said
     assert [report["sound"] for report in json.loads(path.read_text())] == [True, False]
 

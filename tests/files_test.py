@@ -1,4 +1,4 @@
-"""Folders and zips: the same listing and bytes from both, the search for a root, and files that cannot be read."""
+"""Folders and zips: the same listing and bytes from both, which files are images, and files that cannot be read."""
 
 import os
 import zipfile
@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from made_sets import write_set
 
-from reid_jax.data.builders.files import Entry, FileTree, find_tree, is_image
+from reid_jax.data.builders.files import Entry, FileTree, is_image, left_out_note
 from reid_jax.errors import InputError
 
 FILES = {"a": ["2.jpg", "1.jpg"], "a/b": ["3.jpg"], "c": ["list.txt"]}
@@ -25,10 +25,74 @@ def trees(tmp_path):
     return FileTree(folder), FileTree(zipped(folder, tmp_path / "set.zip", "deep/root/"), "deep/root/")
 
 
-def test_is_image_goes_by_the_ending_but_not_for_what_macos_leaves():
-    assert is_image("a/b.JPG")
-    assert not is_image("a/._b.jpg")
-    assert not is_image("a.jpg/b.txt")
+@pytest.mark.parametrize(
+    ("names", "image"),
+    [
+        (
+            ["a/b.JPG", "a.jpeg", "a.jpe", "a.JFIF", "a.gif", "a.ppm", "a.pgm", "a.tif", "a.webp", "ü.png"],
+            True,
+        ),
+        (["a/._b.jpg", ".b.jpg", "a.jpg/b.txt", "jpg", "a.jpg~", "a.eps", "a.heic", "Thumbs.db", ".jpg"], False),
+    ],
+)
+def test_is_image_goes_by_the_ending_but_not_for_what_is_hidden(names, image):
+    assert [is_image(name) for name in names] == [image] * len(names)
+
+
+def write_leavings(folder):
+    """One image, a.jpg in a folder called cam1.jpg, and what systems and people leave beside it."""
+    names = ["cam1.jpg/a.jpg", "cam1.jpg/._a.jpg", ".thumbnails/a.jpg", "__MACOSX/cam1.jpg/a.jpg", "cam1.jpg/Thumbs.db"]
+    for name in [*names, "@eaDir/a.jpg/M.jpg", "cam1.jpg/.hidden/deep/a.jpg", "notes.txt", ".git/config", "b.heic"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_images_leave_out_the_hidden_and_say_so_in_a_zip_as_in_a_folder(tmp_path):
+    folder = write_leavings(tmp_path / "set")
+    for tree in (FileTree(folder), FileTree(zipped(folder, tmp_path / "set.zip", "deep/"), "deep/")):
+        images, left_out = tree.images()
+        assert [entry.name for entry in images] == ["cam1.jpg/a.jpg"]
+        hidden = ["cam1.jpg/._a.jpg", ".thumbnails/", "__MACOSX/", "@eaDir/", "cam1.jpg/.hidden/", "cam1.jpg/Thumbs.db"]
+        assert {name for name, why in left_out.items() if why == "hidden"} == {*hidden, ".git/"}
+        assert {name for name, why in left_out.items() if why != "hidden"} == {"notes.txt", "b.heic"}
+        shallow, left_out = tree.images(deep=False)
+        assert (shallow, left_out["cam1.jpg/"]) == ([], "a folder within")
+        assert sorted(tree.children("cam1.jpg")) == ["._a.jpg", ".hidden", "Thumbs.db", "a.jpg"]
+        assert tree.children("nowhere") == []
+
+
+def test_what_is_left_out_is_one_line():
+    left_out = {f"{number}.txt": "no image by the ending" for number in range(7)} | {".a\nb/": "hidden"}
+    told = "left out 7 (no image by the ending: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more), 1 (hidden: .a\\nb/)"
+    assert left_out_note(left_out) == told
+    assert left_out_note({}) == ""
+
+
+def test_links_to_folders_are_followed_but_for_those_without_end(tmp_path):
+    folder = write_set(tmp_path / "set", {"a": ["1.jpg"], "b": []})
+    (folder / "b" / "link").symlink_to(folder / "a")
+    (folder / "a" / "loop").symlink_to(folder)
+    (folder / "self.txt").symlink_to(folder / "self.txt")
+    images, left_out = FileTree(folder).images()
+    assert [entry.name for entry in images] == ["a/1.jpg", "b/link/1.jpg"]
+    assert left_out == {
+        "a/loop/": "a link to a folder that it is in",
+        "b/link/loop/": "a link to a folder that it is in",
+        "self.txt": "no file",
+    }
+
+
+def test_a_zip_with_windows_separators_reads_as_any_other(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name, data in (("set\\a\\1.jpg", b"one"), ("set\\a\\", b""), ("set/a/2.jpg", b"two")):
+            info = zipfile.ZipInfo("x")
+            info.filename = name
+            archive.writestr(info, data)
+    tree = FileTree(tmp_path / "set.zip", "set/")
+    assert tree.has_folder("a")
+    assert [entry.name for entry in tree.walk()] == ["a/1.jpg", "a/2.jpg"]
+    assert (tree.read("a/1.jpg"), tree.read("a/2.jpg")) == (b"one", b"two")
 
 
 def test_a_zip_lists_and_reads_as_its_folder_does(trees):
@@ -80,47 +144,12 @@ def test_dead_links_and_names_that_are_no_unicode_are_told(tmp_path):
     folder = write_set(tmp_path / "set", {"a": ["1.jpg"], "b": ["ö 人 x.jpg"]})
     assert [entry.name for entry in FileTree(folder).walk("b")] == ["b/ö 人 x.jpg"]
     (folder / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")
-    with pytest.raises(InputError, match=r"2\.jpg is a link that leads to no file"):
+    with pytest.raises(InputError, match=r"1 image\(s\) in .*set are links that lead to no file: a/2\.jpg"):
         FileTree(folder).walk()
     (folder / "a" / "2.jpg").unlink()
     (folder / "a" / "2.jpg").symlink_to(folder / "a" / "1.jpg")
     assert len(FileTree(folder).walk("a")) == 2
     with open(os.fsencode(folder / "b") + b"/\xff.jpg", "wb") as file:
         file.write(b"x")
-    with pytest.raises(InputError, match=r"'\\udcff.jpg' .*is not Unicode"):
+    with pytest.raises(InputError, match=r"have names that are not Unicode \(UTF-8\): b/\\udcff.jpg"):
         FileTree(folder).walk()
-
-
-def search(data_dir):
-    return find_tree(
-        data_dir,
-        title="Set",
-        is_root=lambda tree: tree.has_folder("a") and tree.has_folder("c"),
-        folders=("Set", "sets/Set"),
-        archives=("Set.zip",),
-        advice="buy it",
-    )
-
-
-@pytest.mark.parametrize("below", [".", "Set", "sets/Set"])
-def test_find_tree_takes_the_folder_or_what_holds_it(tmp_path, below):
-    folder = write_set(tmp_path / below, FILES)
-    assert search(tmp_path).path.resolve() == folder.resolve()
-
-
-@pytest.mark.parametrize("prefix", ["", "Set/", "one/two/Set/"])
-def test_find_tree_looks_into_the_zip(tmp_path, prefix):
-    path = zipped(write_set(tmp_path / "source", FILES), tmp_path / "Set.zip", prefix)
-    for data_dir in (tmp_path, path):
-        assert search(data_dir) == FileTree(path, prefix)
-
-
-def test_find_tree_tells_where_it_looked(tmp_path):
-    with pytest.raises(InputError, match=r"Set not found; looked at .*/sets/Set, .*Set\.zip; buy it"):
-        search(tmp_path)
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(InputError, match="is a file but not a zip"):
-        search(tmp_path / "a.txt")
-    write_set(tmp_path / "other", {"x": ["1.jpg"]})
-    with pytest.raises(InputError, match="it is not Set"):
-        search(zipped(tmp_path / "other", tmp_path / "Set.zip"))

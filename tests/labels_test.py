@@ -30,6 +30,12 @@ def test_text_is_numbered_in_its_order_over_all_splits():
     assert labels_of(files["gallery"]) == [(1, 1), (0, -1)]  # '10' sorts before 'alice' as text
 
 
+def test_texts_that_look_equal_are_one_label():
+    files = number_labels(rows(("query", "zo\u00eb", "a"), ("gallery", "zoe\u0308", "b"), ("gallery", "zoe", "b")))
+    assert labels_of(files["query"]) == [(1, 0)]
+    assert labels_of(files["gallery"]) == [(1, 1), (0, 1)]
+
+
 def test_junk_stays_junk_beside_text():
     files = number_labels(rows(("gallery", "-1", "a"), ("gallery", "alice", "a")))
     assert labels_of(files["gallery"]) == [(-1, 0), (0, 0)]

@@ -76,6 +76,7 @@ def test_help_lists_every_verb(capsys):
         (["evaluate", f"--weights={ROOT / 'reid_jax'}"], ("no workdir of a run", "config.json")),
         (["evaluate", f"--weights={TINY_CONFIG}"], ("tiny_config.py", "no readable safetensors")),
         (["embed", "--weights=a", "--images=/nowhere/crops", "--out=a.npz"], ("/nowhere/crops", "no folder")),
+        (["embed", "--weights=a", f"--images={TINY_CONFIG}", "--out=a.npz"], ("tiny_config.py", "no zip")),
         (["embed", "--weights=a", f"--images={ROOT / 'tests'}", "--out=a.npy"], ("a.npy", ".npz")),
         (["embed", "--weights=a", f"--images={ROOT / 'configs'}", "--out=a.npz"], ("configs", "no image")),
         (["convert", "--torch=/nowhere/a.pth", "--out=a.safetensors"], ("/nowhere/a.pth",)),
@@ -153,7 +154,8 @@ def test_embed_writes_unit_rows_in_the_order_of_names(command, tiny_run, crops, 
 def test_embed_names_a_file_that_is_no_image(capsys, tiny_run, crops, tmp_path):
     (crops / "night" / "broken.jpg").write_bytes((crops / "b.jpg").read_bytes()[:200])
     line = refused(capsys, "embed", f"--weights={tiny_run}", f"--images={crops}", f"--out={tmp_path / 'a.npz'}")
-    assert "night/broken.jpg cannot be decoded" in line
+    assert "1 of 4 images" in line
+    assert "cannot be decoded: night/broken.jpg (it is damaged" in line
     assert not (tmp_path / "a.npz").exists()
 
 

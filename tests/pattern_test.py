@@ -2,6 +2,7 @@
 
 import io
 import re
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -60,7 +61,22 @@ def test_prepared_hidden_and_other_files_are_left_out_and_strangers_counted(tmp_
     (tmp_path / "1" / "a.txt").write_text("x")
     source = find_source(r"regex:(?P<identity>\d+)/.*", tmp_path)
     assert [file.name for file in source.files("train")] == ["1/a.png"]
-    assert source.notes == ("1 of 2 images do not match and are left out, such as 'holiday.png'",)
+    assert source.notes == (
+        "left out 2 (hidden: .cache/, 4/._a.png), 1 (no image by the ending: 1/a.txt)",
+        "1 of 2 images do not match and are left out, such as 'holiday.png'",
+    )
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_unicode_forms_that_look_equal_are_equal(tmp_path, forms):
+    typed, on_disk = (unicodedata.normalize(form, "é/{}/zoë_1.png") for form in forms)
+    write(tmp_path, [on_disk.format("train"), on_disk.format("query")])
+    pattern = typed.format("(?P<split>[a-z]+)").replace("zo", "(?P<identity>zo").replace("_1", ")_1")
+    source = find_source(f"regex:{pattern}", tmp_path)
+    files = [file for split in ("train", "query") for file in source.files(split)]
+    assert [(file.name, file.identity) for file in files] == [
+        (on_disk.format(split), 0) for split in ("train", "query")
+    ]
 
 
 def test_the_whole_path_has_to_match(tmp_path):

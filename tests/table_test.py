@@ -1,5 +1,7 @@
 """Any image set by a table."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,6 +57,105 @@ def test_any_column_order_and_case_and_no_split(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("word", ["camera", "camid", "Cam_ID", "camera_id", "cameraid", "cam"])
+def test_a_camera_by_its_other_words(tmp_path, word):
+    write(tmp_path, [("path", "pid", word), ("img/a.png", "1", "4")])
+    source = find_source("csv:list/set.csv", tmp_path)
+    assert [file.camera for file in source.files("train")] == [4]
+    assert source.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["camra"], "1 column(s) of the table are not used: camra (did you mean camera?)"),
+        (["view"], "1 column(s) of the table are not used: view (did you mean camera?)"),
+        (["note", "track_id"], "2 column(s) of the table are not used: note, track_id (did you mean tracklet?)"),
+        (["camera", "view", "id"], "2 column(s) of the table are not used: view, id"),
+        ([f"x{n}" for n in range(7)], "7 column(s) of the table are not used: x0, x1, x2, x3, x4 and 2 more"),
+        (
+            ["set", "", "fold"],
+            "2 column(s) of the table are not used: set (did you mean split?), fold (did you mean split?)",
+        ),
+        (["split", "subset"], "1 column(s) of the table are not used: subset"),
+    ],
+)
+def test_columns_that_are_not_used_are_named_with_the_nearest_known_one(tmp_path, columns, told):
+    row = ("img/a.png", "1", *("train" if name == "split" else "7" for name in columns))
+    write(tmp_path, [("path", "pid", *columns), row])
+    assert find_source("csv:list/set.csv", tmp_path).notes == (told,)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("subset", ["1", "2"]),
+        ("Partition", ["", ""]),
+        ("data_split", ["a", "b"]),
+        ("set", ["train", "test"]),
+        ("usage", ["training", "Query"]),
+        ("what", ["gallery", "gallery"]),
+    ],
+)
+def test_a_column_that_may_be_the_split_is_an_error(tmp_path, column, values):
+    rows = [("path", "pid", column), ("img/a.png", "1", values[0]), ("img/b 1.png", "2", values[1])]
+    write(tmp_path, rows)
+    with pytest.raises(InputError, match=f"has a column '{column}' and none called split, .*call it split, or"):
+        find_source("csv:list/set.csv", tmp_path)
+    write(tmp_path, [(*rows[0], "split"), *((*row, "train") for row in rows[1:])])
+    assert len(find_source("csv:list/set.csv", tmp_path).files("train")) == 2
+
+
+def spelt(form, text):
+    return unicodedata.normalize(form, text)
+
+
+@pytest.mark.parametrize(
+    ("listed", "on_disk"),
+    [
+        ("img\\a.png", "img/a.png"),
+        (".\\img\\..\\img\\a.png", "img/../img/a.png"),
+        ("./img//a.png", "img/a.png"),
+        (spelt("NFC", "img/ü.png"), spelt("NFD", "img/ü.png")),
+        (spelt("NFD", "é/ü.png"), spelt("NFC", "é/") + spelt("NFD", "ü.png")),
+        (spelt("NFD", "é\\ü.png"), spelt("NFC", "é/ü.png")),
+        ("a\\b.png", "a\\b.png"),
+    ],
+)
+def test_a_file_is_found_by_a_spelling_that_looks_equal(tmp_path, listed, on_disk):
+    path = tmp_path / on_disk
+    (tmp_path / "img").mkdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    (tmp_path / "set.csv").write_text(f"path,pid\n{listed},1\n")
+    source = find_source("csv:set.csv", tmp_path)
+    assert [file.name for file in source.files("train")] == [on_disk]
+    with source.reader() as read:
+        assert read(on_disk) == b"x"
+
+
+def test_two_forms_of_one_name_are_told_apart_and_another_case_is_hinted(tmp_path):
+    for form in ("NFC", "NFD"):
+        (tmp_path / spelt(form, "ü.png")).write_bytes(form.encode())
+    (tmp_path / "Img").mkdir()
+    (tmp_path / "Img" / "A.PNG").write_bytes(b"x")
+    table = tmp_path / "set.csv"
+    table.write_text("path,pid\n" + "".join(f"{spelt(form, 'ü.png')},1\n" for form in ("NFC", "NFD")))
+    source = find_source("csv:set.csv", tmp_path)
+    with source.reader() as read:
+        assert {read(file.name) for file in source.files("train")} == {b"NFC", b"NFD"}
+    table.write_text("path,pid\nimg/a.png,1\nb.png,1\n")
+    with pytest.raises(InputError, match=r"2 of 2 images .*: img/a\.png \(there is Img/A\.PNG\), b\.png; mend"):
+        find_source("csv:set.csv", tmp_path)
+
+
+@pytest.mark.parametrize("again", ["./img/a.png", "img//a.png", "img\\a.png", "img/../img/a.png", "{}/list/img/a.png"])
+def test_an_image_is_listed_twice_however_its_path_is_spelt(tmp_path, again):
+    write(tmp_path, [("path", "pid"), ("img/a.png", "1"), (again.format(tmp_path), "2")])
+    with pytest.raises(InputError, match=r"line 3 lists '.*img/a\.png' for train once more, after line 2; remove"):
+        find_source("csv:list/set.csv", tmp_path)
+
+
 def test_tracklets_and_blank_rows(tmp_path):
     write(
         tmp_path, [("path", "identity", "tracklet"), ("img/b 1.png", "7", "5"), ("", "", ""), ("img/a.png", "7", "5")]
@@ -79,6 +180,14 @@ def test_read_from_records_and_joined_with_another_set(tmp_path):
     assert joined.name.tolist() == ["csv/img/a.png", "csv/img/b 1.png", "regex/c.png"]
 
 
+def test_what_a_table_leaves_unused_is_told_to_whoever_opens_it(tmp_path, capsys):
+    write(tmp_path)
+    for split in ("train", "query"):
+        open_splits("csv:list/set.csv", [split], tmp_path, (16, 8))
+    told = f"note: csv:list/set.csv in {tmp_path}/list/set.csv: 1 column(s) of the table are not used: note\n"
+    assert capsys.readouterr().err == told
+
+
 HEADER = ROWS[0]
 MISSING = [(f"x/{number}.png", "7", "1", "query", "") for number in range(7)]
 
@@ -88,7 +197,12 @@ MISSING = [(f"x/{number}.png", "7", "1", "query", "") for number in range(7)]
     [
         ([("path", "camera")], "lists no image"),
         ([("path", "camera"), ("img/a.png", "1")], r"no column identity \(or pid\); its header is path, camera"),
-        ([("image", "pid"), ("img/a.png", "1")], "no column path; its header is image, pid"),
+        (
+            [("image", "pid"), ("img/a.png", "1")],
+            "no column path; its header is image, pid; if .* call image path",
+        ),
+        ([("path", "person_id"), ("img/a.png", "1")], r"no column identity \(or pid\); .*call person_id identity; the"),
+        ([("path", "pid", "cam", "camid"), ("img/a.png", "1", "1", "1")], "more than one column camera .also called"),
         ([("img/a.png", "7"), ("img/b 1.png", "7")], "no column path and no column identity.*the first row"),
         ([("path", "pid", "identity"), ("img/a.png", "1", "1")], "more than one column identity"),
         ([("path", "path", "identity"), ("img/a.png", "1", "1")], "more than one column path"),
@@ -117,7 +231,9 @@ def test_files_that_are_no_table(tmp_path):
     with pytest.raises(InputError, match=r"table .*none.csv cannot be read \(No such file"):
         find_source("csv:none.csv", tmp_path)
     table = tmp_path / "set.csv"
-    for empty in (b"", b"\xef\xbb\xbf\r\n \r\n"):
+    with pytest.raises(InputError, match="cannot be read .*null"):
+        find_source("csv:a\0b.csv", tmp_path)
+    for empty in (b"", b"\xef\xbb\xbf\r\n \r\n", b",,", b" ; ;\n;;\n", b'"",""\n'):
         table.write_bytes(empty)
         with pytest.raises(InputError, match="set.csv is empty"):
             find_source("csv:set.csv", tmp_path)

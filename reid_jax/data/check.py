@@ -39,14 +39,18 @@ class SplitReport:
 class Report:
     """The findings of one check: `problems` make a run unsound, `notes` do not.
 
-    Files are named relative to the data set's folder, every one of them: `unreadable` with the reason; `empty` (0
+    `trainable` and `testable` say whether `train` and `evaluate` can start on the images of this set; `train` scores as
+    well, and takes the images for that from config.test_dataset where this set has none. Files are named relative to the data set's folder, every one of them: `unreadable` with the reason; `empty` (0
     bytes, unreadable as well); `odd_sized`, where the set fixes a size; `misnamed`, of another kind than the name says;
-    `duplicates`, in training with bytes that are in the test splits too; `contradictory`, with bytes that another
-    identity has too, both in training or both in test. `sizes` is the least and the largest (height, width) by axis.
+    `duplicates`, in training with bytes that are in the test splits too; `self_matches`, queries with the bytes of a
+    gallery image of their person that the protocol does not remove; `contradictory`, with bytes that another identity
+    has too, both in training or both in test. `sizes` is the least and the largest (height, width) by axis.
     """
 
     dataset: str
     place: str = ""
+    trainable: bool = False
+    testable: bool = False
     splits: tuple[SplitReport, ...] = ()
     queries_without_match: int = 0
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
@@ -55,14 +59,29 @@ class Report:
     odd_sized: tuple[str, ...] = ()
     misnamed: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
+    self_matches: tuple[str, ...] = ()
     contradictory: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
-        """Whether a run on this data set would be sound."""
+        """Whether what can start on this data set, `train` or `evaluate` or both, would be sound."""
         return not self.problems
+
+    @property
+    def verdict(self) -> str:
+        """What can start, in one line."""
+        if not self.sound:
+            return "not sound: mend the above, then check again"
+        if not self.testable:
+            return (
+                "sound for training only: there is no query and gallery, so that evaluate cannot start, and train needs "
+                "config.test_dataset"
+            )
+        if not self.trainable:
+            return "sound for evaluation only: there are no training images, so that train cannot start"
+        return "sound: train and evaluate can start"
 
     def table(self) -> str:
         """The report as lines of text for a reader."""
@@ -72,14 +91,15 @@ class Report:
             lines.append(
                 f"queries without a match: {self.queries_without_match:,}; unreadable: {len(self.unreadable):,}, "
                 f"of 0 bytes: {len(self.empty):,}; odd-sized: {len(self.odd_sized):,}; "
-                f"in training and test alike: {len(self.duplicates):,}"
+                f"in training and test alike: {len(self.duplicates):,}; "
+                f"in query and gallery alike: {len(self.self_matches):,}"
             )
         if self.sizes:
             (low, narrow), (high, wide) = self.sizes
             lines.append(f"height x width: {low}x{narrow} to {high}x{wide}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"PROBLEM: {problem}" for problem in self.problems]
-        lines.append("sound: a run can start" if self.sound else "not sound: mend the above, then check again")
+        lines.append(self.verdict)
         return "\n".join(lines)
 
     def _rows(self) -> list[list[str]]:
@@ -144,28 +164,34 @@ def check(name: str, data_dir: str | os.PathLike) -> Report:
         return Report(name, problems=(str(error),))
 
     problems: list[str] = []
-    notes = list(source.notes)
     splits: dict[str, _Labels] = {}
     for split in source.splits:
         try:
             splits[split] = _Labels.read(source, split)
         except InputError as error:
             problems.append(str(error))
+    notes = source.notes_so_far()
     reports = [_split_report(source, split, labels) for split, labels in splits.items()]
     for report in reports:
         problems += _count_problems(source, report)
         notes += _split_notes(report)
-    unmatched = 0
+    problems += _missing_splits(source)
+    trainable = any(report.split == TRAIN and report.found.identities >= _BATCH_IDENTITIES for report in reports)
+    testable, unmatched = False, 0
     if QUERY in splits and GALLERY in splits:
-        unmatched = _match_queries(source, splits[QUERY], splits[GALLERY], problems, notes)
+        asked, unmatched = _match_queries(source, splits[QUERY], splits[GALLERY], problems, notes)
+        testable = unmatched < asked
     _find_shared_identities(source, splits, problems)
 
     names = [name for labels in splits.values() for name in labels.name]
     inside = look_inside(source, names, f"checking {source.key}")
     files = _file_findings(source, splits, names, inside, problems, notes)
+    broken = {split for split, labels in splits.items() if not files["unreadable"].keys().isdisjoint(labels.name)}
     return Report(
         dataset=source.name,
         place=source.location,
+        trainable=trainable and TRAIN not in broken,
+        testable=testable and not {QUERY, GALLERY} & broken,
         splits=tuple(reports),
         queries_without_match=unmatched,
         **files,
@@ -207,6 +233,11 @@ def _count_problems(source: Source, report: SplitReport) -> Iterable[str]:
         return
     if report.split == TRAIN and report.found.identities < 2:
         yield "train holds one identity only: there is nothing to tell apart; add people"
+    elif report.split == TRAIN and report.found.identities < _BATCH_IDENTITIES:
+        yield (
+            f"train has {report.found.identities} identities, fewer than the {_BATCH_IDENTITIES} of a default batch, "
+            f"and refuses to start; add people, or lower config.batch.identities to {report.found.identities}"
+        )
     if report.expected is None:
         return
     found, expected = dataclasses.astuple(report.found), dataclasses.astuple(report.expected)
@@ -219,12 +250,18 @@ def _count_problems(source: Source, report: SplitReport) -> Iterable[str]:
         )
 
 
+def _missing_splits(source: Source) -> Iterable[str]:
+    if QUERY in source.splits and GALLERY not in source.splits:
+        yield "there is a query but no gallery to find it in: nothing can be evaluated; add a gallery, or drop the query"
+    elif GALLERY in source.splits and QUERY not in source.splits:
+        yield "there is a gallery but no query: nothing can be evaluated; make some of its images queries, or drop it"
+    elif not {TRAIN, QUERY} & set(source.splits):
+        yield "there are neither training images nor query and gallery: nothing can start; add either"
+
+
 def _split_notes(report: SplitReport) -> Iterable[str]:
-    if report.split == TRAIN and 2 <= report.found.identities < _BATCH_IDENTITIES:
-        yield (
-            f"train has {report.found.identities} identities, fewer than the {_BATCH_IDENTITIES} of a default batch; "
-            "lower config.batch.identities"
-        )
+    if report.split == TRAIN and 2 <= report.found.identities == report.found.images:
+        yield "no one has a second image in train: what the images of one person share cannot be learned"
     if report.unknown_camera:
         yield (
             f"{report.split}: the camera of {report.unknown_camera:,} of {report.found.images:,} images is unknown; "
@@ -232,28 +269,42 @@ def _split_notes(report: SplitReport) -> Iterable[str]:
         )
 
 
-def _match_queries(source: Source, query: _Labels, gallery: _Labels, problems: list[str], notes: list[str]) -> int:
-    """Counts the queries that the protocol leaves without a match, and tells why."""
+def _match_queries(
+    source: Source, query: _Labels, gallery: _Labels, problems: list[str], notes: list[str]
+) -> tuple[int, int]:
+    """Counts the queries, tracklets as one, and those that the protocol leaves without a match, and tells why."""
     cameras_of = collections.defaultdict(set)
     for identity, camera in zip(gallery.identity.tolist(), gallery.camera.tolist(), strict=True):
         cameras_of[identity].add(camera)
-    without = 0
     asked = query.items()
-    for identity, camera in zip(query.identity[asked].tolist(), query.camera[asked].tolist(), strict=True):
-        cameras = cameras_of.get(identity, set())
-        other = cameras if camera == UNKNOWN_CAMERA else cameras - {camera}
-        without += not other
+    pairs = zip(query.identity[asked].tolist(), query.camera[asked].tolist(), strict=True)
+    without = sum(not _kept(cameras_of.get(identity, set()), camera) for identity, camera in pairs)
     absent = set(query.identity.tolist()) - set(cameras_of)
+    cameras = set(query.camera.tolist()) | set(gallery.camera.tolist())
     if absent:
         problems.append(
             f"{len(absent):,} query identities do not appear in gallery, the first is {min(absent)}; take query and "
             f"gallery of {source.location} from the same set"
         )
+    elif without == len(asked) and len(cameras) == 1:
+        problems.append(
+            f"all images of query and gallery are of camera {cameras.pop()}, and a query's own camera is left out: "
+            "evaluation has nothing to score; tell the cameras apart, or leave them out where none is known"
+        )
+    elif without == len(asked):
+        problems.append(
+            "no query has a gallery image by another camera: evaluation has nothing to score; add such images"
+        )
     elif without:
         notes.append(f"{without:,} queries have no gallery image by another camera: evaluation does not count them")
     if len(cameras_of) == 1:
         problems.append("gallery holds one identity only: every ranking is right, whatever the network; add people")
-    return without
+    return len(asked), without
+
+
+def _kept(cameras: set[int], camera: int) -> set[int]:
+    """Of the cameras of a person's gallery images, those that the protocol keeps for a query of `camera`."""
+    return cameras if camera == UNKNOWN_CAMERA else cameras - {camera}
 
 
 def _find_shared_identities(source: Source, splits: dict[str, _Labels], problems: list[str]) -> None:
@@ -277,13 +328,15 @@ def _file_findings(
     notes: list[str],
 ) -> dict:
     """The report's fields about files, with a problem or a note about each kind."""
-    counts = [len(labels.name) for labels in splits.values()]
-    in_train = np.repeat([split == TRAIN for split in splits], counts).astype(bool)
+    split = np.repeat(np.array(list(splits), str), [len(labels.name) for labels in splits.values()])
+    in_train = split == TRAIN
     identity = np.concatenate([np.zeros(0, int), *(labels.identity for labels in splits.values())])
     empty = np.concatenate([np.zeros(0, bool), *(labels.empty for labels in splits.values())])
     sound = np.ones(len(names), bool)
     sound[list(inside.wrong)] = False
     copied, contradictory = _compare_bytes(inside.digest, identity, in_train, sound)
+    camera = np.concatenate([np.zeros(0, int), *(labels.camera for labels in splits.values())])
+    found = _self_matches(inside.digest, identity, camera, sound & (split == QUERY), sound & (split == GALLERY))
 
     def named(chosen: np.ndarray) -> tuple[str, ...]:
         return tuple(names[row] for row in np.flatnonzero(chosen))
@@ -296,6 +349,11 @@ def _file_findings(
         problems.append(
             f"{copied.sum():,} training file(s) are byte for byte in test: {first_few(named(copied))}; "
             "remove them from training"
+        )
+    if found.any():
+        problems.append(
+            f"{found.sum():,} query file(s) are byte for byte in the gallery, by another or an unknown camera: "
+            f"{first_few(named(found))}; such a query finds itself, whatever the network; remove one of the two"
         )
     if contradictory.any():
         notes.append(
@@ -325,6 +383,7 @@ def _file_findings(
         "odd_sized": named(odd),
         "misnamed": named(misnamed),
         "duplicates": named(copied),
+        "self_matches": named(found),
         "contradictory": named(contradictory),
     }
 
@@ -344,6 +403,20 @@ def _compare_bytes(
         np.maximum.at(most, group[part], identity[part])
         contradictory |= part & (least < most)[group]
     return sound & in_train & tested[group], contradictory
+
+
+def _self_matches(
+    digest: np.ndarray, identity: np.ndarray, camera: np.ndarray, in_query: np.ndarray, in_gallery: np.ndarray
+) -> np.ndarray:
+    """Which queries have the bytes of a gallery image of their person that the protocol does not remove: bool [n]."""
+    _, group = np.unique(digest, return_inverse=True)
+    cameras_of = collections.defaultdict(set)
+    for row in np.flatnonzero(in_gallery & np.isin(group, group[in_query])):
+        cameras_of[group[row], identity[row]].add(int(camera[row]))
+    found = np.zeros(len(group), bool)
+    for row in np.flatnonzero(in_query):
+        found[row] = bool(_kept(cameras_of.get((group[row], identity[row]), set()), int(camera[row])))
+    return found
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

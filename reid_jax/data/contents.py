@@ -11,21 +11,12 @@ import numpy as np
 from reid_jax.cpu import cores
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode, kind
+from reid_jax.data.image_kinds import FORMATS_OF
 from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError
 
 _AT_ONCE = 512  # files in work: bounds the memory
 _DIGEST_BYTES = 16
-# The kind that a file's name promises, in Pillow's words; MPO is a JPEG with further pictures behind the first.
-_KINDS_OF = {
-    ".jpg": ("JPEG", "MPO"),
-    ".jpeg": ("JPEG", "MPO"),
-    ".png": ("PNG",),
-    ".bmp": ("BMP", "DIB"),
-    ".webp": ("WEBP",),
-    ".tif": ("TIFF",),
-    ".tiff": ("TIFF",),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +49,7 @@ def look_inside(source: Source, names: Sequence[str], progress: str) -> Contents
         except InputError as error:
             return str(error)
         ending = posixpath.splitext(names[row])[1].lower()
-        misnamed[row] = ending in _KINDS_OF and kind(data) not in _KINDS_OF[ending]
+        misnamed[row] = ending in FORMATS_OF and kind(data) not in FORMATS_OF[ending]
         return None
 
     wrong = {}

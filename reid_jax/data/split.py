@@ -15,7 +15,7 @@ from reid_jax.data.builders import records
 from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode
-from reid_jax.data.progress import image_bar
+from reid_jax.data.progress import image_bar, tell
 from reid_jax.errors import InputError, first_few
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
@@ -180,6 +180,8 @@ def open_splits(
 ) -> list[StoredSplit]:
     """Opens splits of a data set: records are prepared where they are missing, and images decoded when asked for.
 
+    What a reader should know of the set is told on stderr, see `Source.notes_so_far`.
+
     Args:
       name: a data set with its options, or several joined by '+'; see `reid_jax.data.datasets`.
       splits: of 'train', 'query', 'gallery', and what else the data set has.
@@ -194,10 +196,14 @@ def open_splits(
     size = (int(image_size[0]), int(image_size[1]))
     sources = [datasets.find_source(one, data_dir) for one in datasets.check_name(name)]
     first = _first_numbers(sources)
-    return [
+    opened = [
         StoredSplit([records.prepare(source, split, data_dir) for source in sources], first, size, os.fspath(data_dir))
         for split in splits
     ]
+    for source in sources:
+        for note in source.notes_so_far():
+            tell(f"{source.name} in {source.location}: {note}")
+    return opened
 
 
 def load_split(name: str, split: str, data_dir: str | os.PathLike, image_size: tuple[int, int]) -> Split:

@@ -7,6 +7,7 @@ import time
 from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
 from reid_jax.data.builders import records
+from reid_jax.data.progress import tell
 from reid_jax.writers import write_json
 
 EXAMPLES = """\
@@ -54,6 +55,8 @@ def _prepare(args: argparse.Namespace) -> int:
             place = prepared.folder.parent
             size += sum(file.stat().st_size for file in prepared.folder.rglob("*") if file.is_file())
             counts.append(f"{split} {len(prepared.files):,}")
+        for note in source.notes_so_far():
+            tell(f"{source.name} in {source.location}: {note}")
         seconds = time.perf_counter() - started
         print(f"{source.name}: {', '.join(counts)}; {size / 2**20:.1f} MiB in {place}; {seconds:.1f} s", flush=True)
     return 0

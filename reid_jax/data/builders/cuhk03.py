@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from reid_jax.data.builders.files import Entry, FileTree, find_tree, is_image
+from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
@@ -100,10 +101,12 @@ class ExtractedImages:
     def __init__(self, tree: FileTree, folder: str):
         """`folder` is relative to `tree`."""
         self.location, self._tree, self._folder = tree.location(folder), tree, folder
+        self.left_out: dict[str, str] = {}
 
     def entries(self) -> list[Entry]:
         """Every image, sorted by name."""
-        return [entry for entry in self._tree.walk(self._folder, deep=False) if is_image(entry.name)]
+        images, self.left_out = self._tree.images(self._folder, deep=False)
+        return images
 
     def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:
         """See `Source.reader`."""
@@ -120,7 +123,7 @@ class MatImages:
 
     def __init__(self, tree: FileTree, name: str, images: str):
         """`name` is the file's, relative to `tree`; `images` as in `Options`."""
-        self.location = tree.location(name)
+        self.location, self.left_out = tree.location(name), {}
         self._tree, self._name, self._variable = tree, name, _SPELT[images]
 
     def entries(self) -> list[Entry]:
@@ -253,6 +256,7 @@ class Cuhk03(Source):
             )
         if not files:
             raise InputError(f"{self.location} holds no image; extract the images again")
+        self.left_out = self._images.left_out
         return files
 
     @functools.cached_property

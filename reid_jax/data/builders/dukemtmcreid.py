@@ -3,10 +3,10 @@
 import os
 import re
 
-from reid_jax.data.builders.files import find_tree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.options import NoOptions, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts
-from reid_jax.data.builders.split_folders import SplitFolders, is_root
+from reid_jax.data.builders.split_folders import SplitFolders, is_own_root, is_root
 
 NAME = "dukemtmcreid"
 # The usual names of torchreid, FastReID, BoxMOT and the lifelong benchmarks.
@@ -51,6 +51,7 @@ def find(name: str, data_dir: str | os.PathLike) -> DukeMTMCreID:
         data_dir,
         title=DukeMTMCreID.title,
         is_root=is_root,
+        is_own=is_own_root(DukeMTMCreID),
         folders=FOLDERS,
         archives=ARCHIVES,
         advice="its authors withdrew the set, so nothing fetches it; a copy that you hold is read from these places",

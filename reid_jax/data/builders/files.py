@@ -1,4 +1,4 @@
-"""The files of a data set, in a folder or inside a zip, and the search for them under their usual names."""
+"""The files of a data set, in a folder or inside a zip, and which of them are images."""
 
 import contextlib
 import dataclasses
@@ -8,22 +8,40 @@ import pathlib
 import posixpath
 import stat
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from reid_jax.archive import open_archive, read_member
-from reid_jax.errors import InputError
+from reid_jax.data.image_kinds import IMAGE_ENDINGS
+from reid_jax.errors import InputError, first_few
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# What systems leave beside pictures: macOS in zips, Synology's disk stations, Windows.
+_LEAVINGS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")
+_HIDDEN, _OTHER_ENDING = "hidden", "no image by the ending"
+_WITHIN, _LOOP, _NO_FILE = "a folder within", "a link to a folder that it is in", "no file"
 
-_DEEPEST_ROOT = 3  # folders of a zip above the data set's own
 # No image within `decode.MOST_PIXELS` and no list of a data set is larger, in a folder or a zip.
 _LARGEST_FILE = 2**28
 _TIMES = 100  # what a zip's members may hold in all, of its size: images hardly shrink, lists to a tenth
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder is hidden by its own name, not by its path: macOS's '._' copies are."""
+    name = posixpath.basename(name)
+    return name.startswith(".") or name.lower() in _LEAVINGS
+
+
 def is_image(name: str) -> bool:
-    """Whether a file's name says that it is an image; macOS leaves '._' files beside them that are none."""
-    return name.lower().endswith(IMAGE_ENDINGS) and not posixpath.basename(name).startswith("._")
+    """Whether a file's name says that it is an image, by its ending; what is hidden is none."""
+    return name.lower().endswith(IMAGE_ENDINGS) and not is_hidden(name)
+
+
+def left_out_note(left_out: Mapping[str, str]) -> str:
+    """One line on what `FileTree.images` left out: how many for each reason, and the first few; '' where nothing."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    told = [f"{len(names):,} ({reason}: {first_few(names)})" for reason, names in by_reason.items()]
+    return f"left out {', '.join(told)}" if told else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +78,12 @@ class FileTree:
             return (self.inside_zip + folder).rstrip("/") in self._zip.folders
         return (self.path / folder).is_dir()
 
+    def folders(self, deepest: int) -> list[str]:
+        """The folders of a zip, the root '' among them, fewer than `deepest` below it, the shallowest first."""
+        found = [folder for folder in self._zip.folders if folder.count("/") < deepest]
+        shown = [folder for folder in found if not any(map(is_hidden, folder.split("/")))]
+        return sorted(shown, key=lambda folder: (folder.count("/"), folder))
+
     def has_file(self, name: str) -> bool:
         """Whether there is such a file."""
         return self.entry(name) is not None
@@ -76,23 +100,51 @@ class FileTree:
         return Entry(name, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
     def walk(self, folder: str = "", deep: bool = True) -> list[Entry]:
-        """Every file below `folder`, or only those in it where not `deep`, sorted by name.
+        """Every file below `folder`, or only those in it where not `deep`, sorted by name; hidden folders are left out.
 
-        Raises InputError for a folder that cannot be read, and for an image that is a dead link or whose name is not
+        Raises InputError for a folder that cannot be read, and for images that are dead links or whose names are not
         Unicode: neither could be read or reported later.
         """
+        return self._listed(folder, deep, {})
+
+    def images(self, folder: str = "", deep: bool = True) -> tuple[list[Entry], dict[str, str]]:
+        """The images that `walk` finds, and what is left out beside them: {name, a folder's ending in '/': reason}."""
+        left_out: dict[str, str] = {}
+        images = []
+        for entry in self._listed(folder, deep, left_out):
+            if is_image(entry.name):
+                images.append(entry)
+            else:
+                left_out[entry.name] = _HIDDEN if is_hidden(entry.name) else _OTHER_ENDING
+        return images, left_out
+
+    def children(self, folder: str = "") -> list[str]:
+        """The names of the files and folders in a folder, '' the root; none where it cannot be read."""
+        if self.inside_zip is not None:
+            return self._zip.children.get((self.inside_zip + folder).rstrip("/"), [])
+        try:
+            return os.listdir(self.path / folder)
+        except (OSError, ValueError):  # the latter: a name with a NUL
+            return []
+
+    def _listed(self, folder: str, deep: bool, left_out: dict[str, str]) -> list[Entry]:
+        """What `walk` gives; folders, links and devices that are left out are added to `left_out`."""
         folder = folder.rstrip("/")
         prefix = f"{folder}/" if folder else ""
-        if self.inside_zip is not None:
+        if self.inside_zip is None:
+            found = _scan(os.fspath(self.path / folder), prefix, deep, left_out)
+        else:
             start = len(self.inside_zip)
             inside = self.inside_zip + prefix
-            found = [
-                Entry(name[start:], member.size, member.stamp)
-                for name, member in self._zip.members.items()
-                if name.startswith(inside) and (deep or "/" not in name[len(inside) :])
-            ]
-        else:
-            found = list(_scan(os.fspath(self.path / folder), prefix, deep))
+            found = []
+            for name, member in self._zip.members.items():
+                if not name.startswith(inside):
+                    continue
+                closed = _closed(name[len(inside) :], deep)
+                if closed is None:
+                    found.append(Entry(name[start:], member.size, member.stamp))
+                else:
+                    left_out[prefix + closed[0]] = closed[1]
         return sorted(found, key=lambda entry: entry.name)
 
     @contextlib.contextmanager
@@ -104,8 +156,10 @@ class FileTree:
         with _open_zip(self.path) as archive:
 
             def read(name: str) -> bytes:
+                known = self._zip.members.get(self.inside_zip + name)
+                member = self.inside_zip + name if known is None else known.name
                 try:
-                    return read_member(archive, self.inside_zip + name, _TIMES, _LARGEST_FILE)
+                    return read_member(archive, member, _TIMES, _LARGEST_FILE)
                 except InputError as error:
                     raise InputError(f"{self.path}: {error}; fetch the zip again or unpack it by hand") from error
 
@@ -130,11 +184,11 @@ class FileTree:
     @functools.cached_property
     def _zip(self) -> "_ZipListing":
         with _open_zip(self.path) as archive:
-            members = {
-                info.filename: Entry(info.filename, info.file_size, info.CRC)
-                for info in archive.infolist()
-                if not info.is_dir()
-            }
+            members = {}
+            for info in archive.infolist():
+                name = info.filename.replace("\\", "/")  # some programs on Windows write their own separator
+                if not name.endswith("/"):
+                    members[name] = Entry(info.filename, info.file_size, info.CRC)
         folders = set()
         for name in members:
             # Upwards until a folder is known: its parents are then as well.
@@ -145,76 +199,74 @@ class FileTree:
 
 @dataclasses.dataclass(frozen=True)
 class _ZipListing:
-    members: dict[str, Entry]  # by their whole name
+    members: dict[str, Entry]  # by their whole name, '/' separated; the entry's is as the zip spells it
     folders: set[str]
 
-
-def find_tree(
-    data_dir: str | os.PathLike,
-    *,
-    title: str,
-    is_root: Callable[[FileTree], bool],
-    folders: Sequence[str],
-    archives: Sequence[str],
-    advice: str,
-) -> FileTree:
-    """Finds a data set in `data_dir`: that folder itself, a usual name below it, or a zip.
-
-    Args:
-      data_dir: the folder that holds the data sets, the data set's own folder, or its zip.
-      title: the set's name in messages.
-      is_root: whether a folder is the set's own.
-      folders, archives: the usual names below `data_dir`, tried in this order after `data_dir` itself.
-      advice: what to do where it is not found, the end of the message.
-
-    Raises:
-      InputError: nothing found; the message names every place looked at.
-    """
-    base = pathlib.Path(data_dir).expanduser()
-    if base.is_file():
-        if base.suffix.lower() != ".zip":
-            raise InputError(f"data_dir {str(base)!r} is a file but not a zip; give a folder or the official zip")
-        return _in_zip(base, title, is_root)
-    for folder in (".", *folders):
-        tree = FileTree(base / folder)
-        if tree.path.is_dir() and is_root(tree):
-            return tree
-    for archive in archives:
-        if (base / archive).is_file():
-            return _in_zip(base / archive, title, is_root)
-    looked = ", ".join(str(base / place) for place in (".", *folders, *archives))
-    raise InputError(f"{title} not found; looked at {looked}; {advice}")
+    @functools.cached_property
+    def children(self) -> dict[str, list[str]]:
+        """The names in each folder."""
+        found: dict[str, list[str]] = {}
+        for path in (*self.members, *self.folders - {""}):
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder, []).append(name)
+        return found
 
 
-def _in_zip(path: pathlib.Path, title: str, is_root: Callable[[FileTree], bool]) -> FileTree:
-    whole = FileTree(path, "")
-    folders = sorted(whole._zip.folders, key=lambda folder: (folder.count("/"), folder))
-    for folder in folders:
-        if folder.startswith("__MACOSX") or folder.count("/") >= _DEEPEST_ROOT:
-            continue
-        tree = whole.below(folder) if folder else whole
-        if is_root(tree):
-            return tree
-    raise InputError(f"{path}: it is not {title}; give the official zip or folder")
+def _closed(path: str, deep: bool) -> tuple[str, str] | None:
+    """The first folder of a path that is not looked into, and why; None where all are."""
+    end = path.find("/")
+    while end >= 0:
+        if is_hidden(path[:end]) or not deep:
+            return path[: end + 1], _HIDDEN if is_hidden(path[:end]) else _WITHIN
+        end = path.find("/", end + 1)
+    return None
 
 
-def _scan(folder: str, prefix: str, deep: bool) -> Iterator[Entry]:
-    try:
-        entries = os.scandir(folder)
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from error
-    with entries:
+def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[Entry]:
+    found, dead, strange = [], [], []
+    # Folders to look into, each with the folders that it lies in: a link to one of those has no end.
+    pending = [(root, prefix, frozenset())]
+    while pending:
+        folder, prefix, above = pending.pop()
+        try:
+            within = above | {_place(folder)}
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from error
         for entry in entries:
-            if entry.is_file():
+            name = prefix + entry.name
+            if _leads_to(entry.is_dir):
+                if is_hidden(name) or not deep:
+                    left_out[f"{name}/"] = _HIDDEN if is_hidden(name) else _WITHIN
+                elif entry.is_symlink() and _place(entry.path) in within:
+                    left_out[f"{name}/"] = _LOOP
+                else:
+                    pending.append((entry.path, f"{name}/", within))
+            elif _leads_to(entry.is_file):
                 status = entry.stat()
-                if is_image(entry.name) and not _is_unicode(entry.name):
-                    raise InputError(f"file name {entry.name!r} in {folder} is not Unicode (UTF-8); rename the file")
-                yield Entry(prefix + entry.name, status.st_size, status.st_mtime_ns)
-            elif entry.is_dir():
-                if deep and not entry.name.startswith("."):
-                    yield from _scan(entry.path, f"{prefix}{entry.name}/", deep)
-            elif is_image(entry.name):
-                raise InputError(f"{entry.path} is a link that leads to no file; mend or remove it")
+                found.append(Entry(name, status.st_size, status.st_mtime_ns))
+                if is_image(name) and not _is_unicode(name):
+                    strange.append(name)
+            elif is_image(name) and entry.is_symlink():
+                dead.append(name)
+            else:
+                left_out[name] = _NO_FILE
+    for wrong, what in ((dead, "are links that lead to no file"), (strange, "have names that are not Unicode (UTF-8)")):
+        if wrong:
+            raise InputError(f"{len(wrong):,} image(s) in {root} {what}: {first_few(wrong)}; mend or remove them")
+    return found
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # links that lead in a circle
+        return False
+
+
+def _place(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _is_unicode(name: str) -> bool:

@@ -3,7 +3,8 @@
 The rules, for identities and for cameras alike:
 - Where every value is a whole number below 100,000,000, each keeps its value: '0007' and '7' are the same person.
 - Where any value is something else ('alice', 'entrance'), all of them are numbered 0, 1, … in the order of their text.
-  That order runs over all splits together, so that a person in the query has the same number in the gallery.
+  That order runs over all splits together, so that a person in the query has the same number in the gallery. Texts
+  that look equal are equal, whichever Unicode form they are in.
 - The identity '-1' is junk, which every protocol drops. A camera that is empty or '-1' is unknown.
 - Frames of one tracklet agree in identity, camera and tracklet: the same tracklet number of another person, or of
   another camera, is another tracklet. An empty tracklet or '-1' is a still image.
@@ -26,6 +27,7 @@ from reid_jax.data.builders.source import (
     ImageFile,
     Source,
 )
+from reid_jax.data.builders.spelling import composed
 from reid_jax.errors import InputError, did_you_mean
 
 # The words by which data sets call their splits; case does not matter.
@@ -93,7 +95,8 @@ def _numbers(texts: Iterable[str], unknown: int) -> dict[str, int]:
     if all(text.isascii() and text.isdigit() and int(text) < _LARGEST for text in told):
         numbers = {text: int(text) for text in told}
     else:
-        numbers = {text: place for place, text in enumerate(sorted(told))}
+        places = {form: place for place, form in enumerate(sorted(set(map(composed, told))))}
+        numbers = {text: places[composed(text)] for text in told}
     return numbers | {text: unknown for text in distinct - told}
 
 

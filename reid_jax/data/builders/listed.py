@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
+
+_TOLD = 5  # missing files of which a likeness is looked for
 
 
 def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice: str) -> list[Entry]:
-    """The entry of each name, in their order.
+    r"""The entry of each name, in their order.
+
+    A file that is not there by its very name is found under one that looks equal: where the list has Windows' '\' for
+    '/', or another Unicode form of the same letters. The entry has the name that the file has.
 
     Args:
       names: relative to the tree's root.
@@ -16,21 +22,26 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
       advice: what to do where files are missing, the end of the message.
 
     Raises:
-      InputError: files are missing: how many of how many, and the first few.
+      InputError: files are missing: how many of how many, the first few, and those like them that are there.
     """
+    respell = speller(tree, composed)
     found, missing = [], []
     with image_bar(len(names), "looking up") as bar:
         for name in names:
             entry = tree.entry(name)
+            if entry is None and (respelt := respell(name)) is not None:
+                entry = tree.entry(respelt)
             if entry is None:
                 missing.append(name)
             else:
                 found.append(entry)
             bar.update()
     if missing:
+        resemble = speller(tree, lambda text: composed(text).casefold())
+        told = [f"{shown(name)} (there is {shown(near)})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
         raise InputError(
             f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
-            f"{first_few(missing)}; {advice}"
+            f"{first_few([*told, *missing[_TOLD:]])}; {advice}"
         )
     return found
 

@@ -11,10 +11,11 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-from reid_jax.data.builders.files import FileTree, find_tree, is_image
+from reid_jax.data.builders.files import FileTree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, UNKNOWN_CAMERA, Counts, ImageFile
-from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders, is_root
+from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders, is_own_root, is_root
 from reid_jax.errors import InputError
 
 NAME = "market1501"
@@ -109,9 +110,9 @@ class Market1501(SplitFolders):
 
     def _distractor_files(self) -> list[ImageFile]:
         files = []
-        for entry in self._distractors.walk():
-            if not is_image(entry.name):
-                continue
+        images, left_out = self._distractors.images()
+        self.left_out |= {_DISTRACTOR_PREFIX + name: reason for name, reason in left_out.items()}
+        for entry in images:
             told = _DISTRACTOR_PATTERN.match(entry.name.rpartition("/")[2])
             camera = UNKNOWN_CAMERA if told is None else int(told["camera"])
             files.append(ImageFile(_DISTRACTOR_PREFIX + entry.name, DISTRACTOR, camera, entry.size, entry.stamp))
@@ -127,6 +128,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Market1501:
         data_dir,
         title=Market1501.title,
         is_root=is_root,
+        is_own=is_own_root(Market1501),
         folders=FOLDERS,
         archives=ARCHIVES,
         advice=f"download Market-1501-v15.09.15.zip from its authors and put the zip, or the unpacked folder, "

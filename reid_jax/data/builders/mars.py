@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reid_jax.data.builders.files import Entry, FileTree, find_tree, is_image
+from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
@@ -131,7 +132,7 @@ class Mars(_Tracklets):
                     )
                 labels[path] = (identity, camera, row)
         entries = listed_entries(self._tree, list(labels), self._tree.location(listing), _ADVICE)
-        return [ImageFile.of(entry, *labels[entry.name]) for entry in entries]
+        return [ImageFile.of(entry, *told) for entry, told in zip(entries, labels.values(), strict=True)]
 
     def expected(self, split: str) -> Counts | None:
         """The counts of the whole set; of images only where every frame is taken, or the default number of them."""
@@ -175,15 +176,16 @@ class NamedTracklets(_Tracklets):
         """`tree` is the set's folder."""
         super().__init__(tree, f"{NAME}:frames={options.frames}", options.frames)
         self.splits = tuple(split for split in SPLITS if tree.has_folder(FOLDER_OF[split]))
+        self.left_out = {}
 
     def files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         where = self._tree.location(FOLDER_OF[split])
         tracklets: dict[tuple[int, int, int], list[tuple[int, Entry]]] = {}
         strangers = []
-        for entry in self._tree.walk(FOLDER_OF[split]):
-            if not is_image(entry.name):
-                continue
+        images, left_out = self._tree.images(FOLDER_OF[split])
+        self.left_out |= left_out
+        for entry in images:
             path = entry.name.partition("/")[2]
             folder, _, frame = path.rpartition("/")
             told = _parse(frame)
@@ -235,6 +237,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Mars | NamedTracklets:
         archives=(),
         advice=f"put the set's folder, which holds {TRAIN_FOLDER}, {TEST_FOLDER} and {INFO_FOLDER}, into {data_dir}; "
         f"{_ADVICE}",
+        is_own=lambda tree: all(map(tree.has_folder, (TRAIN_FOLDER, TEST_FOLDER, INFO_FOLDER))),
     )
     if tree.has_folder(INFO_FOLDER):
         return Mars(tree, options)

@@ -11,7 +11,8 @@ import dataclasses
 import os
 from collections.abc import Callable
 
-from reid_jax.data.builders.files import FileTree, find_tree
+from reid_jax.data.builders.files import FileTree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
@@ -82,8 +83,9 @@ class Msmt17(Source):
         where = self._tree.location(" and ".join(lists))
         if twice:
             raise InputError(f"{where} names {len(twice)} image(s) more than once: {first_few(twice)}; {_ADVICE}")
-        entries = listed_entries(self._tree, sorted(labels), where, _ADVICE)
-        return [ImageFile.of(entry, *labels[entry.name]) for entry in entries]
+        names = sorted(labels)
+        entries = listed_entries(self._tree, names, where, _ADVICE)
+        return [ImageFile.of(entry, *labels[name]) for entry, name in zip(entries, names, strict=True)]
 
     def _read_list(self, name: str) -> list[tuple[str, int, int]]:
         """(path, identity, camera) of each line."""

@@ -2,7 +2,7 @@ r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named gro
 
 'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
 the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
-data_dir and '/' separated. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
+data_dir and '/' separated, whichever Unicode form either of them is in. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
 `reid_jax.data.builders.labels` tells how their text becomes numbers. Without `split` every image is for training;
 without `camera` cameras are unknown. An expression that backtracks without end, such as '(a+)+b', is not cut short:
 Python's re has no time limit.
@@ -12,9 +12,10 @@ import os
 import pathlib
 import re
 
-from reid_jax.data.builders.files import FileTree, is_image
+from reid_jax.data.builders.files import FileTree, left_out_note
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, nearest
 
 NAME = "regex"
@@ -33,8 +34,8 @@ class Pattern(LabelledFiles):
 def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     """Finds the images below `data_dir`, a folder or a zip, that 'regex:REGEX' matches.
 
-    Hidden folders and `data_dir`/prepared are left out, and so are files that are no images by their ending. Images
-    that do not match are left out and counted in a note.
+    `data_dir`/prepared is left out. What is hidden, files that are no images by their ending, and images that do not
+    match are left out and counted in a note.
 
     Raises:
       InputError: a bad expression, a missing or unknown group, a split value that means none, or no match at all.
@@ -44,13 +45,17 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     tree = FileTree(base, "") if base.is_file() else FileTree(base)
     folder = literal_folder(pattern.pattern)
     if not tree.has_folder(folder):
+        folder = speller(tree, composed)(folder) or folder
+    if not tree.has_folder(folder):
         raise InputError(f"{name!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
-    images = [entry for entry in tree.walk(folder) if _is_candidate(entry.name)]
+    images, left_out = tree.images(folder)
+    images = [entry for entry in images if not entry.name.startswith(_PREPARED)]
+    left_out = {path: reason for path, reason in left_out.items() if not path.startswith(_PREPARED)}
     if not images:
         raise InputError(f"{name!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
     rows, strangers = [], []
     for entry in images:
-        match = pattern.fullmatch(entry.name)
+        match = pattern.fullmatch(composed(entry.name))
         if match is None:
             strangers.append(entry.name)
             continue
@@ -65,14 +70,10 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
             f"{name!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
             f"{strangers[0]!r}, and {pattern.pattern!r} has to match all of it; mend the pattern"
         )
-    notes = ()
+    notes = [left_out_note(left_out)] if left_out else []
     if strangers:
-        notes = (f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}",)
-    return Pattern(name, tree.location(), tree, rows, notes)
-
-
-def _is_candidate(name: str) -> bool:
-    return is_image(name) and not name.startswith(_PREPARED) and "/." not in f"/{name}"
+        notes.append(f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}")
+    return Pattern(name, tree.location(), tree, rows, tuple(notes))
 
 
 def _compile(name: str) -> re.Pattern[str]:
@@ -80,7 +81,7 @@ def _compile(name: str) -> re.Pattern[str]:
     if not text:
         raise InputError(f"data set {name!r} has no pattern; write one, such as {_EXAMPLE}")
     try:
-        pattern = re.compile(text)
+        pattern = re.compile(composed(text))
     except re.error as error:
         raise InputError(f"{name!r} is no regular expression: {error}; mend it, or see {_EXAMPLE}") from error
     for group in pattern.groupindex:

@@ -3,9 +3,10 @@
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping
 
-from reid_jax.data.builders.files import Entry
+from reid_jax.data.builders.files import Entry, left_out_note
 
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 SPLITS = (TRAIN, QUERY, GALLERY)
@@ -55,6 +56,7 @@ class Source(abc.ABC):
       test_numbered_apart: whether the same number in training and in test names different people.
       image_size: (height, width) that every image should have; None where sizes vary.
       notes: what a reader should know of how the images were found, one line each.
+      left_out: {name: why} of what lies beside the images of the splits whose `files` were asked for.
       description, homepage: a line about the set, and where its authors tell of it.
     """
 
@@ -65,8 +67,13 @@ class Source(abc.ABC):
     test_numbered_apart: bool = False
     image_size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = types.MappingProxyType({})
     description: str = ""
     homepage: str = ""
+
+    def notes_so_far(self) -> list[str]:
+        """`notes`, and a line about `left_out` where there is something."""
+        return [*self.notes, *filter(None, (left_out_note(self.left_out),))]
 
     @property
     def key(self) -> str:

@@ -30,6 +30,7 @@ class SplitFolders(Source):
         self.name, self.location = name, tree.location()
         self.tree, self.folder_of = tree, folder_of
         self.splits = tuple(folder_of)
+        self.left_out = {}
 
     @classmethod
     def parse_name(cls, name: str) -> tuple[int, int] | None:
@@ -47,10 +48,10 @@ class SplitFolders(Source):
                 f"it holds {', '.join(self.folder_of.values())}"
             )
         files, strangers = [], []
-        for entry in self.tree.walk(folder, deep=False):
+        images, left_out = self.tree.images(folder, deep=False)
+        self.left_out |= left_out
+        for entry in images:
             name = entry.name.rpartition("/")[2]
-            if not is_image(name):
-                continue
             told = self.parse_name(name)
             if told is None:
                 strangers.append(name)
@@ -75,3 +76,13 @@ class SplitFolders(Source):
 def is_root(tree: FileTree) -> bool:
     """Whether a folder has this layout: 'query' alone is too common a name to go by."""
     return tree.has_folder(FOLDER_OF[TRAIN]) or tree.has_folder(FOLDER_OF[GALLERY])
+
+
+def is_own_root(kind: type[SplitFolders]) -> Callable[[FileTree], bool]:
+    """Whether a folder has this layout and the first image in each of its splits is named as `kind`'s are."""
+
+    def holds(tree: FileTree) -> bool:
+        firsts = [next(filter(is_image, sorted(tree.children(folder))), None) for folder in FOLDER_OF.values()]
+        return is_root(tree) and all(name is None or kind.parse_name(name) is not None for name in firsts)
+
+    return holds

@@ -100,7 +100,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     objective = objective_of(config)
     chunk = compile_chunk(network, optimizer, objective, run_data.augmentation_of(config), mesh)
     writer = MetricWriter(workdir, step, config.tensorboard)
-    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective))
+    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
     # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
     watched, watched_pair = ("held out", validation) if validation else next(iter(test.items()))
     mean, averaged = None, {}

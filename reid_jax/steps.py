@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from reid_jax import losses, parallel
 from reid_jax.data.augment import Augmentation, augment
+from reid_jax.models.pooling import gem_exponents
 from reid_jax.state import TrainState
 
 
@@ -74,6 +75,7 @@ def train_step(
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = jnp.sqrt(sum(jnp.sum(jnp.square(each)) for each in jax.tree.leaves(gradients)))
+    metrics |= gem_exponents(state.params)
     state = dataclasses.replace(state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
     return state, metrics
 
@@ -112,7 +114,7 @@ def compile_chunk(
             state, metrics = train_step(network, optimizer, objective, state, batch, label[chosen])
             return state, jax.tree.map(lambda all_, new: all_.at[number].set(new), history, metrics)
 
-        history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective)}
+        history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective, state.params)}
         return jax.lax.fori_loop(0, steps, one, (state, history))
 
     return jax.jit(
@@ -125,7 +127,7 @@ def compile_chunk(
     )
 
 
-def metric_names(objective: Objective) -> tuple[str, ...]:
-    """Returns the names of the metrics of a step, in the order they are shown."""
+def metric_names(objective: Objective, params: Any) -> tuple[str, ...]:
+    """Returns the names of the metrics of a step that moves `params`, in the order they are shown."""
     triplet = ("triplet",) if objective.triplet_weight else ()
-    return ("loss", "cross_entropy", *triplet, "accuracy", "gradient_norm")
+    return ("loss", "cross_entropy", *triplet, "accuracy", "gradient_norm", *gem_exponents(params))

@@ -114,7 +114,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     # The best by the records too: its checkpoint may be one that was damaged.
     scores = [checkpoints.best(), *(record.get("val_mAP") for record in writer.records)]
     best = max((score for score in scores if score is not None), default=None)
-    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective))
+    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
     # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
     watched, watched_pair = ("held out", validation) if validation else next(iter(test.items()))
     mean, averaged = None, {}

@@ -91,6 +91,9 @@ class TrainingLog:
             shown += f"  triplet {means['triplet']:.3f}"
         line = f"epoch {epoch:6.1f}  step {step}/{self._plan.total}  {shown}  accuracy {100 * means['accuracy']:4.1f} %"
         line += f"  rate {rate:.1e}"
+        exponents = [f"{value:.2f}" for name, value in means.items() if name.startswith("gem_p")]
+        if exponents:
+            line += f"  GeM's p {' / '.join(exponents)}"
         if step > self._first_step:
             per_second = (step - self._first_step) / (now - self._first_time)
             left = (self._plan.total - step) / per_second

@@ -1,15 +1,22 @@
-"""BatchNorm statistics over a data set: against one batch of all images, and whatever the batches and their order."""
+"""BatchNorm statistics over a data set: against float64 and one batch of all images, whatever batches and devices."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from reid_jax import parallel
+from reid_jax.data import augment
 from reid_jax.data.augment import Augmentation, normalise
 from reid_jax.errors import InputError
-from reid_jax.models.network import create_network
+from reid_jax.models import recalibrate as module
+from reid_jax.models.blocks import ConvNorm
+from reid_jax.models.network import Vector, create_network
 from reid_jax.models.recalibrate import recalibrate
 from reid_jax.state import init_variables
 
@@ -126,6 +133,99 @@ def test_it_mends_averaged_weights_whose_exponential_statistics_are_badly_wrong(
     )
     good, bad = embed(right).embedding, embed(own).embedding
     assert np.linalg.norm(np.asarray(good) - np.asarray(bad), axis=1).mean() > 0.1
+
+
+class Chain(nn.Module):
+    """Three BatchNorms in a row, one behind a bias and one over vectors; `chain_in_float64` is the same."""
+
+    @nn.compact
+    def __call__(self, image, train):
+        x = ConvNorm(4, name="first")(image, train)
+        x = ConvNorm(5, use_bias=True, relu=False, name="second")(x, train)
+        return Vector(6, name="vector")(x.mean((1, 2)), train)
+
+
+def chain_in_float64(params, image):
+    """Moments (count, mean, biased variance) of what each BatchNorm of `Chain` reads, normalised as in training."""
+    found, norms = {}, {name: params[name]["norm"] for name in params}
+
+    def normalised(name, x):
+        axes = tuple(range(x.ndim - 1))
+        found[name] = (x[..., 0].size, x.mean(axes), x.var(axes))
+        _, mean, variance = found[name]
+        return (x - mean) / np.sqrt(variance + 1e-5) * norms[name]["scale"] + norms[name]["bias"]
+
+    x = (image / 255 - augment.MEAN) / augment.STD
+    x = np.maximum(normalised("first", x @ params["first"]["kernel"][0, 0]), 0)
+    x = normalised("second", x @ params["second"]["kernel"][0, 0] + params["second"]["bias"])
+    linear = params["vector"]["linear"]
+    normalised("vector", x.mean((1, 2)) @ linear["kernel"] + linear["bias"])
+    return found
+
+
+def merged(moments):
+    """(mean, variance) of all batches together."""
+    counts, means, variances = (np.array(values) for values in zip(*moments, strict=True))
+    share = (counts / counts.sum())[:, None]
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean) ** 2)).sum(0)
+
+
+def chain_and_images(count, seed=0):
+    random = np.random.default_rng(seed)
+    brightness = random.integers(0, 200, (count, 1, 1, 3))
+    image = (brightness + random.integers(0, 56, (count, 4, 2, 3))).astype(np.uint8)
+    params = jax.device_get(init_variables(Chain(), jax.random.key(seed), (4, 2)))["params"]
+    # Moved: biases start at 0.
+    return jax.tree.map(lambda x: x + 0.3 * random.standard_normal(x.shape).astype(np.float32), params), image
+
+
+@pytest.mark.parametrize(("count", "batch"), [(600, 32), (41, 8), (5, 4), (5, 2), (3, 1), (2, 1), (7, 256)])
+def test_what_fills_a_batch_up_is_in_no_number(count, batch):
+    params, image = chain_and_images(count)
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), params)
+    rows = module._batches(count, batch)
+    assert sorted(rows[rows >= 0]) == list(range(count))
+    by_batch = [chain_in_float64(wide, image[row[row >= 0]]) for row in rows]
+    statistics = recalibrate(Chain(), params, image, parallel.create_mesh(), batch=batch)
+    for name in ("first", "second", "vector"):
+        mean, variance = merged([moments[name] for moments in by_batch])
+        np.testing.assert_allclose(statistics[name]["norm"]["mean"], mean, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(statistics[name]["norm"]["var"], variance, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(41, 8), (3, 1)])
+def test_exact_statistics_are_those_of_all_images_at_once(count, batch):
+    params, image = chain_and_images(count)
+    expected = chain_in_float64(jax.tree.map(lambda leaf: leaf.astype(np.float64), params), image)
+    statistics = recalibrate(Chain(), params, image, parallel.create_mesh(), batch=batch, exact=True)
+    for name, (_, mean, variance) in expected.items():
+        np.testing.assert_allclose(statistics[name]["norm"]["mean"], mean, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(statistics[name]["norm"]["var"], variance, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_number_of_devices_changes_nothing_but_rounding():
+    program = """
+import jax, numpy as np
+from jax.sharding import AxisType
+from recalibrate_test import Chain, chain_and_images
+from reid_jax.models.recalibrate import recalibrate
+meshes = [jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n]) for n in (1, 4)]
+for count, batch in ((41, 8), (5, 2)):
+    params, image = chain_and_images(count)
+    one, four = (jax.device_get(recalibrate(Chain(), params, image, mesh, batch=batch)) for mesh in meshes)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, four)
+print(len(jax.devices()), "devices agree")
+"""
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4",
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "4 devices agree\n"
 
 
 def test_too_few_images_are_refused(setup):

@@ -88,8 +88,11 @@ def test_what_pads_a_shorter_chunk_is_not_used(setup):
 def test_metrics_are_the_names_and_labels_count(setup):
     start, chunk, indices, _ = setup
     _, history = chunk(start, indices, STEPS)
-    assert sorted(history) == sorted(metric_names(Objective()))
+    assert sorted(history) == sorted(metric_names(Objective(), start.params))
     assert all(np.isfinite(values).all() and values.dtype == np.float32 for values in history.values())
+    exponent = np.asarray(start.params["pool_global"]["gem"]["p"])
+    np.testing.assert_array_equal(history["gem_p_global"][:1], exponent)
+    assert (history["gem_p_global"][1:] != exponent).all()
     _, relabelled = chunk(start, indices, STEPS, label=np.arange(16, dtype=np.int32) % 4)
     assert relabelled["loss"][0] != history["loss"][0]
 
@@ -152,6 +155,6 @@ def test_a_triplet_weight_of_zero_leaves_the_term_out():
     output, label = outputs(streams=1)
     objective = Objective(triplet_weight=0.0)
     loss, metrics = objective(output, label)
-    assert {*metrics, "gradient_norm"} == set(metric_names(objective))
+    assert {*metrics, "gradient_norm"} == set(metric_names(objective, {}))
     assert "triplet" not in metrics
     np.testing.assert_allclose(loss, losses.cross_entropy(output.logits[0], label, 0.1), rtol=1e-6)

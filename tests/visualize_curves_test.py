@@ -178,6 +178,17 @@ def test_several_runs_have_a_colour_each_in_every_panel():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "second"]
 
 
+def test_gems_exponents_are_drawn_where_there_are_any():
+    records = [{"step": i, "loss": 1.0, "gem_p_global": 3 + 0.1 * i, "gem_p_local": 3 - 0.1 * i} for i in range(1, 5)]
+    *_, panel = training_figure({"run": records}).axes
+    assert panel.get_title(loc="left") == "GeM's exponent p"
+    assert [line.get_ydata()[-1] for line in panel.get_lines()] == pytest.approx([3.4, 2.6])
+    several = training_figure({"a": records, "b": records[:2]})
+    assert [axes.get_title(loc="left") for axes in several.axes][1:] == [
+        f"GeM's exponent p, {stream} stream" for stream in ("global", "local")
+    ]
+
+
 def test_training_curves_tells_what_is_missing(tmp_path, monkeypatch):
     good = [{"step": 1, "loss": 2.0}]
     with pytest.raises(InputError, match="none of 1 records of the run has a value to draw"):

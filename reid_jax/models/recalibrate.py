@@ -5,11 +5,11 @@ them so far that un-augmented ones halve a network's mAP.
 
 The usual way (Izmailov et al., UAI 2018) is one pass in which each layer normalises by its batch's own statistics, as
 in training, while the moments of what it reads are merged over all batches by their counts (Chan, Golub and LeVeque,
-1983), never by decay. What a layer reads then depends a little on which images shared a batch: the more, the smaller
-batches are, and the more alike their images. Data sets list a person's images together, so batches are shuffled. Exact
-statistics, where every layer reads what the exact statistics of the layers before it make, do not depend on batches: a
-pass with fixed statistics makes one more layer of the chain exact, so that as many passes as the network is deep end
-there.
+1983), never by decay. Batches may differ in size; what fills a smaller one up to their common shape is in no number.
+What a layer reads then depends a little on which images shared a batch: the more, the smaller batches are, and the more
+alike their images. Data sets list a person's images together, so batches are shuffled. Exact statistics, where every
+layer reads what the exact statistics of the layers before it make, do not depend on batches: a pass with fixed
+statistics makes one more layer of the chain exact, so that as many passes as the network is deep end there.
 """
 
 import functools
@@ -62,12 +62,7 @@ def recalibrate(
         raise InputError(f"BatchNorm statistics were asked for over {len(image)} images; give at least 2")
     if batch < 1:
         raise InputError(f"BatchNorm statistics were asked for over batches of {batch} images; give at least 1")
-    # Batches differ in size by one image at most; -1 stands for none.
-    order = np.random.default_rng(_SEED).permutation(len(image)).astype(np.int32)
-    parts = np.array_split(order, max(1, len(image) // batch))
-    rows = np.full((len(parts), len(parts[0])), -1, np.int32)
-    for row, part in zip(rows, parts, strict=True):
-        row[: len(part)] = part
+    rows = _batches(len(image), batch)
     image = jax.device_put(image, parallel.replicated(mesh))
     params = jax.device_put(params, parallel.replicated(mesh))
     statistics = _pass(network, params, None, image, rows, augmentation, mesh)
@@ -80,20 +75,26 @@ def recalibrate(
     return statistics
 
 
+def _batches(count: int, batch: int) -> np.ndarray:
+    """Shuffles the numbers of images into batches that differ in size by one at most: int32 [b, m], -1 for none."""
+    order = np.random.default_rng(_SEED).permutation(count).astype(np.int32)
+    parts = np.array_split(order, max(1, count // batch))
+    return np.stack([np.pad(part, (0, len(parts[0]) - len(part)), constant_values=-1) for part in parts])
+
+
 @functools.partial(jax.jit, static_argnums=(0, 5, 6))
 def _pass(network, params, statistics, image, rows, augmentation, mesh):
-    """One pass over batches `rows` [b, m] (-1 for none), normalised by their own statistics where None are given."""
-    own = statistics is None
+    """One pass over `_batches`, normalised by their own statistics where None are given."""
 
     def of_batch(row):
         kept = jnp.asarray(row >= 0, jnp.float32)
-        # A place that is left over repeats the batch's first image: harmless to the batch's own statistics.
+        # One shape for all: a place that is left over holds the batch's first image again, with weight 0.
         row = jax.lax.with_sharding_constraint(jnp.where(row >= 0, row, row[0]), parallel.by_example(mesh))
         if augmentation is None:
             chosen = normalise(image[row])
         else:
             chosen = augment(jax.random.key(_SEED), image[row], augmentation, row)
-        return _moments(network, params, statistics, chosen, kept, own)
+        return _moments(network, params, statistics, chosen, kept)
 
     def merge(total, row):
         return jax.tree.map(_merged, total, of_batch(row), is_leaf=_is_moment), None
@@ -104,12 +105,13 @@ def _pass(network, params, statistics, image, rows, augmentation, mesh):
     return jax.lax.with_sharding_constraint(result, parallel.replicated(mesh))
 
 
-def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, ...], tuple]:
-    """(count, mean, sum of squared deviations) of what every BatchNorm reads, by its path."""
+def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], tuple]:
+    """(count, mean, sum of squared deviations) of what every BatchNorm reads, by its path; over the images `kept`."""
     found: dict[tuple[str, ...], tuple] = {}
 
     def record(call, arguments, options, context):
-        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+        module = context.module
+        if isinstance(module, BatchNorm) and context.method_name == "__call__":
             x = arguments[0].astype(jnp.float32)
             shift = arguments[2] if len(arguments) > 2 else None
             # Regions are folded into the batch: an image then has several rows, one after the other.
@@ -118,16 +120,19 @@ def _moments(network, params, statistics, image, kept, own) -> dict[tuple[str, .
             count = weight.sum() * (x.size // (x.shape[0] * x.shape[-1]))
             mean = jnp.sum(weight * x, axes) / count
             squares = jnp.sum(weight * (x - mean) ** 2, axes)
-            plain = context.module.in_plain_order
             if shift is not None:
                 mean = mean + shift
-            found[context.module.path] = (count, plain(mean), plain(squares))
+            mean, squares = module.in_plain_order(mean), module.in_plain_order(squares)
+            found[module.path] = (count, mean, squares)
+            if statistics is None:
+                module.put_variable("batch_stats", "mean", mean)
+                module.put_variable("batch_stats", "var", squares / count)
         return call(*arguments, **options)
 
-    variables = {"params": params, "batch_stats": statistics if statistics is not None else {}}
+    # Never in training mode, whose own statistics know no weights: a batch's stand in the place of fixed ones.
+    variables = {"params": params, "batch_stats": {} if statistics is None else statistics}
     with nn.intercept_methods(record):
-        # Classifiers have no BatchNorm; in training mode they would only cost time, and XLA drops them.
-        network.apply(variables, image, train=own, mutable=["batch_stats"])
+        network.apply(variables, image, train=False, mutable=["batch_stats"])
     return found
 
 

@@ -86,8 +86,9 @@ def rerank(
     nq, ng = len(query), len(gallery)
     # Behind padding, whose norm puts it behind everything, equal items get bit-equal distances.
     padded = pairs.round_up(nq + ng, pairs.GALLERY_MULTIPLE)
-    item = pairs.pad(np.concatenate([query.vector, gallery.vector], dtype=np.float32), padded)
-    half_norm = np.float32(0.5) * np.concatenate([query.squared_norm, gallery.squared_norm])
+    item = _centred(np.concatenate([query.vector, gallery.vector], dtype=np.float32))
+    half_norm = np.float32(0.5) * np.einsum("nd,nd->n", item, item)
+    item = pairs.pad(item, padded)
     mesh = pairs.one_device() if mesh is None else mesh
     placed = tuple(pairs.place(mesh, array, PartitionSpec()) for array in (item, pairs.pad(half_norm, padded, np.inf)))
     neighbour, farthest = _neighbours(mesh, placed, nq + ng, max(k1 + 1, k2))
@@ -117,6 +118,20 @@ def rerank(
         return result
 
     return distances
+
+
+def _centred(item: np.ndarray) -> np.ndarray:
+    """Moves and scales the items, in place: one that is near their mean becomes 0, the largest number less than 1.
+
+    The sets, D and J stay the same. Rounding is then a share of how far the items are apart, not of how far they are
+    from 0: nothing is left of equal items, for D to magnify. Nor can their squares leave float32. An item and a power
+    of two, rather than mean and spread, keep whole numbers exact, and with them equal distances.
+    """
+    mean = np.mean(item, axis=0, dtype=np.float64).astype(np.float32)
+    nearness = np.einsum("nd,d->n", item, mean) - np.float32(0.5) * np.einsum("nd,nd->n", item, item)
+    item -= item[np.argmax(nearness)].copy()
+    _, exponent = np.frexp(np.abs(item).max())
+    return np.ldexp(item, -exponent, out=item)
 
 
 def _neighbours(mesh: Mesh, placed: tuple[jax.Array, jax.Array], count: int, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ PANELS = (
     ("Training accuracy", "%", False, {"accuracy": "accuracy"}),
     ("Validation", "%", False, {"val_rank1": "rank-1", "val_mAP": "mAP"}),
     ("Learning rate", "", True, {"learning_rate": "learning rate"}),
+    ("GeM's exponent p", "", False, {"gem_p_global": "global stream", "gem_p_local": "local stream"}),
 )
 # Of several runs a panel shows one key: colour and dashes tell the runs apart.
 PANELS_OF_SEVERAL = (
@@ -38,6 +39,8 @@ PANELS_OF_SEVERAL = (
     ("Validation rank-1", "%", False, {"val_rank1": "rank-1"}),
     ("Validation mAP", "%", False, {"val_mAP": "mAP"}),
     ("Learning rate", "", True, {"learning_rate": "learning rate"}),
+    ("GeM's exponent p, global stream", "", False, {"gem_p_global": "global stream"}),
+    ("GeM's exponent p, local stream", "", False, {"gem_p_local": "local stream"}),
 )
 _FEW = 40  # single points, and the few of a validation, must be seen
 
@@ -50,8 +53,9 @@ def training_figure(runs: Mapping[str, Records]) -> "Figure":
 
     Args:
       runs: records by run: each a dict with 'step' and/or 'epoch' and any of 'loss', 'cross_entropy', 'triplet',
-        'accuracy', 'learning_rate', 'val_rank1', 'val_mAP' (fractions; drawn in percent). A record may lack keys or
-        hold None; a panel without values is left out; other keys are not drawn.
+        'accuracy', 'learning_rate', 'val_rank1', 'val_mAP' (fractions; drawn in percent), 'gem_p_global',
+        'gem_p_local'. A record may lack keys or hold None; a panel without values is left out; other keys are not
+        drawn.
 
     Raises:
       InputError: Matplotlib is missing, a run has nothing to draw, or records have neither step nor epoch.

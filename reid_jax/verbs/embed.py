@@ -13,7 +13,7 @@ from reid_jax.data.decode import decode
 from reid_jax.embed import embed
 from reid_jax.errors import InputError
 from reid_jax.weights import load_weights
-from reid_jax.writers import replace_file
+from reid_jax.writers import replace_file, require_writable
 
 EXAMPLES = """\
   reid-jax embed --weights=runs/quickstart --images=crops --out=crops.npz
@@ -35,8 +35,7 @@ def run(args: argparse.Namespace) -> None:
     folder, out = Path(args.images), Path(args.out)
     if not folder.is_dir():
         raise InputError(f"--images names {folder}, which is no folder")
-    if out.suffix != ".npz":
-        raise InputError(f"--out is {out}; it must end in .npz")
+    require_writable("--out", out, ".npz")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
         raise InputError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)}); name the folder of the crops")

@@ -1,6 +1,6 @@
 """What config files share, such as reading the argument of `--config=FILE.py:size=1x,data=market1501,runlocal`."""
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 
 
 def parse_arg(arg: str | None, **defaults):
@@ -13,11 +13,11 @@ def parse_arg(arg: str | None, **defaults):
     for item in filter(None, (arg or "").split(",")):
         key, equals, text = item.partition("=")
         if key not in defaults:
-            raise InputError(f"config argument {key!r} is unknown; there are {', '.join(defaults)}")
+            raise InputError(f"config argument {shown(key)!r} is unknown; there are {', '.join(defaults)}")
         kind = type(defaults[key])
         if kind is bool:
             if text.lower() not in ("", "true", "false"):
-                raise InputError(f"config argument {key} is {text!r}; it is a flag: {key}, or {key}=false")
+                raise InputError(f"config argument {key} is {shown(text)!r}; it is a flag: {key}, or {key}=false")
             values[key] = text.lower() != "false"
             continue
         if not equals:
@@ -25,14 +25,14 @@ def parse_arg(arg: str | None, **defaults):
         try:
             values[key] = kind(text)
         except ValueError as error:
-            raise InputError(f"config argument {key} is {text!r}; it takes a {kind.__name__}") from error
+            raise InputError(f"config argument {key} is {shown(text)!r}; it takes a {kind.__name__}") from error
     return values
 
 
 def choose(arg, key: str, known):
     """Returns what `known` holds under the argument `key`; raises InputError naming the choices where it has none."""
     if arg[key] not in known:
-        raise InputError(f"config argument {key} is {arg[key]!r}; choose one of {', '.join(known)}")
+        raise InputError(f"config argument {key} is {shown(arg[key])!r}; choose one of {', '.join(known)}")
     return known[arg[key]]
 
 

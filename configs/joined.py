@@ -15,7 +15,7 @@ from common import choose, compress, parse_arg, run_local
 from robust_reid import SIZES
 
 from reid_jax import config as run_config
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 
 
 def get_config(arg=None):
@@ -29,7 +29,9 @@ def get_config(arg=None):
         try:
             config.batch.shares = tuple(int(share) for share in arg["shares"].split("+"))
         except ValueError as error:
-            raise InputError(f"config argument shares is {arg['shares']!r}; give whole numbers, as in 4+4") from error
+            raise InputError(
+                f"config argument shares is {shown(arg['shares'])!r}; give whole numbers, as in 4+4"
+            ) from error
         config.batch.identities = sum(config.batch.shares)
     if arg["epochs"] != config.epochs:
         compress(config, arg["epochs"])

@@ -15,11 +15,11 @@ class InputError(ValueError):
     """
 
 
-def shown(name: object) -> str:
+def shown(name: object, longest: int = _LONGEST) -> str:
     r"""Returns a name as one line of bounded length: a line break becomes '\n', the middle of a long name is cut."""
     text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
-    half = _LONGEST // 2
-    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
 def first_few(names: Sequence[object], separator: str = ", ") -> str:

@@ -4,10 +4,11 @@ import argparse
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, did_you_mean, shown
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -25,6 +26,8 @@ VERBS = {
 # stay: by the default of 700 a fifth of the time goes into looking.
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
+_OVERRIDE = "--config."  # begins what sets a key of the config
+
 EXAMPLES = """\
   reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
   reid-jax evaluate --weights=runs/quickstart
@@ -36,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Prints the message and leaves with 2."""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: error: {shown(' '.join(message.split()), 600)}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,11 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if module:
             module.add_arguments(verb)
+            _refuse_unknown(verb, arguments[1:])
     known, rest = parser.parse_known_args(arguments)
-    overrides = [a for a in rest if a.startswith("--config.") and hasattr(known, "config")]
+    overrides = [a for a in rest if a.startswith(_OVERRIDE) and hasattr(known, "config")]
     unknown = [a for a in rest if a not in overrides]
     if unknown:
-        parser.error(f"{known.verb} takes no argument {unknown[0]}")
+        parser.error(f"{known.verb} takes no argument {shown(unknown[0])}{_missing_equals(arguments, unknown[0])}")
     known.overrides = overrides
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
     try:
@@ -85,6 +89,31 @@ def _expanded(argument: str) -> str:
     """Replaces ~ behind the = of an option, which no shell does: '--workdir=~/x' to '--workdir=/home/me/x'."""
     option, equals, value = argument.partition("=")
     return option + equals + os.path.expanduser(value) if option.startswith("--") else argument
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Leaves with an error at the first option that the verb, or the action it names, does not have.
+
+    Before argparse does, which would first miss the option that a misspelt one was to be.
+    """
+    actions = next((one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)), {})
+    parser = next((actions[argument] for argument in arguments if argument in actions), parser)
+    known = parser._option_string_actions
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if re.match("--?[^-0-9.]", argument) and name not in known and not name.startswith(_OVERRIDE):
+            bare = name.lstrip("-")
+            if bare.casefold().startswith("config.") and "--config" in known:
+                hint = f"; did you mean --config.{bare[len('config.') :]}?"
+            else:
+                hint = did_you_mean(f"--{bare}", known)
+            parser.error(f"there is no argument {shown(argument)}{hint}")
+
+
+def _missing_equals(arguments: Sequence[str], value: str) -> str:
+    """The hint for a value that stands alone behind '--config.KEY', as other commands take it."""
+    before = arguments[arguments.index(value) - 1] if value in arguments[1:] else ""
+    return f"; write {before}={shown(value)}" if before.startswith(_OVERRIDE) and "=" not in before else ""
 
 
 def module_of(verb: str):

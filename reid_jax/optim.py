@@ -13,7 +13,28 @@ import numpy as np
 import optax
 
 from reid_jax.errors import InputError
+from reid_jax.ranges import Numbers, Range, real, require, whole
 from reid_jax.text_table import format_table
+
+_MOST_EPOCHS = 1e9
+_MOST_MULTIPLE = 1e4
+
+# What each argument of the functions below may be.
+RANGES: dict[str, Range] = {
+    "peak": real(0, 1e30, above=True),
+    "steps_per_epoch": whole(1, 2**31 - 1),
+    "warmup_epochs": real(0, _MOST_EPOCHS),
+    "boundaries": Numbers(real(0, _MOST_EPOCHS, above=True)),
+    "factor": real(0, 1),
+    "cycle_epochs": real(0, _MOST_EPOCHS, above=True),
+    "decay": real(0, 1, above=True),
+    "floor": real(0, 1e30),
+    "momentum": real(0, 1, below=True),
+    "weight_decay": real(0, 1),
+    "scale_rate": real(0, _MOST_MULTIPLE),
+    "regions_rate": real(0, _MOST_MULTIPLE),
+    "pooling_rate": real(0, _MOST_MULTIPLE),
+}
 
 # (regular expression searched in the parameter's path 'a/b/kernel', weight decay, multiple of the rate)
 Rule = tuple[str, bool, float]
@@ -46,15 +67,11 @@ def warmup_step_schedule(
     Raises:
       InputError: an argument is out of range.
     """
-    _require_positive("steps_per_epoch", steps_per_epoch)
     boundaries = tuple(boundaries)
-    if warmup_epochs < 0:
-        raise InputError(f"warmup_epochs is {warmup_epochs}: give 0 or more")
-    if any(b <= a for a, b in zip((warmup_epochs, *boundaries), boundaries, strict=False)):
-        raise InputError(
-            f"learning-rate boundaries are {boundaries} with {warmup_epochs} epochs of warm-up: "
-            "they must increase, the first one after the warm-up"
-        )
+    _require(
+        peak=peak, steps_per_epoch=steps_per_epoch, warmup_epochs=warmup_epochs, boundaries=boundaries, factor=factor
+    )
+    require_rising(warmup_epochs, boundaries)
     stairs = np.array([peak * factor**passed for passed in range(len(boundaries) + 1)], np.float32)
     # Compared in steps, where both sides are exact; t itself is a rounded quotient.
     ends = np.array([boundary * steps_per_epoch for boundary in boundaries], np.float32)
@@ -67,6 +84,15 @@ def warmup_step_schedule(
         return rate
 
     return schedule
+
+
+def require_rising(warmup_epochs: float, boundaries: Sequence[float]) -> None:
+    """Raises InputError unless the boundaries increase, the first one after the warm-up."""
+    if any(b <= a for a, b in zip((warmup_epochs, *boundaries), boundaries, strict=False)):
+        raise InputError(
+            f"learning-rate boundaries are {boundaries} with {warmup_epochs} epochs of warm-up: "
+            "they must increase, the first one after the warm-up"
+        )
 
 
 def cyclic_cosine_schedule(
@@ -90,10 +116,8 @@ def cyclic_cosine_schedule(
     Raises:
       InputError: an argument is out of range.
     """
-    _require_positive("steps_per_epoch", steps_per_epoch)
-    _require_positive("cycle_epochs", cycle_epochs)
-    if not 0 <= floor <= peak:
-        raise InputError(f"learning-rate floor is {floor} with a peak of {peak}: give a floor in [0, peak]")
+    _require(peak=peak, cycle_epochs=cycle_epochs, steps_per_epoch=steps_per_epoch, decay=decay, floor=floor)
+    require_below_peak(floor, peak)
     length = max(1, round(cycle_epochs * steps_per_epoch))
 
     def schedule(step):
@@ -102,6 +126,12 @@ def cyclic_cosine_schedule(
         return floor + (highest - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * within / length))
 
     return schedule
+
+
+def require_below_peak(floor: float, peak: float) -> None:
+    """Raises InputError where the lowest rate is above the highest."""
+    if floor > peak:
+        raise InputError(f"learning-rate floor is {floor} with a peak of {peak}: give a floor of at most the peak")
 
 
 def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, pooling_rate: float = 1.0) -> list[Rule]:
@@ -115,7 +145,11 @@ def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, poolin
 
     Returns:
       Rules, of which the first that matches a parameter's path holds.
+
+    Raises:
+      InputError: a multiple is out of range.
     """
+    _require(scale_rate=scale_rate, regions_rate=regions_rate, pooling_rate=pooling_rate)
     return [
         (r"(^|/)hard/linear/kernel$", True, regions_rate),
         (r"(^|/)hard/linear/bias$", False, regions_rate),
@@ -168,8 +202,9 @@ def optimizer(
       The Optax transformation; its `update` needs `params`.
 
     Raises:
-      InputError: a parameter matches no rule.
+      InputError: a parameter matches no rule, momentum or decay is out of range.
     """
+    _require(momentum=momentum, weight_decay=weight_decay)
     resolved = resolve_rules(params, default_rules() if rules is None else rules)
     decayed = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][0], params)
     multiple = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][1], params)
@@ -244,6 +279,6 @@ def _matches(params, rules: Sequence[Rule]) -> dict[str, int]:
     return matches
 
 
-def _require_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise InputError(f"{name} is {value}: give a number above 0")
+def _require(**arguments: object) -> None:
+    for name, value in arguments.items():
+        require(name, value, RANGES[name])

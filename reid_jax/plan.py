@@ -4,6 +4,10 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from reid_jax.errors import InputError
+
+_MOST_STEPS = 2**31 - 1  # the state counts them as int32
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -35,10 +39,19 @@ class Plan:
 
 
 def plan_of(config: ConfigDict, steps_per_epoch: int) -> Plan:
-    """Returns the plan that `config` describes; every interval is at least one step."""
+    """Returns the plan that `config` describes; every interval is at least one step.
+
+    Raises InputError for more steps than an int32 counts.
+    """
 
     def steps(epochs: float) -> int:
         return max(1, round(epochs * steps_per_epoch))
+
+    if steps(config.epochs) > _MOST_STEPS:
+        raise InputError(
+            f"config.epochs is {config.epochs:g}, with {steps_per_epoch:,} steps an epoch {steps(config.epochs):,} "
+            f"steps; a run has at most {_MOST_STEPS:,}"
+        )
 
     return Plan(
         steps(config.epochs),

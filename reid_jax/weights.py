@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from reid_jax import config as run_config
 from reid_jax.errors import InputError, shown
 from reid_jax.json_text import parse_json
-from reid_jax.models.network import AttentionNetwork, create_network
+from reid_jax.models.network import AttentionNetwork, network_of
 from reid_jax.models.variables import require_sound
 from reid_jax.swag import Moments
 from reid_jax.writers import replace_file
@@ -55,12 +55,6 @@ class Weights:
     def network(self) -> AttentionNetwork:
         """The network that takes these variables."""
         return network_of(self.config, self.identities)
-
-
-def network_of(config: ConfigDict, identities: int) -> AttentionNetwork:
-    """Returns the network that `config.model` describes; keys that are None take the preset's value."""
-    fields = {key: value for key, value in config.model.to_dict().items() if value is not None}
-    return create_network(fields.pop("name"), identities, **fields)
 
 
 def save_weights(path: str | os.PathLike, weights: Weights) -> None:

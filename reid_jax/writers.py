@@ -1,11 +1,13 @@
 """Where a run's figures go: JSON lines, TensorBoard where asked for, and files that are complete or not there."""
 
 import contextlib
+import errno
 import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,48 @@ def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> No
     finally:
         with contextlib.suppress(OSError):  # a parent that is a file, which the error above tells
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(option: str, path: str | os.PathLike, ending: str = "") -> None:
+    """Raises InputError, naming the option, where a file could not be written at `path` later, or ends otherwise.
+
+    Nothing is made: the nearest folder that is there is tried with a file without a name.
+    """
+    name = os.fspath(path)
+    if ending and Path(name).suffix.lower() != ending:
+        raise InputError(f"{option} is {shown(name)!r}; it must end in {ending}")
+    with _refusing(option, name):
+        path = Path(name)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder; give a file")
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no plain file")
+        path.with_name(f".{os.getpid()}.{path.name}").exists()  # as `replace_file` names it, which may be too long
+        _try_to_write(path.parent)
+
+
+def require_writable_folder(option: str, path: str | os.PathLike) -> None:
+    """Raises InputError, naming the option, where files could not be written into the folder `path` later."""
+    name = os.fspath(path)
+    with _refusing(option, name):
+        _try_to_write(Path(name))
+
+
+@contextlib.contextmanager
+def _refusing(option: str, name: str) -> Iterator[None]:
+    try:
+        if not name:
+            raise ValueError("name the place to write to")
+        yield
+    except (OSError, ValueError) as error:  # a ValueError is a name with a NUL in it, too
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} is {shown(name)!r}, which cannot be written: {reason}") from error
+
+
+def _try_to_write(folder: Path) -> None:
+    folder = folder.absolute()
+    present = next(one for one in (folder, *folder.parents) if one.exists())
+    tempfile.TemporaryFile(dir=present).close()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -5,9 +5,9 @@ import shutil
 import pytest
 from files_test import zipped
 from made_sets import DUKE, MARKET, write_set
+from reid_jax.data.builders.finding import find_tree
 
 from reid_jax.data.builders.files import FileTree
-from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.datasets import find_source
 from reid_jax.errors import InputError
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from reid_jax.errors import InputError
 from reid_jax.models import ops
@@ -26,10 +27,31 @@ from reid_jax.models.blocks import (
 )
 from reid_jax.models.chain import plan_chain
 from reid_jax.models.pooling import POOLINGS, Pooling
+from reid_jax.ranges import Numbers, Range, Switch, choice, real, require, whole
 
-BLOCKS = ("shuffle", "inception")
-NORMALISATIONS = ("l2", "inference", "bnneck")
-CLASSIFIER_INPUTS = ("normalised", "raw")
+IMAGE_SIDE = whole(32, 1024, multiple=32)  # five halvings, the last one in the spatial attention
+
+# What each field of `AttentionNetwork` may be, but for `identities`.
+RANGES: dict[str, Range] = {
+    "dtype": choice(("float32", "bfloat16")),
+    "logit_scale": real(0, 1e4, above=True),
+    "logit_scale_learned": Switch(),
+    "block": choice(("shuffle", "inception")),
+    "stem": whole(1, 4096),
+    # Halves in the shuffle units, a sixteenth of them in the channel attention.
+    "widths": Numbers(whole(16, 8192, multiple=2), 3),
+    "repeats": Numbers(whole(0, 64), 3),
+    "global_width": whole(1, 16_384),
+    "local_width": whole(1, 16_384),
+    "regions": Switch(),
+    "pooling": choice(POOLINGS),
+    "gem_per_channel": Switch(),
+    "normalisation": choice(("l2", "inference", "bnneck")),
+    "classifier_reads": choice(("normalised", "raw")),
+    "classifier_bias": Switch(),
+    "crop_align_corners": Switch(),
+}
+IDENTITIES = whole(0, 10**7)
 
 
 class Output(NamedTuple):
@@ -146,21 +168,17 @@ class AttentionNetwork(nn.Module):
     region_scale = 0.25  # of the image's height
 
     def __post_init__(self):
-        for field, known in (
-            ("block", BLOCKS),
-            ("pooling", POOLINGS),
-            ("normalisation", NORMALISATIONS),
-            ("classifier_reads", CLASSIFIER_INPUTS),
-        ):
-            if getattr(self, field) not in known:
-                raise InputError(f"model.{field} is {getattr(self, field)!r}; choose one of {', '.join(known)}")
+        for field in ("widths", "repeats"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+        require("the number of identities", self.identities, IDENTITIES)
+        for field, allowed in RANGES.items():
+            if field != "dtype" or isinstance(self.dtype, str):  # from Python it is any of JAX's
+                require(f"model.{field}", getattr(self, field), allowed)
+        if self.block == "inception" and any(width % 4 for width in self.widths):
+            raise InputError(f"model.widths is {self.widths}; inception blocks have four streams: give multiples of 4")
         if self.normalisation == "bnneck" and self.classifier_reads == "raw":
             raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
-        for field in ("widths", "repeats"):
-            value = tuple(getattr(self, field))
-            if len(value) != 3:
-                raise InputError(f"model.{field} is {value}; it needs one number for each of the 3 stages")
-            object.__setattr__(self, field, value)
         super().__post_init__()
 
     @property
@@ -170,10 +188,10 @@ class AttentionNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> Output:
-        if image.ndim != 4 or image.shape[3] != 3 or image.shape[1] % 32 or image.shape[2] % 32:
+        if image.ndim != 4 or image.shape[3] != 3 or not all(map(IMAGE_SIDE.holds, image.shape[1:3])):
             raise InputError(
                 f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
-                "height and width multiples of 32 (160 and 64 in the paper)"
+                f"height and width {IMAGE_SIDE} (160 and 64 in the paper)"
             )
         biased = self.block == "inception"
         x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
@@ -248,10 +266,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def create_network(name: str, identities: int, **fields: Any) -> AttentionNetwork:
     """Returns the network of preset `name` with `fields` in place of the preset's own; InputError for unknown ones."""
-    if name not in NETWORKS:
-        raise InputError(f"model.name is {name!r}; choose one of {', '.join(NETWORKS)}")
+    require("model.name", name, choice(NETWORKS))
     known = set(AttentionNetwork.__dataclass_fields__) - {"parent", "name", "identities"}
     unknown = sorted(set(fields) - known)
     if unknown:
         raise InputError(f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}")
     return AttentionNetwork(identities=identities, **{**NETWORKS[name], **fields})
+
+
+def network_of(config: ConfigDict, identities: int) -> AttentionNetwork:
+    """Returns the network that `config.model` describes; keys that are None take the preset's value."""
+    fields = {key: value for key, value in config.model.to_dict().items() if value is not None}
+    return create_network(fields.pop("name"), identities, **fields)

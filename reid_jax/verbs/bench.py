@@ -16,7 +16,8 @@ from reid_jax.bench.input import DATASET, bench_input
 from reid_jax.bench.training import bench_training
 from reid_jax.cpu import cores
 from reid_jax.errors import InputError
-from reid_jax.writers import write_json
+from reid_jax.ranges import whole
+from reid_jax.writers import require_writable, write_json
 
 EXAMPLES = """\
   reid-jax bench train --config=configs/robust_reid.py:size=1x --against torch torch_compiled
@@ -53,21 +54,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
         action.add_argument(
-            "--rounds", type=int, default=5, help="counted, after one that is not (default %(default)s)"
+            "--rounds", type=whole(1, 10_000), default=5, help="counted, after one that is not (default %(default)s)"
         )
         action.add_argument("--json", help="also write the measurement to this file")
         return action
 
     train = add("train", "train on made images: steps as a run dispatches them, compile time, memory, the host's part")
     _add_config(train)
-    train.add_argument("--identities", type=int, default=751, help="in the made training set (default %(default)s)")
-    train.add_argument("--steps", type=int, help="in a dispatch, and in a round (default: config.steps_per_dispatch)")
+    text = "in the made training set (default %(default)s)"
+    train.add_argument("--identities", type=whole(1, 100_000), default=751, help=text)
+    text = "in a dispatch, and in a round (default: config.steps_per_dispatch)"
+    train.add_argument("--steps", type=whole(1, 10_000), help=text)
     text = f"also time {_PEERS}; on the same few batches in memory, normalised and not augmented, which favours them"
     _add_against(train, against.TRAINING, text)
 
     embed = add("embed", "embed made images: from uint8 to descriptors, both on the host; compile time, memory")
     _add_config(embed)
-    embed.add_argument("--images", type=int, help="in a round (default: what takes about a second)")
+    embed.add_argument("--images", type=whole(1, 10_000_000), help="in a round (default: what takes about a second)")
     text = f"also time {_PEERS}, openvino (float32 and bfloat16); on batches in memory, normalised, which favours them"
     _add_against(embed, against.EMBEDDING, text)
 
@@ -79,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (_, text) in _RETRIEVAL.items():
         action = add(name, text)
         action.add_argument("--size", choices=retrieval.SIZES, default="market1501", help="(default %(default)s)")
-        action.add_argument("--dimensions", type=int, default=1024, help="of a descriptor (default %(default)s)")
+        text = "of a descriptor (default %(default)s)"
+        action.add_argument("--dimensions", type=whole(1, 100_000), default=1024, help=text)
         if name in _CONTESTS:
             _add_against(action, against.RETRIEVAL, _CONTESTS[name][1])
 
@@ -94,10 +98,8 @@ def _add_against(action: argparse.ArgumentParser, peers: tuple[str, ...], text: 
 
 def run(args: argparse.Namespace) -> None:
     """Measures, prints, and writes the JSON."""
-    for name in ("rounds", "dimensions", "identities", "steps", "images"):
-        value = getattr(args, name, None)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is {value}; give at least 1")
+    if args.json:
+        require_writable("--json", args.json)
     if args.overrides and not args.config:
         raise InputError(f"{args.overrides[0]} changes a config, and none is named; give --config=FILE.py too")
     peers = list(dict.fromkeys(getattr(args, "against", [])))

@@ -8,7 +8,10 @@ from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
 from reid_jax.data.builders import records
 from reid_jax.data.progress import tell
-from reid_jax.writers import write_json
+from reid_jax.ranges import whole
+from reid_jax.writers import require_writable, require_writable_folder, write_json
+
+_NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are told by `SyntheticPeople`
 
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data
@@ -31,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthesize.add_argument("--out", required=True, help="folder to write the set below")
     for field in dataclasses.fields(synthetic.SyntheticPeople):
         words = field.name.replace("_", " ")
-        synthesize.add_argument(f"--{field.name}", type=int, default=field.default, help=f"{words} (%(default)s)")
+        synthesize.add_argument(f"--{field.name}", type=_NUMBER, default=field.default, help=f"{words} (%(default)s)")
 
 
 def _check(args: argparse.Namespace) -> int:
+    if args.json:
+        require_writable("--json", args.json)
     reports = []
     for name in datasets.check_name(args.dataset):
         reports.append(check_module.check(name, args.data_dir))
@@ -65,6 +70,7 @@ def _prepare(args: argparse.Namespace) -> int:
 def _synthesize(args: argparse.Namespace) -> int:
     fields = [field.name for field in dataclasses.fields(synthetic.SyntheticPeople)]
     spec = synthetic.SyntheticPeople(**{field: getattr(args, field) for field in fields})
+    require_writable_folder("--out", args.out)
     started = time.perf_counter()
     folder = synthetic.render(spec, args.out)
     seconds = time.perf_counter() - started

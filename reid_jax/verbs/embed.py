@@ -17,7 +17,7 @@ from reid_jax.data.progress import image_bar
 from reid_jax.embed import embed
 from reid_jax.errors import InputError, first_few
 from reid_jax.weights import Weights, load_weights
-from reid_jax.writers import replace_file
+from reid_jax.writers import replace_file, require_writable
 
 EXAMPLES = """\
   reid-jax embed --weights=runs/quickstart --images=crops --out=crops.npz
@@ -39,8 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Embeds every image in the folder or zip, in the order of their names."""
     out = Path(args.out)
-    if out.suffix != ".npz":
-        raise InputError(f"--out is {out}; it must end in .npz")
+    require_writable("--out", out, ".npz")
     tree, images, left_out = _find_images(Path(args.images).expanduser())
     embedding = _embed_all(tree, images, load_weights(args.weights), parallel.create_mesh(), args.flip)
     names = np.array([entry.name for entry in images])

@@ -16,6 +16,7 @@ from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Protocol, evaluate
 from reid_jax.model_average import evaluate_samples, sampled_variables
+from reid_jax.ranges import whole
 from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
 from reid_jax.run_data import augmentation_of, load_training
@@ -29,9 +30,9 @@ from reid_jax.verbs.protocol import (
     protocol_of,
     score_heights,
 )
-from reid_jax.visualize.drawing import png_path, require
+from reid_jax.visualize.drawing import require
 from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
-from reid_jax.writers import replace_file, write_json
+from reid_jax.writers import replace_file, require_writable, write_json
 
 EXAMPLES = """\
   reid-jax evaluate --weights=runs/quickstart
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--height_curve", help="also draw rank-1 and mAP by these heights into this .png file")
     parser.add_argument(
         "--swag_samples",
-        type=int,
+        type=whole(0, 100_000),
         default=0,
         help="average over so many samples of a second-phase run's weights (SWAG), and tell how well their spread "
         "foretells wrong answers (default 0: the weights as they are)",
@@ -133,18 +134,16 @@ def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[i
     """What can be told before anything is read."""
     if heights and args.swag_samples:
         raise InputError("--query_height goes with one model; leave --swag_samples out")
-    if args.swag_samples < 0:
-        raise InputError(f"--swag_samples is {args.swag_samples}; give 1 or more, or 0 for the weights as they are")
     if args.swag_samples and protocol.multi_query:
         raise InputError("--swag_samples goes with single queries; leave --multi_query out")
-    if args.embeddings and not args.embeddings.endswith(".npz"):
-        raise InputError(f"--embeddings is {args.embeddings}; it must end in .npz")
     if args.height_curve and not heights:
         raise InputError("--height_curve draws what --query_height scores; give both, as in --query_height=80,40")
     if args.risk_curve and not args.swag_samples:
         raise InputError("--risk_curve draws what samples tell; give --swag_samples too, as in --swag_samples=30")
-    for picture in filter(None, (args.height_curve, args.risk_curve)):
-        png_path(picture)
+    for option, ending in (("json", ""), ("embeddings", ".npz"), ("height_curve", ".png"), ("risk_curve", ".png")):
+        if getattr(args, option) is not None:
+            require_writable(f"--{option}", getattr(args, option), ending)
+    if args.height_curve or args.risk_curve:
         require("matplotlib")
 
 

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from reid_jax.data.datasets import find_source, split_names
 from reid_jax.data.low_resolution import LowResolution
 from reid_jax.data.split import StoredSplit, open_splits
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 from reid_jax.evaluate import Evaluation, Protocol, embed_items, score
+from reid_jax.ranges import real, whole
 from reid_jax.weights import Weights
+
+SEED = whole(0, 2**63 - 1)
+_HEIGHT, _NEIGHBOURS, _SHOTS = whole(1, 100_000), whole(1, 100_000), whole(1, 1_000_000)
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -21,26 +25,28 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="pool a query over its camera's images of the person (Market-1501: gt_bbox where it is there)",
     )
     parser.add_argument(
-        "--query_expansion", type=int, default=0, metavar="K", help="average queries with their K nearest (default 0)"
+        "--query_expansion",
+        type=whole(0, 100_000),
+        default=0,
+        metavar="K",
+        help="average queries with their K nearest (default 0)",
     )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking")
-    parser.add_argument("--k1", type=int, default=default.k1, help="its neighbours (default %(default)s)")
-    parser.add_argument("--k2", type=int, default=default.k2, help="its query expansion (default %(default)s)")
+    parser.add_argument("--k1", type=_NEIGHBOURS, default=default.k1, help="its neighbours (default %(default)s)")
+    parser.add_argument("--k2", type=_NEIGHBOURS, default=default.k2, help="its query expansion (default %(default)s)")
     parser.add_argument(
-        "--rerank_weight", type=float, default=default.rerank_weight, help="of the distance in it (default %(default)s)"
+        "--rerank_weight",
+        type=real(0, 1),
+        default=default.rerank_weight,
+        help="of the distance in it (default %(default)s)",
     )
     parser.add_argument("--single_gallery_shot", action="store_true", help="CUHK03's protocol: one gallery image each")
-    parser.add_argument("--shots", type=int, default=default.shots, help="its repetitions (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=default.seed, help="its draws (default %(default)s)")
+    parser.add_argument("--shots", type=_SHOTS, default=default.shots, help="its repetitions (default %(default)s)")
+    parser.add_argument("--seed", type=SEED, default=default.seed, help="its draws (default %(default)s)")
 
 
 def protocol_of(args: argparse.Namespace) -> Protocol:
-    """Reads the options that `add_protocol` added; raises InputError for numbers out of range."""
-    for name, least in (("query_expansion", 0), ("k1", 1), ("k2", 1), ("shots", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            raise InputError(f"--{name} is {getattr(args, name)}; give at least {least}")
-    if not 0 <= args.rerank_weight <= 1:
-        raise InputError(f"--rerank_weight is {args.rerank_weight}; give a number from 0 to 1")
+    """Reads the options that `add_protocol` added; raises InputError for those that exclude each other."""
     if args.single_gallery_shot and args.rerank:
         raise InputError("--single_gallery_shot is not defined for re-ranked distances; leave --rerank out")
     fields = ("flip", "multi_query", "query_expansion", "rerank", "k1", "k2", "rerank_weight")
@@ -82,11 +88,13 @@ def add_query_height(parser: argparse.ArgumentParser) -> None:
 def heights_of(args: argparse.Namespace) -> list[int]:
     """Reads --query_height; raises InputError for what is no height in pixels, and beside multi-query."""
     heights = args.query_height.split(",") if args.query_height else []
-    if not all(height.isascii() and height.isdigit() and int(height) for height in heights):
-        raise InputError(f"--query_height is {args.query_height!r}; give heights in pixels, such as 80,40,20")
+    try:
+        heights = [_HEIGHT(height) for height in heights]
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"--query_height is {shown(args.query_height)!r}; give pixels, such as 80,40,20") from error
     if heights and args.multi_query:
         raise InputError("--query_height goes with single queries; leave --multi_query out")
-    return [int(height) for height in heights]
+    return heights
 
 
 def check_heights(heights: Sequence[int], path: str, weights: Weights) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from reid_jax import report
 from reid_jax.errors import InputError
 from reid_jax.runs import gather
+from reid_jax.writers import require_writable_folder
 
 EXAMPLES = """\
   reid-jax report runs/table2 --out=report
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Gathers, prints the table of all runs, and writes tables and plots."""
+    require_writable_folder("--out", args.out)
     gathered = gather(args.runs)
     if gathered.groups:
         print(report.all_runs(gathered))

@@ -4,7 +4,7 @@ import argparse
 
 from reid_jax import config
 from reid_jax.models import summary
-from reid_jax.weights import network_of
+from reid_jax.models.network import IDENTITIES, network_of
 
 EXAMPLES = """\
   reid-jax summary --config=configs/robust_reid.py:size=2x
@@ -15,7 +15,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; overrides `--config.KEY=VALUE` pass beside them."""
     parser.add_argument("--config", metavar="FILE.py[:ARG]", required=True, help="the config of the network")
-    parser.add_argument("--identities", type=int, default=751, help="classes of the classifiers (default 751)")
+    parser.add_argument("--identities", type=IDENTITIES, default=751, help="classes of the classifiers (default 751)")
 
 
 def run(args: argparse.Namespace) -> None:

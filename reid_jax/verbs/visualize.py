@@ -10,7 +10,9 @@ from reid_jax import parallel, visualize
 from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, embed_items, evaluate
+from reid_jax.ranges import whole
 from reid_jax.verbs.protocol import (
+    SEED,
     add_protocol,
     add_query_height,
     check_heights,
@@ -21,15 +23,17 @@ from reid_jax.verbs.protocol import (
     score_heights,
 )
 from reid_jax.visualize import embedding_map, page
-from reid_jax.visualize.drawing import png_path, require
+from reid_jax.visualize.drawing import require
 from reid_jax.visualize.ranked import ORDERS
 from reid_jax.weights import Weights, load_weights
-from reid_jax.writers import read_records
+from reid_jax.writers import read_records, require_writable
 
 EXAMPLES = """\
   reid-jax visualize page --weights=runs/quickstart --out=quickstart.html
   reid-jax visualize ranked --weights=runs/quickstart --out=worst.png --order=worst
   reid-jax visualize page --help"""
+
+_COUNT = whole(1, 10_000)  # of what a picture shows
 
 # Each action: what its help says, and its examples.
 ACTIONS = {
@@ -100,29 +104,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parsers["training"].add_argument("--workdir", required=True, nargs="+", metavar="RUN", help="workdirs of runs")
 
     parsers["page"].add_argument(
-        "--rows", type=int, default=page.ROWS, help="queries in each list: worst, best and random (default %(default)s)"
+        "--rows",
+        type=_COUNT,
+        default=page.ROWS,
+        help="queries in each list: worst, best and random (default %(default)s)",
     )
     add_query_height(parsers["page"])
-    parsers["ranked"].add_argument("--rows", type=int, default=10, help="queries shown (default %(default)s)")
+    parsers["ranked"].add_argument("--rows", type=_COUNT, default=10, help="queries shown (default %(default)s)")
     parsers["ranked"].add_argument("--order", choices=ORDERS, default="random", help="which queries, by AP")
-    parsers["attention"].add_argument("--rows", type=int, default=6, help="images shown (default %(default)s)")
+    parsers["attention"].add_argument("--rows", type=_COUNT, default=6, help="images shown (default %(default)s)")
     parsers["attention"].add_argument(
         "--split", default="query", help="where they are drawn from: query, gallery, train (default %(default)s)"
     )
     for name in ("page", "ranked"):
-        parsers[name].add_argument("--top", type=int, default=10, help="results of a query (default %(default)s)")
+        parsers[name].add_argument("--top", type=_COUNT, default=10, help="results of a query (default %(default)s)")
     for name in ("page", "map"):
         parsers[name].add_argument(
-            "--items", type=int, default=embedding_map.ITEMS, help="descriptors in the map (default %(default)s)"
+            "--items",
+            type=whole(embedding_map.LEAST_ITEMS, 100_000),
+            default=embedding_map.ITEMS,
+            help="descriptors in the map (default %(default)s)",
         )
     parsers["map"].add_argument(
-        "--identities", type=int, default=embedding_map.IDENTITIES, help="of which in colour (default %(default)s)"
+        "--identities",
+        type=whole(0, 100_000),
+        default=embedding_map.IDENTITIES,
+        help="of which in colour (default %(default)s)",
     )
     parsers["map"].add_argument(
         "--color", choices=embedding_map.COLOR_BY, default="identity", help="what the colours tell (default identity)"
     )
     for name in ("attention", "map"):
-        parsers[name].add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+        parsers[name].add_argument("--seed", type=SEED, default=0, help="of what is drawn at random (default 0)")
     for name in ("page", "ranked", "curves"):
         # Its --seed draws the random queries and the items of the map, too.
         add_protocol(parsers[name].add_argument_group("protocol", "as in reid-jax evaluate"))
@@ -130,13 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the chosen action; what is wrong with its options is told before anything is computed."""
-    if args.action == "page":
-        page.html_path(args.out)
-    else:
-        png_path(args.out)
-    for name, least in (("rows", 1), ("top", 1), ("seed", 0), ("items", embedding_map.LEAST_ITEMS)):
-        if getattr(args, name, least) < least:
-            raise InputError(f"--{name} is {getattr(args, name)}; give at least {least}")
+    require_writable("--out", args.out, ".html" if args.action == "page" else ".png")
     if args.action != "ranked":
         require("matplotlib")
     if args.action in ("page", "map"):

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
-from reid_jax import parallel
+from reid_jax import parallel, signals
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.seal import damage, seal
 from reid_jax.state import TrainState
@@ -167,7 +167,11 @@ class Checkpoints:
         return max((m["best_by"] for m in metrics if m and m["best_by"] is not None), default=None)
 
     def told_to_stop(self) -> bool:
-        """Whether SIGTERM came, to any process of the run; called once a chunk, it is True in the same one for all."""
+        """Whether SIGTERM came, to any process of the run; called once a chunk, it is True in the same one for all.
+
+        From the first call on it is for the run to end itself: see `reid_jax.signals`.
+        """
+        signals.saved_by_the_run()
         # The processes agree on the highest number that any of them has given, plus one: it has to come.
         self._chunks += 1
         return self._manager.reached_preemption(self._chunks)

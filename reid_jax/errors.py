@@ -1,6 +1,8 @@
 """The exception for what a user handed in, and how its message names things: one line, the first few, the nearest."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Sequence
 
 _FEW = 5
@@ -39,3 +41,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns '; did you mean X?', the end of a message about an unknown `word`; '' where nothing known is close."""
     close = nearest(word, known)
     return f"; did you mean {close}?" if close else ""
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def disk_failure(error: BaseException) -> str | None:
+    """Returns what to say of an error behind which stands a full, read-only or failing disk; None for any other.
+
+    Libraries raise errors of their own for it, which only quote the system's words.
+    """
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    for one in seen:
+        number = one.errno if isinstance(one, OSError) else None
+        for known in _DISK:
+            if number == known or (number is None and os.strerror(known) in str(one)):
+                place = f" ({shown(one.filename)})" if number and one.filename else ""
+                return f"{os.strerror(known)}{place}; make room or write elsewhere, then start the same command again"
+    return None

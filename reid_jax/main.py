@@ -5,10 +5,13 @@ import gc
 import importlib
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
-from reid_jax.errors import InputError, did_you_mean, shown
+from reid_jax import output, peers, signals
+from reid_jax.errors import InputError, did_you_mean, disk_failure, shown
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -43,9 +46,32 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr)."""
+    """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr).
+
+    Without `arguments` it is the command, whose process it has for itself: then signals end it in one line, and losing
+    what it prints does not.
+    """
+    if arguments is not None:
+        return _run(list(arguments))
+    farewell = _farewell(sys.argv[1] if sys.argv[1:] else "")
+    output.keep_going()
+    signals.install(lambda signum: os._exit(farewell(signum)))
+    try:
+        code = _run(sys.argv[1:])
+        output.finish()
+        signals.work_is_done()
+    except KeyboardInterrupt:
+        return farewell(signal.SIGINT)
+    except signals.Stopped as stopped:
+        return farewell(stopped.signum)
+    if code:
+        peers.leave(peers.FAILED, code)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    arguments = [_expanded(one) for one in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = [_expanded(one) for one in arguments]
     parser = Parser(
         prog="reid-jax",
         description="Person re-identification in JAX. `reid-jax VERB --help` shows a verb's options and examples.",
@@ -80,9 +106,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, FloatingPointError) as error:
         print(f"reid-jax {known.verb}: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        print(f"reid-jax {known.verb}: interrupted", file=sys.stderr)
-        return 130
+    except Exception as error:
+        peers.wait_for_news()
+        told = _platform_failure(error) or disk_failure(error)
+        if told is None:
+            raise
+        print(f"reid-jax {known.verb}: error: {told}", file=sys.stderr)
+        return 2
+
+
+def _farewell(verb: str) -> Callable[[int], int]:
+    """Returns what tells of the signal that ends `verb`, once, and gives the exit code, to the other processes too.
+
+    A run that is told to stop has not failed: its launcher takes 0 without results for "start me again".
+    """
+    first = threading.Lock()
+
+    def tell(signum: int) -> int:
+        name = signal.Signals(signum).name
+        if signum == signal.SIGINT:
+            words, code, how = "interrupted", 128 + signum, peers.FAILED
+        elif verb == "train":
+            words, code, how = f"stopped by {name}; the same command resumes the run", 0, peers.STOPPED
+        else:
+            words, code, how = f"ended by {name}", 128 + signum, peers.FAILED
+        if first.acquire(blocking=False):
+            output.tell(f"reid-jax {verb}".rstrip() + f": {words}")
+        peers.leave(how, code)
+        return code
+
+    return tell
+
+
+def _platform_failure(error: Exception) -> str | None:
+    """What to say of an error behind which stands a JAX_PLATFORMS that this machine has not; None for any other."""
+    if isinstance(error, RuntimeError | AssertionError) and "jax" in sys.modules:
+        try:
+            importlib.import_module("reid_jax.parallel").require_platforms()
+        except InputError as missing:
+            return str(missing)
+    return None
 
 
 def _expanded(argument: str) -> str:

@@ -4,6 +4,7 @@ Arrays are global; under `jit` a sum over the batch is the sum over all devices.
 devices, but for rounding.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -15,6 +16,7 @@ import jax
 from jax._src import distributed
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from reid_jax import peers, signals
 from reid_jax.errors import InputError
 
 T = TypeVar("T")
@@ -47,6 +49,11 @@ def initialize() -> None:
         raise InputError(
             f"the processes of this run cannot be joined: {_one_line(error)}; mend it, {_ADVICE}"
         ) from error
+    signals.share_with_jax()
+    joined = distributed.global_state
+    if joined.num_processes > 1:
+        peers.watch(joined.client, joined.coordinator_address, joined.process_id, joined.num_processes)
+    require_platforms()
 
 
 def _bare_processes() -> tuple[str, int, int] | None:
@@ -159,8 +166,38 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def require_platforms() -> None:
+    """Raises InputError where JAX_PLATFORMS names a platform that this machine or this JAX has not."""
+    named = [name.strip() for name in (jax.config.jax_platforms or "").split(",") if name.strip()]
+    for name in named:
+        try:
+            jax.devices(name)
+        except (RuntimeError, AssertionError) as error:
+            reason = f" ({_one_line(error)})" if str(error) else ""
+            raise InputError(
+                f"JAX_PLATFORMS is {','.join(named)!r}, but JAX finds no {name} here{reason}; "
+                f"there is {_platforms_here()}: name that, or unset JAX_PLATFORMS"
+            ) from error
+
+
+def _platforms_here() -> str:
+    """Names what JAX finds by itself, at least 'cpu'; asked only where no other process waits for this one."""
+    named = jax.config.jax_platforms
+    found = {"cpu"}
+    if distributed.global_state.num_processes == 1:
+        jax.config.update("jax_platforms", None)
+        with contextlib.suppress(RuntimeError):
+            found |= {device.platform for device in jax.devices()}
+        jax.config.update("jax_platforms", named)
+    return ", ".join(sorted(found))
+
+
 def create_mesh() -> Mesh:
-    """Returns the mesh of all devices. Its axis is Auto: JAX's default, Explicit, does not trace `x @ x.T`."""
+    """Returns the mesh of all devices. Its axis is Auto: JAX's default, Explicit, does not trace `x @ x.T`.
+
+    Raises InputError as `require_platforms` does.
+    """
+    require_platforms()
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 

@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
-from reid_jax import optim, parallel, run_data, visualize
+from reid_jax import optim, parallel, run_data, signals, visualize
 from reid_jax.checkpoint import Checkpoints, begun, recover
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
@@ -160,6 +160,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
     if jax.process_index() == 0:
         (workdir / STOPPED).unlink(missing_ok=True)
+    signals.nothing_to_save()  # what follows is done anew by the same command
     if averages:
         if mean is None:  # resumed after the last cycle, or ended within one
             mean = averages.mean(state.swag)

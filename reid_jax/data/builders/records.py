@@ -8,16 +8,16 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from reid_jax import leftovers
 from reid_jax.data.builders.source import ImageFile, Source, drop_junk
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, disk_failure
 from reid_jax.writers import read_json
 
 _VERSION = "2.0.0"
@@ -146,30 +146,28 @@ def _open_records(folder: pathlib.Path) -> PersonImages | None:
 
 def _write_records(source: Source, split: str, files: list[ImageFile], target: pathlib.Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
+        with leftovers.temporary_folder(target) as temporary:
+            # TFDS prints its own notes to stdout, which belongs to the command's result.
+            tfds.disable_progress_bar()
+            with contextlib.redirect_stdout(io.StringIO()):
+                PersonImages(source=source, split=split, files=files, data_dir=temporary).download_and_prepare()
+            shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
+            leftovers.release(temporary)
+            files_written = [file for file in temporary.rglob("*") if file.is_file()]
+            sizes = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in files_written}
+            (temporary / _SIZES).write_text(json.dumps(sizes))
+            # Another process may have finished the same records meanwhile: then theirs serve as well.
+            if target.exists() and _open_records(target) is None:
+                shutil.rmtree(target)  # damaged since
+            with contextlib.suppress(OSError):
+                os.rename(temporary, target)
+    except (OSError, RuntimeError) as error:  # the latter from ArrayRecord
+        reason = disk_failure(error) or getattr(error, "strerror", None)
+        if reason is None:
+            raise
         raise InputError(
-            f"cannot write prepared records to {target.parent} ({error.strerror}); "
-            "make it writable, or link the set into a folder that is"
+            f"cannot write prepared records to {target.parent}: {reason}; "
+            "make room there, make it writable, or link the set into a folder that is"
         ) from error
-    try:
-        # TFDS prints its own notes to stdout, which belongs to the command's result.
-        tfds.disable_progress_bar()
-        with contextlib.redirect_stdout(io.StringIO()):
-            PersonImages(source=source, split=split, files=files, data_dir=temporary).download_and_prepare()
-        shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
-        files_written = [file for file in temporary.rglob("*") if file.is_file()]
-        sizes = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in files_written}
-        (temporary / _SIZES).write_text(json.dumps(sizes))
-        temporary.chmod(0o755)
-        # Another process may have finished the same records meanwhile: then theirs serve as well.
-        if target.exists() and _open_records(target) is None:
-            shutil.rmtree(target)  # damaged since
-        with contextlib.suppress(OSError):
-            os.rename(temporary, target)
-    except OSError as error:
-        raise InputError(f"cannot prepare records in {target.parent}: {error}; check space and rights") from error
     finally:
         tfds.enable_progress_bar()
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,12 +8,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from reid_jax import leftovers
 from reid_jax.cpu import cores
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN
 from reid_jax.data.builders.split_folders import FOLDER_OF
@@ -160,36 +160,31 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
     if _finished(spec, target):
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with leftovers.temporary_folder(target) as temporary:
+            root = temporary / LAYOUT_FOLDER
+            for split_folder in FOLDER_OF.values():
+                (root / split_folder).mkdir(parents=True)
+            shots = list(_shots(spec))
+            workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
+            with image_bar(len(shots), "drawing synthetic people") as bar:
+                if workers == 1:
+                    for _ in _write(spec, shots, root):
+                        bar.update()
+                else:
+                    _write_in_workers(spec, root, workers, bar)
+            (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
+            leftovers.release(temporary)
+            if target.exists() and not _finished(spec, target):
+                shutil.rmtree(target)  # files were taken out of it since
+            try:
+                os.rename(temporary, target)
+            except OSError:
+                # Another process may have drawn the same set meanwhile: then the files are the same.
+                if not _finished(spec, target):
+                    raise
     except OSError as error:
         raise InputError(
-            f"cannot write synthetic people to {target.parent} ({error.strerror}); give a writable folder"
+            f"cannot write synthetic people to {target.parent}: {error.strerror or error}; "
+            "give a writable folder with room in it"
         ) from error
-    try:
-        root = temporary / LAYOUT_FOLDER
-        for split_folder in FOLDER_OF.values():
-            (root / split_folder).mkdir(parents=True)
-        shots = list(_shots(spec))
-        workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
-        with image_bar(len(shots), "drawing synthetic people") as bar:
-            if workers == 1:
-                for _ in _write(spec, shots, root):
-                    bar.update()
-            else:
-                _write_in_workers(spec, root, workers, bar)
-        (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
-        temporary.chmod(0o755)
-        if target.exists() and not _finished(spec, target):
-            shutil.rmtree(target)  # files were taken out of it since
-        try:
-            os.rename(temporary, target)
-        except OSError:
-            # Another process may have drawn the same set meanwhile: then the files are the same.
-            if not _finished(spec, target):
-                raise
-    except OSError as error:
-        raise InputError(f"cannot write synthetic people to {target}: {error}; check space and rights") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target

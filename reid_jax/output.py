@@ -1,0 +1,73 @@
+"""What the command prints: losing it never ends the work, and every terminal gets text."""
+
+import codecs
+import contextlib
+import errno
+import io
+import os
+import sys
+
+_PLAIN = {"±": "+-", "×": "x", "·": "*", "–": "-", "−": "-", "…": "...", "✓": "x"}
+
+
+def keep_going() -> None:
+    """Puts a stdout and a stderr in place that outlive a closed pipe, a full disk and letters a terminal lacks.
+
+    What cannot be written is dropped from then on, and said once on stderr. Standard files that are closed become
+    /dev/null: the next file that is opened would get their number, and all that libraries write to them.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    codecs.register_error("plain", _plain)
+    sys.stdout = _text(sys.stdout, 1, "stdout")
+    sys.stderr = _text(sys.stderr, 2, "stderr")
+
+
+def finish() -> None:
+    """Writes what is still held back; a reader of stdout that left early, such as `head`, is no news any more."""
+    sys.stdout.buffer.raw.quiet = True
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+
+
+def tell(line: str) -> None:
+    """Writes a line to stderr at once, past the locks of streams: for threads that end the process."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="replace"))
+
+
+class _Lasting(io.FileIO):
+    """A standard file that becomes /dev/null when it cannot be written."""
+
+    quiet = False
+
+    def __init__(self, descriptor: int, name: str):
+        super().__init__(descriptor, "w", closefd=False)
+        self._name = name
+
+    def write(self, data) -> int | None:
+        try:
+            return super().write(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            if self._name == "stdout" and not (self.quiet and error.errno == errno.EPIPE):
+                print(f"reid-jax: stdout is lost ({error.strerror}); the work goes on without it", file=sys.stderr)
+            return len(data)
+
+
+def _text(old: io.TextIOWrapper | None, descriptor: int, name: str) -> io.TextIOWrapper:
+    encoding = old.encoding if old is not None else "utf-8"
+    lines = descriptor == 2 or (old is not None and old.line_buffering)
+    return io.TextIOWrapper(io.BufferedWriter(_Lasting(descriptor, name)), encoding, "plain", line_buffering=lines)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(x) or x.encode("ascii", "backslashreplace").decode() for x in letters), error.end

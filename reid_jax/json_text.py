@@ -12,12 +12,12 @@ def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text.
 
     Raises:
-      InputError: it is no JSON, nested deeper than 32 levels, has a whole number of thousands of digits, or names a
-        key twice, of which readers take one or the other. The message goes on from the text's name, which the caller
-        puts before it.
+      InputError: it is no JSON (NaN and Infinity are none), nested deeper than 32 levels, has a whole number of
+        thousands of digits, or names a key twice, of which readers take one or the other. The message goes on from
+        the text's name, which the caller puts before it.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
     except RecursionError as error:
         raise InputError(f"is nested deeper than {_DEEPEST} levels") from error
     except (ValueError, MemoryError) as error:  # of Unicode and of numbers as well
@@ -32,6 +32,10 @@ def parse_json(text: str | bytes) -> Any:
 
 def _items(value: list | dict) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which JSON lacks")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

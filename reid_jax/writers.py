@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from reid_jax.errors import InputError, shown
+from reid_jax.json_text import parse_json
 
 
 def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -89,13 +90,13 @@ def read_json(path: str | os.PathLike) -> Any:
     """Reads a JSON file; None where there is none. Raises InputError where it is no JSON or cannot be read."""
     path = Path(path)
     try:
-        return _parse(path.read_bytes())
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(f"cannot read {shown(path)}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{shown(path)} is no JSON file: {error}") from error
+    except InputError as error:
+        raise InputError(f"{shown(path)} {error}") from error
 
 
 def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
@@ -125,24 +126,12 @@ def _read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        record = _parse(line)
-    except ValueError:
+        record = parse_json(line)
+    except InputError:
         return None
     if not isinstance(record, dict) or type(record.get("step")) is not int:
         return None
     return record if all(value is None or is_number(value) for value in record.values()) else None
-
-
-def _parse(text: bytes) -> Any:
-    """Raises ValueError, of one line, for what is no JSON in UTF-8, or too deep or long a number for Python."""
-
-    def refuse(token):
-        raise ValueError(f"it holds {token}, which JSON lacks")
-
-    try:
-        return json.loads(text.decode("utf-8"), parse_constant=refuse)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
 
 
 def require_tensorboard() -> None:

@@ -158,7 +158,7 @@ def test_read_json_tells_absent_from_broken(tmp_path):
     deep, long = b"[" * 200_000, b"1" + b"0" * 5_000
     for content in (b"", b"{", b"\xff\xfe\x00", deep, long, b"[NaN]", b'{"a": -Infinity}'):
         (tmp_path / "broken.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"broken\.json is no JSON file"):
+        with pytest.raises(InputError, match=r"broken\.json is (no JSON|nested deeper)"):
             read_json(tmp_path / "broken.json")
     with pytest.raises(InputError, match="cannot read"):
         read_json(tmp_path)

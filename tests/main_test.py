@@ -110,6 +110,23 @@ def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):
         assert word in line
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--weights=~/absent"],
+        ["visualize", "training", "--workdir=~/absent", "--out=a.png"],
+        ["embed", "--weights=a", "--images=~/absent", "--out=a.npz"],
+        ["summary", "--config=~/absent"],
+        ["convert", "--torch=~/absent", "--out=a.safetensors"],
+        ["data", "prepare", "--dataset=market1501", "--data_dir=~/absent"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_tilde_behind_the_equals_sign_is_the_home_folder(capsys, monkeypatch, arguments):
+    monkeypatch.setenv("HOME", "/nowhere/home")
+    assert "/nowhere/home/absent" in refused(capsys, *arguments)
+
+
 def test_the_command_itself_exits_with_2_and_no_traceback(command):
     done = command("evaluate", "--weights=/nowhere/run")
     assert done.returncode == 2

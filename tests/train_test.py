@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid_jax import config as run_config
+from reid_jax import train
+from reid_jax.errors import InputError
+from reid_jax.evaluate import Evaluation
 from reid_jax.plan import Plan
 from reid_jax.weights import load_weights
-from reid_jax.writers import read_json, read_records
+from reid_jax.writers import read_json, read_records, write_json
 
 RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.json", "config.json")
 
@@ -143,12 +147,72 @@ def test_interruptions_change_no_byte_of_the_results(interrupted, tiny_run):
     assert contents(workdir) == contents(tiny_run)
 
 
-def test_the_command_of_a_finished_run_changes_nothing(command, tiny_arguments, tiny_run):
+def test_the_command_of_a_finished_run_changes_nothing_nor_does_a_picture_that_fails(
+    command, tiny_arguments, tiny_run, tmp_path, monkeypatch
+):
     before = contents(tiny_run)
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlibrc"))
     done = command(*tiny_arguments, f"--workdir={tiny_run}")
     assert done.returncode == 0, done.stderr
     assert "resumed at step 80 of 80" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("no curves.png: matplotlib cannot be loaded: UnicodeDecodeError")
+    assert "Traceback" not in done.stderr
     assert contents(tiny_run) == before
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_and_hinders_none(tmp_path, monkeypatch, capsys):
+    def fails(path, *_, **__):
+        raise InputError(f"{path.name} cannot be drawn: no ink")
+
+    monkeypatch.setattr(train.visualize, "draw_sheet", fails)
+    monkeypatch.setattr(train.visualize, "training_curves", fails)
+    evaluation = Evaluation(None, None, None, None, None, None)
+    train._draw(tmp_path, run_config.default(), None, None, evaluation, [])
+    assert capsys.readouterr().out.splitlines() == [
+        "no ranked.png: ranked.png cannot be drawn: no ink",
+        "no curves.png: curves.png cannot be drawn: no ink",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dataset": "csv:misspelt.csv"}, "misspelt.csv"),
+        ({"batch.identities": 400}, "a batch holds 400 identities"),
+        ({"init_from": "/nowhere"}, "/nowhere does not exist"),
+        ({"model.name": "resnet"}, "'resnet'"),
+    ],
+    ids=str,
+)
+def test_a_run_that_cannot_start_leaves_nothing(tiny_run, tmp_path, changes, words):
+    config = run_config.from_dict(read_json(tiny_run / "config.json"))
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=words):
+        train.train_and_evaluate(config, tmp_path / "new" / "run")
+    assert not any(tmp_path.iterdir())
+
+
+def test_scores_before_training_are_read_or_made_again(tmp_path, capsys):
+    file, scores = tmp_path / "before.json", {"a": {"rank1": 0.5, "mAP": 0.25}}
+    assert train._read_before(file, {"a": None}) is None
+    write_json(file, scores)
+    assert train._read_before(file, {"a": None}) == scores
+    assert capsys.readouterr().out == ""
+    for broken in (
+        '{"a"',
+        "5",
+        "null",
+        "{}",
+        '{"a": {}}',
+        '{"a": {"rank1": "1", "mAP": 1}}',
+        '{"b": {}}',
+        "[" * 200_000,
+    ):
+        file.write_text(broken)
+        assert train._read_before(file, {"a": None}) is None
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.endswith("; the weights that the run starts from are scored again")
 
 
 def test_another_config_in_a_runs_workdir_is_refused_by_key_and_values(command, tiny_arguments, tiny_run):

@@ -1,6 +1,7 @@
 """A run from images to figures: `train_and_evaluate(config, workdir)`, read from top to bottom."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.init_from import start_from
 from reid_jax.models import summary
+from reid_jax.not_finite import Diagnosis, keep
 from reid_jax.plan import Plan, plan_of
 from reid_jax.retrieval.metrics import format_metrics
 from reid_jax.retrieval.pairs import one_device
@@ -97,8 +99,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     best = checkpoints.best()
     step = int(state.step)
 
-    objective = objective_of(config)
-    chunk = compile_chunk(network, optimizer, objective, run_data.augmentation_of(config), mesh)
+    objective, augmentation = objective_of(config), run_data.augmentation_of(config)
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
     writer = MetricWriter(workdir, step, config.tensorboard)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
     # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
@@ -111,8 +114,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         mean, averaged = None, {}  # those of a cycle's end would be a third copy of the parameters in the next cycle
         stop = plan.next_stop(step)
         indices = _batches(sampler, config.seed, step, stop, plan.per_dispatch)
-        state, history = chunk(state, image, label, indices, stop - step, step_key)
-        log.push(step, stop, history)
+        # The moments of the weights are no chunk's affair: not copied with its beginning.
+        begin, moments = dataclasses.replace(state, swag=None), state.swag
+        look_into = functools.partial(diagnosis, keep(begin), indices)
+        state, history = chunk(begin, image, label, indices, stop - step, step_key)
+        state = dataclasses.replace(state, swag=moments)
+        log.push(step, stop, history, look_into)
         step = stop
 
         told_to_stop = checkpoints.told_to_stop()

@@ -1,6 +1,7 @@
 """The whole run as a user starts it: what it leaves, that interruptions change nothing, how it refuses and aborts."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -176,6 +177,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_ar
     line = done.stderr.splitlines()[-1]
     assert line.startswith("reid-jax train: error: the loss or its gradient is not finite at step ")
     assert 2 <= int(line.split(" at step ")[1].split()[0]) <= 4
+    assert re.search(r"; not finite first was the (input of|output of|parameter) [\w/]+; lower schedule\.peak", line)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "weights.safetensors").exists()
     assert not [path for path in (tmp_path / "run").glob("checkpoints/*") if path.name.isdigit()]

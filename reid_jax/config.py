@@ -101,7 +101,7 @@ def default() -> ConfigDict:
     c.swag.collect = False  # the weights at the end of each cycle, and score their mean (SWA) and samples (SWAG)
     c.swag.rank = 0  # last deviations kept for the low-rank term; 0: the diagonal, as in the paper
     c.swag.samples = 30
-    c.swag.scale = 1.0  # of the covariance in the paper; see `swag.sample` for that of its authors' code
+    c.swag.scale = 1.0  # of the samples' covariance
     c.swag.variance_floor = 1e-30
 
     c.steps_per_dispatch = 20  # steps the device runs before the host hears of it

@@ -161,7 +161,8 @@ def test_two_processes_train_as_one_stop_together_and_resume(command, tiny_argum
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
         "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false",  # two processes share few cores
+        # Two processes share few cores.
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +12,12 @@ from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
+from reid_jax.models.calls import recorded_calls
 from reid_jax.state import TrainState
 from reid_jax.steps import Objective, draw_batch, gradients_of, norm_of
 
 # A chunk takes over the memory of the state that it begins with: this is a copy, where that lies.
-keep = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+copy_state = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
 
 _LOSSES = ("cross_entropy", "triplet", "loss")
 
@@ -68,31 +68,20 @@ def _findings(named: list[tuple[str, Any]]) -> _Findings:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _look(network, objective, augmentation, mesh, state, image, label, indices, key) -> _Findings:
     """Looks at all that a step computes, in its order."""
-    modules: list[str] = []  # in the order of the forward pass
-    forward: list[tuple[str, Any]] = []
+    with recorded_calls() as calls:
 
-    def record(call, arguments, options, context):
-        if context.method_name != "__call__":
-            return call(*arguments, **options)
-        modules.append("/".join(context.module.path))
-        name = modules[-1] or "the network"
-        forward.append((f"the input of {name}", arguments))
-        result = call(*arguments, **options)
-        forward.append((f"the output of {name}", result))
-        return result
+        def observed(output, label):  # within the gradient's trace, which nothing else that is seen there may leave
+            loss, metrics = objective(output, label)
+            modules = [(f"the {side} of {path or 'the network'}", value) for path, side, value in calls]
+            losses = [(f"the {name} of the batch", metrics[name]) for name in _LOSSES if name in metrics]
+            return loss, _findings(modules + losses)
 
-    def observed(output, label):
-        loss, metrics = objective(output, label)
-        return loss, _findings(
-            forward + [(f"the {name} of the batch", metrics[name]) for name in _LOSSES if name in metrics]
-        )
-
-    with nn.intercept_methods(record):
         batch = draw_batch(image, label, indices, augmentation, mesh, key, state.step)
-        gradients, (found, _) = gradients_of(network, observed, state, *batch)
-    place = {module: number for number, module in enumerate(modules)}
+        gradients, (forward, _) = gradients_of(network, observed, state, *batch)
+    place = {call.path: number for number, call in enumerate(calls) if call.side == "input"}
 
-    def in_order(what: str, tree: Any) -> list[tuple[str, jax.Array]]:
+    def by_module(what: str, tree: Any) -> list[tuple[str, jax.Array]]:
+        """The leaves of a tree like the parameters, in the order in which their modules are called."""
         leaves = [
             (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -100,11 +89,10 @@ def _look(network, objective, augmentation, mesh, state, image, label, indices, 
         leaves.sort(key=lambda leaf: place.get(leaf[0].rpartition("/")[0], 0))
         return [(f"the {what} {name}", leaf) for name, leaf in leaves]
 
-    before = _findings(in_order("parameter", state.params))
-    after = _findings(
-        [*reversed(in_order("gradient of", gradients)), ("the norm of the gradients", norm_of(gradients))]
-    )
-    every = _Findings(before.finite + found.finite + after.finite, before.names + found.names + after.names)
+    before = _findings(by_module("parameter", state.params))
+    backward = reversed(by_module("gradient of", gradients))
+    after = _findings([*backward, ("the norm of the gradients", norm_of(gradients))])
+    every = _Findings(before.finite + forward.finite + after.finite, before.names + forward.names + after.names)
     return jax.lax.with_sharding_constraint(every, parallel.replicated(mesh))
 
 

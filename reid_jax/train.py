@@ -20,7 +20,7 @@ from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.init_from import start_from
 from reid_jax.models import summary
-from reid_jax.not_finite import Diagnosis, keep
+from reid_jax.not_finite import Diagnosis, copy_state
 from reid_jax.plan import Plan, plan_of
 from reid_jax.retrieval.metrics import format_metrics
 from reid_jax.retrieval.pairs import one_device
@@ -45,8 +45,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
     were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
     is saved then; stopped.safetensors holds its weights until it has ended.
-    Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
-    loss is no longer finite: nothing after the last good checkpoint is kept.
+    Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step and what was
+    not finite first, where the loss is no longer finite: nothing after the last good checkpoint is kept.
     """
     config, workdir = run_config.check(config), Path(workdir)
     if config.tensorboard:
@@ -116,7 +116,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
         indices = _batches(sampler, config.seed, step, stop, plan.per_dispatch)
         # The moments of the weights are no chunk's affair: not copied with its beginning.
         begin, moments = dataclasses.replace(state, swag=None), state.swag
-        look_into = functools.partial(diagnosis, keep(begin), indices)
+        look_into = functools.partial(diagnosis, copy_state(begin), indices)
         state, history = chunk(begin, image, label, indices, stop - step, step_key)
         state = dataclasses.replace(state, swag=moments)
         log.push(step, stop, history, look_into)

@@ -15,7 +15,7 @@ from reid_jax.data.augment import Augmentation
 from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.network import Classifier, Output, Vector
 from reid_jax.models.pooling import Pooling
-from reid_jax.not_finite import Diagnosis, keep
+from reid_jax.not_finite import Diagnosis, copy_state
 from reid_jax.state import create_state, init_variables
 from reid_jax.steps import Objective, compile_chunk
 
@@ -71,7 +71,7 @@ def first(changes, slope=0.0):
 
     state = dataclasses.replace(state, params=jax.tree_util.tree_map_with_path(changed, state.params))
     state = jax.device_put(state, parallel.replicated(diagnosis.mesh))
-    begin = keep(state)
+    begin = copy_state(state)
     _, history = diagnosis.chunk(state, diagnosis.image, diagnosis.label, indices, STEPS, diagnosis.key)
     finite = np.isfinite(history["loss"]) & np.isfinite(history["gradient_norm"])
     number = int(np.argmin(finite))

@@ -63,6 +63,19 @@ def train_step(
     label: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes one step on normalised images [n, h, w, 3] and labels int32 [n]: (next state, metrics)."""
+    gradients, (metrics, batch_stats) = gradients_of(network, objective, state, image, label)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics["gradient_norm"] = norm_of(gradients)
+    metrics |= gem_exponents(state.params)
+    state = dataclasses.replace(state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
+    return state, metrics
+
+
+def gradients_of(
+    network, objective: Callable[..., tuple[jax.Array, Any]], state: TrainState, image: jax.Array, label: jax.Array
+) -> tuple[Any, tuple[Any, Any]]:
+    """Returns (gradients, (what the objective returns beside the loss, next BatchNorm statistics)) of a step."""
 
     def loss_of(params):
         output, changed = network.apply(
@@ -71,13 +84,31 @@ def train_step(
         loss, metrics = objective(output, label)
         return loss, (metrics, changed["batch_stats"])
 
-    gradients, (metrics, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    metrics["gradient_norm"] = jnp.sqrt(sum(jnp.sum(jnp.square(each)) for each in jax.tree.leaves(gradients)))
-    metrics |= gem_exponents(state.params)
-    state = dataclasses.replace(state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
-    return state, metrics
+    return jax.grad(loss_of, has_aux=True)(state.params)
+
+
+def norm_of(gradients: Any) -> jax.Array:
+    """Returns the Euclidean norm of all gradients together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(each)) for each in jax.tree.leaves(gradients)))
+
+
+def draw_batch(
+    image: jax.Array,
+    label: jax.Array,
+    indices: jax.Array,
+    augmentation: Augmentation,
+    mesh: Mesh,
+    key: jax.Array,
+    step: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the images `indices` of the training split, augmented by fold_in(key, step), and their labels.
+
+    `indices` int32 [batch]; both are spread over the mesh.
+    """
+    sharded = parallel.by_example(mesh)
+    chosen = jax.lax.with_sharding_constraint(indices, sharded)
+    batch = augment(jax.random.fold_in(key, step), image[chosen], augmentation)
+    return jax.lax.with_sharding_constraint(batch, sharded), label[chosen]
 
 
 def compiler_options(platform: str) -> dict[str, str]:
@@ -103,15 +134,13 @@ def compile_chunk(
     runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
     augmentation from fold_in(key, s).
     """
-    sharded, whole = parallel.by_example(mesh), parallel.replicated(mesh)
+    whole = parallel.replicated(mesh)
 
     def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
         def one(number, carry):
             state, history = carry
-            chosen = jax.lax.with_sharding_constraint(indices[number], sharded)
-            batch = augment(jax.random.fold_in(key, state.step), image[chosen], augmentation)
-            batch = jax.lax.with_sharding_constraint(batch, sharded)
-            state, metrics = train_step(network, optimizer, objective, state, batch, label[chosen])
+            batch = draw_batch(image, label, indices[number], augmentation, mesh, key, state.step)
+            state, metrics = train_step(network, optimizer, objective, state, *batch)
             return state, jax.tree.map(lambda all_, new: all_.at[number].set(new), history, metrics)
 
         history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective, state.params)}

@@ -89,6 +89,12 @@ def sample(moments: Moments, key: jax.Array, scale: float = 1.0, variance_floor:
     D z2 / sqrt(K - 1)), K counting those collected so far. `std` is the root of the variance, at least
     `variance_floor`. After one weight the sample is that weight, but for the floor.
 
+    `scale` is a factor on the paper's covariance, (diag(std^2) + D D^T / (K - 1)) / 2 with deviations, diag(std^2)
+    without. The authors' code (wjmaddox/swa_gaussian, `sample` with `cov=True`) leaves the half out, mean + sqrt(scale)
+    * (std * z1 + D z2 / sqrt(K - 1)): at one scale its samples have twice the variance of these, and its scale=0.5 is
+    scale=1 here. Without deviations the two agree. (Its K counts the deviations there is room for, and its `block=True`
+    multiplies the deviation, not the variance, by `scale`.)
+
     Raises InputError where no weights were collected (under `jit`, where that cannot be seen, the sample is NaN), or
     the scale is negative.
     """

@@ -1,6 +1,7 @@
 """A run from images to figures: `train_and_evaluate(config, workdir)`, read from top to bottom."""
 
 import dataclasses
+import functools
 import math
 import os
 from pathlib import Path
@@ -20,6 +21,7 @@ from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.init_from import start_from
 from reid_jax.models import summary
+from reid_jax.not_finite import Diagnosis, copy_state
 from reid_jax.plan import Plan, plan_of
 from reid_jax.retrieval.metrics import format_metrics
 from reid_jax.retrieval.pairs import one_device
@@ -46,8 +48,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     Returns {data set: {'untrained' (or 'start', with `config.init_from`), 'trained', and 'swa' and 'swag' where weights
     were collected: metrics}} (see `retrieval.metrics.retrieval_metrics`), or None where SIGTERM stopped the run, which
     is saved then; stopped.safetensors holds its weights until it has ended.
-    Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step, where the
-    loss is no longer finite: nothing after the last good checkpoint is kept.
+    Raises InputError for what is wrong with config, data or workdir; FloatingPointError, naming the step and what was
+    not finite first, where the loss is no longer finite: nothing after the last good checkpoint is kept.
     """
     config, workdir = run_config.check(config), Path(os.path.expanduser(workdir))
     if config.tensorboard:
@@ -106,8 +108,9 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
         say(f"resumed at step {int(state.step)} of {plan.total}")
     step = int(state.step)
 
-    objective = objective_of(config)
-    chunk = compile_chunk(network, optimizer, objective, run_data.augmentation_of(config), mesh)
+    objective, augmentation = objective_of(config), run_data.augmentation_of(config)
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
     writer = MetricWriter(workdir, step, config.tensorboard)
     if writer.damaged:
         say(f"metrics.jsonl has {writer.damaged} damaged lines, which are left out")
@@ -125,8 +128,12 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
         mean, averaged = None, {}  # those of a cycle's end would be a third copy of the parameters in the next cycle
         stop = plan.next_stop(step)
         indices = _batches(sampler, config.seed, step, stop, plan.per_dispatch)
-        state, history = chunk(state, image, label, indices, stop - step, step_key)
-        log.push(step, stop, history)
+        # The moments of the weights are no chunk's affair: not copied with its beginning.
+        begin, moments = dataclasses.replace(state, swag=None), state.swag
+        look_into = functools.partial(diagnosis, copy_state(begin), indices)
+        state, history = chunk(begin, image, label, indices, stop - step, step_key)
+        state = dataclasses.replace(state, swag=moments)
+        log.push(step, stop, history, look_into)
         step = stop
 
         told_to_stop = checkpoints.told_to_stop()

@@ -1,7 +1,7 @@
 """A run's metrics as they come: read from the device one chunk late, checked, written, and shown in lines."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 class TrainingLog:
     """Reads a chunk's metrics once the next chunk is under way, checks, writes and shows them.
 
-    Raises FloatingPointError, naming the step, where the loss or its gradient is no longer finite.
+    Raises FloatingPointError, naming the step and what was not finite first, where the loss or its gradient is not.
     """
 
     def __init__(
@@ -31,13 +31,16 @@ class TrainingLog:
         """`names` of the metrics of a step; the schedule's rate is written beside them."""
         self._plan, self._schedule, self._batch_size, self._writer = plan, schedule, batch_size, writer
         self._names = names
-        self._pending: list[tuple[int, int, dict[str, jax.Array]]] = []
+        self._pending: list[tuple[int, int, dict[str, jax.Array], Callable[[int], str]]] = []
         self._first_step, self._first_time = None, None
         self._last_line = 0.0
 
-    def push(self, begin: int, end: int, history: dict[str, jax.Array]) -> None:
-        """Takes the metrics of steps `begin` to `end`, still being computed, and handles those of the chunk before."""
-        self._pending.append((begin, end, history))
+    def push(self, begin: int, end: int, history: dict[str, jax.Array], first_not_finite: Callable[[int], str]) -> None:
+        """Takes the metrics of steps `begin` to `end`, still being computed, and handles those of the chunk before.
+
+        `first_not_finite` says of a step of the chunk, counted from 0, what was not finite first.
+        """
+        self._pending.append((begin, end, history, first_not_finite))
         if len(self._pending) > 1:
             self._handle(*self._pending.pop(0))
 
@@ -65,14 +68,17 @@ class TrainingLog:
         )
         say(f"epoch {epoch:6.1f}  end of cycle {step // self._plan.cycle}, rank-1 / mAP: {shown}")
 
-    def _handle(self, begin, end, history):
+    def _handle(self, begin, end, history, first_not_finite):
         history = {name: np.asarray(values)[: end - begin] for name, values in history.items()}
         finite = np.isfinite(history["loss"]) & np.isfinite(history["gradient_norm"])
         if not finite.all():
-            bad = begin + int(np.argmin(finite)) + 1
+            number = int(np.argmin(finite))
+            bad = begin + number + 1
+            say(f"step {bad} is not finite; it is taken once more, to see what was not finite first")
             raise FloatingPointError(
                 f"the loss or its gradient is not finite at step {bad} (epoch {bad / self._plan.steps_per_epoch:.2f}, "
-                f"loss {history['loss'][bad - begin - 1]}); lower schedule.peak or lengthen schedule.warmup_epochs"
+                f"loss {history['loss'][number]}); not finite first was {first_not_finite(number)}; "
+                "lower schedule.peak or lengthen schedule.warmup_epochs"
             )
         means = {name: float(np.mean(history[name], dtype=np.float64)) for name in self._names}
         rate = float(self._schedule(end - 1))

@@ -74,5 +74,5 @@ def test_erasing_fills_one_rectangle_of_the_asked_size_with_the_mean():
 def test_an_image_is_augmented_alike_whatever_follows_it_in_the_batch():
     image = _images(6)
     strength = Augmentation(pad=3)
-    np.testing.assert_array_equal(_augment(image, strength)[:2], _augment(image[:2], strength))
+    np.testing.assert_allclose(_augment(image, strength)[:2], _augment(image[:2], strength), atol=1e-6)
     assert not np.array_equal(_augment(image, strength, seed=1), _augment(image, strength))

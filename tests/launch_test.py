@@ -161,7 +161,8 @@ def test_two_processes_train_as_one_stop_together_and_resume(command, tiny_argum
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
         "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",  # two processes share few cores
+        # Two processes share few cores.
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -191,7 +192,10 @@ def test_two_processes_train_as_one_stop_together_and_resume(command, tiny_argum
         process.wait(60)
     # The first step is that of a single process but for rounding, which later ones magnify.
     two, one = (read_records(file)[0] for file in (records, alone / "metrics.jsonl"))
+    # Rounding may make a decision, too: of the 8 images of two streams, or of 24 queries.
+    assert two.pop("accuracy") == pytest.approx(one.pop("accuracy"), abs=1 / 16)
     assert two == pytest.approx(one, rel=1e-4)
     results = [read_json(folder / "results.json") for folder in (workdir, alone)]
-    two, one = ({name: scores["untrained"] for name, scores in result.items()} for result in results)
-    assert two == one
+    ((data, two),), ((same, one),) = (result.items() for result in results)
+    assert data == same
+    assert two["untrained"] == pytest.approx(one["untrained"], abs=1 / 16)

@@ -36,7 +36,7 @@ def maps(scale):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e-5])
-@pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 6.4, 8.0, 30.0, 100.0, -2.0, -8.0])
+@pytest.mark.parametrize("p", [0.5, 1.0, 3.0, 8.0, 30.0, 100.0, -8.0])
 def test_value_and_gradients_are_those_of_float64(p, scale):
     x, cotangent = maps(scale)
     y, pull = jax.vjp(lambda p, x: GeM(per_channel=True).apply({"params": {"p": p}}, x), jnp.full(CHANNELS, p), x)

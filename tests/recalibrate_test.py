@@ -180,7 +180,7 @@ def chain_and_images(count, seed=0):
     return jax.tree.map(lambda x: x + 0.3 * random.standard_normal(x.shape).astype(np.float32), params), image
 
 
-@pytest.mark.parametrize(("count", "batch"), [(600, 32), (41, 8), (5, 4), (5, 2), (3, 1), (2, 1), (7, 256)])
+@pytest.mark.parametrize(("count", "batch"), [(600, 32), (41, 8), (5, 2), (3, 1), (7, 256)])
 def test_what_fills_a_batch_up_is_in_no_number(count, batch):
     params, image = chain_and_images(count)
     wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), params)
@@ -194,11 +194,10 @@ def test_what_fills_a_batch_up_is_in_no_number(count, batch):
         np.testing.assert_allclose(statistics[name]["norm"]["var"], variance, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(("count", "batch"), [(41, 8), (3, 1)])
-def test_exact_statistics_are_those_of_all_images_at_once(count, batch):
-    params, image = chain_and_images(count)
+def test_exact_statistics_are_those_of_all_images_at_once():
+    params, image = chain_and_images(41)
     expected = chain_in_float64(jax.tree.map(lambda leaf: leaf.astype(np.float64), params), image)
-    statistics = recalibrate(Chain(), params, image, parallel.create_mesh(), batch=batch, exact=True)
+    statistics = recalibrate(Chain(), params, image, parallel.create_mesh(), batch=8, exact=True)
     for name, (_, mean, variance) in expected.items():
         np.testing.assert_allclose(statistics[name]["norm"]["mean"], mean, rtol=1e-4, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(statistics[name]["norm"]["var"], variance, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -211,10 +210,9 @@ from jax.sharding import AxisType
 from recalibrate_test import Chain, chain_and_images
 from reid_jax.models.recalibrate import recalibrate
 meshes = [jax.make_mesh((n,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n]) for n in (1, 4)]
-for count, batch in ((41, 8), (5, 2)):
-    params, image = chain_and_images(count)
-    one, four = (jax.device_get(recalibrate(Chain(), params, image, mesh, batch=batch)) for mesh in meshes)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, four)
+params, image = chain_and_images(41)
+one, four = (jax.device_get(recalibrate(Chain(), params, image, mesh, batch=8)) for mesh in meshes)
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, four)
 print(len(jax.devices()), "devices agree")
 """
     environment = {

@@ -134,6 +134,15 @@ def test_a_file_is_found_by_a_spelling_that_looks_equal(tmp_path, listed, on_dis
         assert read(on_disk) == b"x"
 
 
+@pytest.mark.parametrize("typed", [spelt("NFD", "größe/ü.csv"), "größe\\ü.csv", "./größe/ü.csv"])
+def test_the_table_itself_is_found_by_such_a_spelling(tmp_path, typed):
+    (tmp_path / "größe").mkdir()
+    (tmp_path / "größe" / "a.png").write_bytes(b"x")
+    (tmp_path / "größe" / "ü.csv").write_text("path,pid\na.png,1\n")
+    for name in (f"csv:{typed}", f"csv:{tmp_path}/{typed}"):
+        assert [file.name for file in find_source(name, tmp_path).files("train")] == ["a.png"]
+
+
 def test_two_forms_of_one_name_are_told_apart_and_another_case_is_hinted(tmp_path):
     for form in ("NFC", "NFD"):
         (tmp_path / spelt(form, "ü.png")).write_bytes(form.encode())

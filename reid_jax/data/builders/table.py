@@ -18,6 +18,7 @@ from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.listed import listed_entries
 from reid_jax.data.builders.source import TRAIN
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, first_few, nearest, shown
 
 NAME = "csv"
@@ -59,7 +60,10 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     _, _, text = name.partition(":")
     if not text:
         raise InputError(f"data set {name!r} names no file; write 'csv:FILE', relative to data_dir or absolute")
-    path = pathlib.Path(data_dir).expanduser() / pathlib.Path(text).expanduser()
+    base, file = pathlib.Path(data_dir).expanduser(), os.path.expanduser(text)
+    if not FileTree(base).has_file(file):
+        file = speller(FileTree(base), composed)(file) or file
+    path = base / file
     (_, header), *lines = _read(path)
     rows = [row for row in lines if any(row[1])]
     if not rows:

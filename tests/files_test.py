@@ -72,9 +72,8 @@ def test_a_zip_with_windows_separators_reads_as_any_other(tmp_path):
     tree = FileTree(zipped(folder, tmp_path / "set.zip", "set/", "\\"), "set/")
     assert tree.has_folder("a/b")
     assert not tree.has_file("a/b")
-    assert tree.walk() == [
-        dataclasses.replace(entry, stamp=tree.entry(entry.name).stamp) for entry in FileTree(folder).walk()
-    ]
+    sizes = [(entry.name, entry.size) for entry in FileTree(folder).walk()]
+    assert [(entry.name, entry.size) for entry in tree.walk()] == sizes
     assert tree.read("a/1.jpg") == (folder / "a" / "1.jpg").read_bytes()
     with pytest.raises(InputError, match=r"has no member set/a/9\.jpg"):
         tree.read("a/9.jpg")

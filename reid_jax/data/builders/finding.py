@@ -29,7 +29,8 @@ def find_tree(
 
     The first of these counts: `data_dir` itself; the usual folders; the usual zips; a folder, then a zip, whose name is
     like a usual one ('MARKET1501', 'Market-1501-v15.09.15 (1).zip'), or that is the only folder, or any zip, inside a
-    folder of such a name; a zip of any name right in `data_dir`. The search goes three folders deep and looks into 1,000 folders at most.
+    folder of such a name; a zip of any name right in `data_dir`. The search goes three folders deep, looks into 1,000
+    folders at most, and opens 16 zips of other names.
 
     Args:
       data_dir: the folder that holds the data sets, the data set's own folder, or its zip.

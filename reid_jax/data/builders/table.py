@@ -152,7 +152,8 @@ def _columns(header: list[str], path: pathlib.Path) -> dict[str, int]:
         if len(places) > 1:
             also = f" (also called {first_few(words[1:])})" if len(words) > 1 else ""
             raise InputError(f"{path} has more than one column {field}{also}; keep one")
-        column |= {field: place for place in places}
+        if places:
+            column[field] = places[0]
     missing = [field for field in ("path", "identity") if field not in column]
     if missing:
         meant = _meant(header, column)

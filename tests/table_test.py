@@ -62,7 +62,7 @@ def test_a_camera_by_its_other_words(tmp_path, word):
     write(tmp_path, [("path", "pid", word), ("img/a.png", "1", "4")])
     source = find_source("csv:list/set.csv", tmp_path)
     assert [file.camera for file in source.files("train")] == [4]
-    assert source.notes == ()
+    assert source.notes == (() if word == "camera" else (f"the camera is read from the column {word}",))
 
 
 @pytest.mark.parametrize(

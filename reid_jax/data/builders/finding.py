@@ -62,18 +62,14 @@ def find_tree(
     words = {_plain(pathlib.PurePosixPath(name).name.removesuffix(".zip")) for name in (*folders, *archives)}
     near, zips = _look_around(base, words, is_root)
     alike = [path for path in zips if {_plain(path.stem), _plain(path.parent.name)} & words]
-    others = [path for path in zips if path.parent == base and path not in alike]
-    for candidates in (
-        near,
-        list(_in_zips(alike, is_root)),
-        list(_in_zips(others[:_MOST_ZIPS], is_own or is_root)),
-    ):
+    others = [path for path in zips if path.parent == base and path not in alike][:_MOST_ZIPS]
+    for candidates in (near, list(_in_zips(alike, is_root)), list(_in_zips(others, is_own or is_root))):
         if candidates:
             tree = _the_one(candidates, title)
             tell(f"{title} is taken from {tree.location()}")
             return tree
     looked = ", ".join(str(base / place) for place in (".", *folders, *archives))
-    opened = f", and into {first_few([path.name for path in zips])}" if zips else ""
+    opened = f", and into {first_few([path.name for path in (*alike, *others)])}" if alike or others else ""
     raise InputError(f"{title} not found; looked at {looked}, and at names like these{opened}; {advice}")
 
 

@@ -87,7 +87,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
         split = split_of(row[column["split"]], where) if "split" in column else TRAIN
         labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
         told.append((row[column["path"]], split, *labels))
-    notes = _look_over_unused(header, column, [row for _, row in rows], path)
+    notes = _look_over_columns(header, column, [row for _, row in rows], path)
     tree = FileTree(path.parent)
     entries = listed_entries(
         tree,
@@ -182,10 +182,10 @@ def _meant(header: list[str], column: dict[str, int]) -> dict[int, str]:
     return found
 
 
-def _look_over_unused(
+def _look_over_columns(
     header: list[str], column: dict[str, int], rows: list[list[str]], path: pathlib.Path
 ) -> tuple[str, ...]:
-    """A note that names the columns that are not used; raises InputError where one of them may tell the split."""
+    """Notes on columns of other names and on those that are not used; raises InputError where one may tell the split."""
     meant = _meant(header, column)
     unused = [place for place, name in enumerate(header) if name and place not in column.values()]
     for place in unused if "split" not in column else ():
@@ -197,7 +197,11 @@ def _look_over_unused(
                 f"{path} has a column {shown(name)!r} and none called split, so that it is open which images are for "
                 "training; call it split, or, if it tells something else, add a column split"
             )
-    if not unused:
-        return ()
-    told = [f"{header[place]} (did you mean {meant[place]}?)" if place in meant else header[place] for place in unused]
-    return (f"{len(unused)} column(s) of the table are not used: {first_few(told)}",)
+    notes = []
+    if "camera" in column and (name := header[column["camera"]]).lower() != "camera":
+        notes.append(f"the camera is read from the column {name}")
+    if unused:
+        hints = {place: f" (did you mean {field}?)" for place, field in meant.items()}
+        told = [header[place] + hints.get(place, "") for place in unused]
+        notes.append(f"{len(unused)} column(s) of the table are not used: {first_few(told)}")
+    return tuple(notes)

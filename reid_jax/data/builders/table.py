@@ -69,24 +69,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     if not rows:
         raise InputError(f"{path} lists no image; write one row an image below the header")
     column = _columns(header, path)
-    told = []
-    for number, row in rows:
-        where = f"{path} line {number}"
-        if len(row) < len(header):
-            raise InputError(
-                f"{where} has {len(row)} field(s) where the header has {len(header)}; fill in or remove the row"
-            )
-        if any(row[len(header) :]):
-            raise InputError(
-                f"{where} has {len(row)} fields where the header has {len(header)}; quote fields that hold the "
-                "delimiter"
-            )
-        for field in ("path", "identity"):
-            if not row[column[field]]:
-                raise InputError(f"{where} has no {field}; fill in or remove it")
-        split = split_of(row[column["split"]], where) if "split" in column else TRAIN
-        labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
-        told.append((row[column["path"]], split, *labels))
+    told = [_labels_of(row, header, column, f"{path} line {number}") for number, row in rows]
     notes = _look_over_columns(header, column, [row for _, row in rows], path)
     tree = FileTree(path.parent)
     entries = listed_entries(
@@ -98,6 +81,24 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     _find_repeated(path, [number for number, _ in rows], [row[1] for row in told], entries)
     labelled = [TextLabels(entry, *row[1:]) for entry, row in zip(entries, told, strict=True)]
     return Table(name, str(path), tree, labelled, notes)
+
+
+def _labels_of(row: list[str], header: list[str], column: dict[str, int], where: str) -> tuple[str, ...]:
+    """(path, split, identity, camera, tracklet) of a row, '' for a label that has no column."""
+    if len(row) < len(header):
+        raise InputError(
+            f"{where} has {len(row)} field(s) where the header has {len(header)}; fill in or remove the row"
+        )
+    if any(row[len(header) :]):
+        raise InputError(
+            f"{where} has {len(row)} fields where the header has {len(header)}; quote fields that hold the delimiter"
+        )
+    for field in ("path", "identity"):
+        if not row[column[field]]:
+            raise InputError(f"{where} has no {field}; fill in or remove it")
+    split = split_of(row[column["split"]], where) if "split" in column else TRAIN
+    labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
+    return row[column["path"]], split, *labels
 
 
 def _find_repeated(path: pathlib.Path, numbers: Sequence[int], splits: Sequence[str], entries: Sequence[Entry]) -> None:
@@ -136,11 +137,10 @@ def _read(path: pathlib.Path) -> list[tuple[int, list[str]]]:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except csv.Error as error:
         raise InputError(f"{path} line {reader.line_num} cannot be read as CSV ({error}); mend its quotes") from error
-    while rows and not any(rows[0][1]):
-        del rows[0]
-    if not rows:
+    first = next((place for place, (_, row) in enumerate(rows) if any(row)), None)
+    if first is None:
         raise InputError(empty)
-    return rows
+    return rows[first:]
 
 
 def _columns(header: list[str], path: pathlib.Path) -> dict[str, int]:
@@ -185,7 +185,7 @@ def _meant(header: list[str], column: dict[str, int]) -> dict[int, str]:
 def _look_over_columns(
     header: list[str], column: dict[str, int], rows: list[list[str]], path: pathlib.Path
 ) -> tuple[str, ...]:
-    """Notes on columns of other names and on those that are not used; raises InputError where one may tell the split."""
+    """Notes on columns of other names and on unused ones; raises InputError where one of these may tell the split."""
     meant = _meant(header, column)
     unused = [place for place, name in enumerate(header) if name and place not in column.values()]
     for place in unused if "split" not in column else ():

@@ -288,12 +288,12 @@ def _match_queries(
             f"{len(absent):,} query identities do not appear in gallery, the first is {min(absent)}; take query and "
             f"gallery of {source.location} from the same set"
         )
-    elif without == len(asked) and len(cameras) == 1:
+    elif 0 < without == len(asked) and len(cameras) == 1:
         problems.append(
             f"all images of query and gallery are of camera {cameras.pop()}, and a query's own camera is left out: "
             "evaluation has nothing to score; tell the cameras apart, or leave them out where none is known"
         )
-    elif without == len(asked):
+    elif 0 < without == len(asked):
         problems.append(
             "no query has a gallery image by another camera: evaluation has nothing to score; add such images"
         )

@@ -95,7 +95,7 @@ class Msmt17(Source):
         rows = []
         for number, line in read_lines(self._tree, name, advice):
             path, _, identity = line.replace("\t", " ").rpartition(" ")
-            camera = path.rpartition("/")[2].split("_")[2:3]
+            camera = path.replace("\\", "/").rpartition("/")[2].split("_")[2:3]  # some lists were written on Windows
             if not (_whole(identity) and camera and _whole(camera[0])):
                 raise InputError(
                     f"{self._tree.location(name)} line {number} is {line!r}; it should be a path and an identity, such "

@@ -85,7 +85,8 @@ class Msmt17(Source):
             raise InputError(f"{where} names {len(twice)} image(s) more than once: {first_few(twice)}; {_ADVICE}")
         names = sorted(labels)
         entries = listed_entries(self._tree, names, where, _ADVICE)
-        return [ImageFile.of(entry, *labels[name]) for entry, name in zip(entries, names, strict=True)]
+        files = [ImageFile.of(entry, *labels[name]) for entry, name in zip(entries, names, strict=True)]
+        return sorted(files, key=lambda file: file.name)
 
     def _read_list(self, name: str) -> list[tuple[str, int, int]]:
         """(path, identity, camera) of each line."""

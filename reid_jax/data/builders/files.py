@@ -153,9 +153,9 @@ class FileTree:
         with _open_zip(self.path) as archive:
 
             def read(name: str) -> bytes:
-                member = self.inside_zip + name
+                member = self._member(name)
                 try:
-                    return archive.read(self._zip.members[member].name)
+                    return archive.read(member)
                 except KeyError as error:
                     raise InputError(f"{self.path}: it has no member {member}; fetch the zip again") from error
                 # The last two: a broken stream, and a password or a compression that Python does not know.
@@ -170,6 +170,11 @@ class FileTree:
         """One file's bytes; raises InputError where it cannot be read."""
         with self.reader() as read:
             return read(name)
+
+    def _member(self, name: str) -> str:
+        """A file's name as the zip spells it."""
+        member = self.inside_zip + name
+        return self._zip.members[member].name if member in self._zip.members else member
 
     def _read_file(self, name: str) -> bytes:
         try:

@@ -73,7 +73,7 @@ class FileTree:
         """Whether there is such a folder."""
         if self.inside_zip is not None:
             return (self.inside_zip + folder).rstrip("/") in self._zip.folders
-        return (self.path / folder).is_dir()
+        return os.path.isdir(self.path / folder)  # False for what may not be looked at
 
     def folders(self, deepest: int) -> list[str]:
         """The folders of a zip, the root '' among them, fewer than `deepest` below it, the shallowest first."""

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from reid_jax.data.builders.files import FileTree, is_hidden
 from reid_jax.data.progress import tell
@@ -13,6 +13,10 @@ _DEEPEST = 3  # folders below data_dir, or above the set inside a zip
 _MOST_FOLDERS = 1000  # of a data_dir that are looked into
 _MOST_ZIPS = 16  # of other names that are opened
 _COPY = re.compile(r"(\s*\(\d+\)|[\s_-]+copy(\s*\d+)?)+$", re.IGNORECASE)  # what browsers and systems add to a name
+
+
+class NotThere(InputError):
+    """A data set is in none of the places that were looked at."""
 
 
 def find_tree(
@@ -41,36 +45,39 @@ def find_tree(
       is_own: whether a folder inside a zip of any name is the set's own, where that asks for more than `is_root`.
 
     Raises:
-      InputError: nothing found: the message names every place looked at; or, beside the usual names, several that hold
-        different files.
+      NotThere: nothing found; the message names every place looked at, and the zips that cannot be read.
+      InputError: a zip at a usual place, or `data_dir`, is broken or not the set's; or there are, beside the usual
+        places, several that hold different files.
     """
     base = pathlib.Path(data_dir).expanduser()
-    if base.is_file():
+    if os.path.isfile(base):
         if base.suffix.lower() != ".zip":
             raise InputError(f"data_dir {str(base)!r} is a file but not a zip; give a folder or the official zip")
         return _zip_of_the_set(base, title, is_root)
     usual = [FileTree(base / folder) for folder in (".", *folders)]
-    found = _apart([tree for tree in usual if tree.path.is_dir() and is_root(tree)])
+    found = _apart([tree for tree in usual if os.path.isdir(tree.path) and is_root(tree)])
     if found:
         if len(found) > 1:
             others = first_few([tree.location() for tree in found[1:]])
             tell(f"{title} is taken from {found[0].location()}, and there is another one in {others}")
         return found[0]
     for archive in archives:
-        if (base / archive).is_file():
+        if os.path.isfile(base / archive):
             return _zip_of_the_set(base / archive, title, is_root)
     words = {_plain(pathlib.PurePosixPath(name).name.removesuffix(".zip")) for name in (*folders, *archives)}
     near, zips = _look_around(base, words, is_root)
     alike = [path for path in zips if {_plain(path.stem), _plain(path.parent.name)} & words]
     others = [path for path in zips if path.parent == base and path not in alike][:_MOST_ZIPS]
-    for candidates in (near, list(_in_zips(alike, is_root)), list(_in_zips(others, is_own or is_root))):
-        if candidates:
-            tree = _the_one(candidates, title)
-            tell(f"{title} is taken from {tree.location()}")
-            return tree
+    broken: list[str] = []
+    candidates = near or _in_zips(alike, is_root, broken) or _in_zips(others, is_own or is_root, broken)
+    if candidates:
+        tree = _the_one(candidates, title)
+        tell(f"{title} is taken from {tree.location()}")
+        return tree
     looked = ", ".join(str(base / place) for place in (".", *folders, *archives))
     opened = f", and into {first_few([path.name for path in (*alike, *others)])}" if alike or others else ""
-    raise InputError(f"{title} not found; looked at {looked}, and at names like these{opened}; {advice}")
+    unread = f"; {first_few(broken, '; ')}" if broken else ""
+    raise NotThere(f"{title} not found; looked at {looked}, and at names like these{opened}{unread}; {advice}")
 
 
 def _plain(name: str) -> str:
@@ -117,15 +124,15 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _in_zips(paths: Sequence[pathlib.Path], is_root: Callable[[FileTree], bool]) -> Iterator[FileTree]:
-    """The root in each zip that has one; zips that cannot be read have none."""
+def _in_zips(paths: Sequence[pathlib.Path], is_root: Callable[[FileTree], bool], broken: list[str]) -> list[FileTree]:
+    """The root in each zip that has one; why a zip cannot be read is added to `broken`."""
+    found = []
     for path in paths:
         try:
-            tree = _in_zip(path, is_root)
-        except InputError:
-            continue
-        if tree is not None:
-            yield tree
+            found.append(_in_zip(path, is_root))
+        except InputError as error:
+            broken.append(str(error))
+    return [tree for tree in found if tree is not None]
 
 
 def _in_zip(path: pathlib.Path, is_root: Callable[[FileTree], bool]) -> FileTree | None:

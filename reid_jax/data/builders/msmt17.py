@@ -9,10 +9,10 @@ printed with every result, says both.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reid_jax.data.builders.files import FileTree
-from reid_jax.data.builders.finding import find_tree
+from reid_jax.data.builders.finding import NotThere, find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
@@ -117,22 +117,29 @@ def find(name: str, data_dir: str | os.PathLike) -> Msmt17:
       InputError: it is not there, or both versions are and `name` does not say which is meant.
     """
     options = parse_options(Options, name)
-    found = {}
-    for version in TITLES:
-        with contextlib.suppress(InputError):
-            found[version] = _find_tree([version], data_dir)
-    if options.version == FOUND and len(found) > 1:
+    wanted = list(TITLES) if options.version == FOUND else [options.version]
+    found = _find_versions(wanted, data_dir)
+    if len(found) > 1:
         places = ", ".join(f"{tree.location()} ({NAME}:version={version})" for version, tree in found.items())
         raise InputError(
             f"data set {name!r}: both versions of MSMT17 are there, {places}; name the one that is meant, "
             "for their numbers are not interchangeable"
         )
-    version = next(iter(found), FOUND) if options.version == FOUND else options.version
-    if version in found:
-        return Msmt17(found[version], dataclasses.replace(options, version=version))
+    for version, tree in found.items():
+        return Msmt17(tree, dataclasses.replace(options, version=version))
     # Once more, for the error: it tells where was looked, and what is there instead.
+    found = _find_versions([version for version in TITLES if version not in wanted], data_dir)
     others = "".join(f"{tree.location()} is {TITLES[other]}, {NAME}:version={other}; " for other, tree in found.items())
-    return Msmt17(_find_tree([version] if version else list(TITLES), data_dir, others), options)
+    return Msmt17(_find_tree(wanted, data_dir, others), options)
+
+
+def _find_versions(versions: Sequence[int], data_dir: str | os.PathLike) -> dict[int, FileTree]:
+    """The folders of those of the versions that are there."""
+    found = {}
+    for version in versions:
+        with contextlib.suppress(NotThere):
+            found[version] = _find_tree([version], data_dir)
+    return found
 
 
 def _find_tree(versions: list[int], data_dir: str | os.PathLike, others: str = "") -> FileTree:

@@ -8,7 +8,7 @@ from reid_jax.data.builders.files import FileTree
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC), which is the same for all that looks the same."""
+    """The text in Unicode's composed form (NFC): 'ë' is one letter there, not an e and two dots."""
     return unicodedata.normalize("NFC", text)
 
 

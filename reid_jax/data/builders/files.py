@@ -236,15 +236,14 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
             raise InputError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from error
         for entry in entries:
             name = prefix + entry.name
-            if _leads_to(entry.is_dir):
+            if is_folder(entry):
                 if is_hidden(name) or not deep:
                     left_out[f"{name}/"] = _HIDDEN if is_hidden(name) else _WITHIN
                 elif entry.is_symlink() and _place(entry.path) in within:
                     left_out[f"{name}/"] = _LOOP
                 else:
                     pending.append((entry.path, f"{name}/", within))
-            elif _leads_to(entry.is_file):
-                status = entry.stat()
+            elif (status := _file_status(entry)) is not None:
                 found.append(Entry(name, status.st_size, status.st_mtime_ns))
                 if is_image(name) and not _is_unicode(name):
                     strange.append(name)
@@ -258,11 +257,21 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
     return found
 
 
-def _leads_to(kind: Callable[[], bool]) -> bool:
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
-        return kind()
+        return entry.is_dir()
     except OSError:  # links that lead in a circle
         return False
+
+
+def _file_status(entry: os.DirEntry) -> os.stat_result | None:
+    """Of a file, or a link to one, its status; None for anything else, and for what was removed meanwhile."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _place(folder: str) -> tuple[int, int]:

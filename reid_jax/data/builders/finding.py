@@ -5,7 +5,7 @@ import pathlib
 import re
 from collections.abc import Callable, Sequence
 
-from reid_jax.data.builders.files import FileTree, is_hidden
+from reid_jax.data.builders.files import FileTree, is_folder, is_hidden
 from reid_jax.data.progress import tell
 from reid_jax.errors import InputError, first_few
 
@@ -114,14 +114,7 @@ def _folders_in(folder: pathlib.Path, zips: list[pathlib.Path]) -> list[pathlib.
     except OSError:
         return []
     zips += [folder / entry.name for entry in found if entry.name.lower().endswith(".zip")]
-    return [folder / entry.name for entry in found if _is_folder(entry)]
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # links that lead in a circle
-        return False
+    return [folder / entry.name for entry in found if is_folder(entry)]
 
 
 def _in_zips(paths: Sequence[pathlib.Path], is_root: Callable[[FileTree], bool], broken: list[str]) -> list[FileTree]:

@@ -5,8 +5,7 @@ import types
 
 import numpy as np
 import pytest
-from files_test import write_leavings, zipped
-from made_sets import png
+from made_sets import png, write_leavings, zipped
 
 from reid_jax.errors import InputError
 from reid_jax.verbs import embed

@@ -4,19 +4,12 @@ import os
 import zipfile
 
 import pytest
-from made_sets import write_set
+from made_sets import write_leavings, write_set, zipped
 
 from reid_jax.data.builders.files import Entry, FileTree, is_image, left_out_note
 from reid_jax.errors import InputError
 
 FILES = {"a": ["2.jpg", "1.jpg"], "a/b": ["3.jpg"], "c": ["list.txt"]}
-
-
-def zipped(folder, path, prefix=""):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*"), reverse=True):
-            archive.write(file, prefix + file.relative_to(folder).as_posix())
-    return path
 
 
 @pytest.fixture
@@ -37,15 +30,6 @@ def trees(tmp_path):
 )
 def test_is_image_goes_by_the_ending_but_not_for_what_is_hidden(names, image):
     assert [is_image(name) for name in names] == [image] * len(names)
-
-
-def write_leavings(folder):
-    """One image, a.jpg in a folder called cam1.jpg, and what systems and people leave beside it."""
-    names = ["cam1.jpg/a.jpg", "cam1.jpg/._a.jpg", ".thumbnails/a.jpg", "__MACOSX/cam1.jpg/a.jpg", "cam1.jpg/Thumbs.db"]
-    for name in [*names, "@eaDir/a.jpg/M.jpg", "cam1.jpg/.hidden/deep/a.jpg", "notes.txt", ".git/config", "b.heic"]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    return folder
 
 
 def test_images_leave_out_the_hidden_and_say_so_in_a_zip_as_in_a_folder(tmp_path):
@@ -84,15 +68,15 @@ def test_links_to_folders_are_followed_but_for_those_without_end(tmp_path):
 
 
 def test_a_zip_with_windows_separators_reads_as_any_other(tmp_path):
-    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
-        for name, data in (("set\\a\\1.jpg", b"one"), ("set\\a\\", b""), ("set/a/2.jpg", b"two")):
-            info = zipfile.ZipInfo("x")
-            info.filename = name
-            archive.writestr(info, data)
-    tree = FileTree(tmp_path / "set.zip", "set/")
-    assert tree.has_folder("a")
-    assert [entry.name for entry in tree.walk()] == ["a/1.jpg", "a/2.jpg"]
-    assert (tree.read("a/1.jpg"), tree.read("a/2.jpg")) == (b"one", b"two")
+    folder = write_set(tmp_path / "set", FILES)
+    tree = FileTree(zipped(folder, tmp_path / "set.zip", "set/", "\\"), "set/")
+    assert tree.has_folder("a/b")
+    assert not tree.has_file("a/b")
+    sizes = [(entry.name, entry.size) for entry in FileTree(folder).walk()]
+    assert [(entry.name, entry.size) for entry in tree.walk()] == sizes
+    assert tree.read("a/1.jpg") == (folder / "a" / "1.jpg").read_bytes()
+    with pytest.raises(InputError, match=r"has no member set/a/9\.jpg"):
+        tree.read("a/9.jpg")
 
 
 def test_a_zip_lists_and_reads_as_its_folder_does(trees):

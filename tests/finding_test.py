@@ -3,9 +3,7 @@
 import shutil
 
 import pytest
-from files_test import zipped
-from made_sets import DUKE, MARKET, write_set
-from reid_jax.data.builders.finding import find_tree
+from made_sets import DUKE, MARKET, write_set, zipped
 
 from reid_jax.data.builders.files import FileTree
 from reid_jax.data.datasets import find_source
@@ -85,7 +83,7 @@ def test_sets_are_found_under_the_names_they_have_in_the_wild(tmp_path, capsys, 
     write_set(tmp_path / "data" / "other", {"query": ["1.jpg"], "more/bounding_box_train": ["1.jpg"]})
     if how != "folder":
         path = tmp_path / "data" / f"{place}.zip"
-        zipped(folder, path, "" if how == "zip" else f"{folder.name}\\")
+        zipped(folder, path, f"{folder.name}/", "/" if how == "zip" else "\\")
         shutil.rmtree(folder)
         folder = path
     source = find_source(name, tmp_path / "data")
@@ -101,8 +99,22 @@ def test_a_zip_of_any_name_is_taken_for_the_set_that_it_holds(tmp_path, name):
     (tmp_path / "data" / "broken.zip").write_bytes(b"PK")
     assert find_source("dukemtmcreid", tmp_path / "data").location.startswith(str(tmp_path / "data" / name))
     for other in ("market1501", "cuhk03", "msmt17", "mars"):
-        with pytest.raises(InputError, match=r"not found; looked at .*and at names like these, and into .*broken\.zip"):
+        with pytest.raises(
+            InputError,
+            match=r"not found; looked at .*and at names like these, and into .*broken\.zip.* cannot be read as a zip",
+        ):
             find_source(other, tmp_path / "data")
+
+
+def test_of_several_usual_places_the_first_counts_and_the_others_are_told(tmp_path, capsys):
+    write_set(tmp_path / "Market-1501", MARKET)
+    (tmp_path / "market1501").symlink_to(tmp_path / "Market-1501")
+    assert find_source("market1501", tmp_path).location == str(tmp_path / "Market-1501")
+    assert capsys.readouterr().err == ""
+    write_set(tmp_path / "Market1501", MARKET)
+    assert find_source("market1501", tmp_path).location == str(tmp_path / "Market-1501")
+    told = f"Market-1501 is taken from {tmp_path}/Market-1501, and there is another one in {tmp_path}/Market1501\n"
+    assert capsys.readouterr().err == f"note: {told}"
 
 
 def test_several_places_with_other_files_are_told_apart(tmp_path):

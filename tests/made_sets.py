@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,3 +52,22 @@ def write_set(root: pathlib.Path, files: Mapping[str, Sequence[str]] = MARKET, m
             shade += 5
             (root / folder / name).write_bytes(make(shade))
     return root
+
+
+def zipped(folder: pathlib.Path, path: pathlib.Path, prefix: str = "", separator: str = "/") -> pathlib.Path:
+    """Writes a zip of all that is in a folder, each name behind a prefix, and returns its path."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            info = zipfile.ZipInfo.from_file(file, prefix + file.relative_to(folder).as_posix())
+            info.filename = info.filename.replace("/", separator)
+            archive.writestr(info, b"" if file.is_dir() else file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return path
+
+
+def write_leavings(folder: pathlib.Path) -> pathlib.Path:
+    """One image, a.jpg in a folder called cam1.jpg, and what systems and people leave beside it."""
+    names = ["cam1.jpg/a.jpg", "cam1.jpg/._a.jpg", ".thumbnails/a.jpg", "__MACOSX/cam1.jpg/a.jpg", "cam1.jpg/Thumbs.db"]
+    for name in [*names, "@eaDir/a.jpg/M.jpg", "cam1.jpg/.hidden/deep/a.jpg", "notes.txt", ".git/config", "b.heic"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder

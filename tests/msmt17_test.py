@@ -159,6 +159,28 @@ def test_missing_empty_and_binary_lists(tmp_path):
     assert len(find_source("msmt17:val=drop", tmp_path).files("train")) == 2
 
 
+def test_lists_with_windows_separators_mean_the_same(tmp_path):
+    first, second = (write_set(tmp_path / name / "MSMT17_V1") for name in "ab")
+    for name in LISTS:
+        (second / name).write_bytes((second / name).read_bytes().replace(b"/", b"\\"))
+    sources = [find_source("msmt17", root.parent) for root in (first, second)]
+    for split in ("train", "query", "gallery"):
+        one, other = ([(f.name, f.identity, f.camera) for f in source.files(split)] for source in sources)
+        assert one == other
+
+
+def test_a_doubtful_version_is_not_passed_over_for_the_other_one(tmp_path, capsys):
+    for name in ("msmt17-v1", "old/msmt17-v1"):
+        write_set(tmp_path / name)
+    write_set(tmp_path / "MSMT17_V2", 2)
+    (tmp_path / "old" / "msmt17-v1" / "list_val.txt").write_text("")
+    for name in ("msmt17", "msmt17:version=1"):
+        with pytest.raises(InputError, match="MSMT17_V1 is there 2 times with different files"):
+            find_source(name, tmp_path)
+    assert find_source("msmt17:version=2", tmp_path).location == str(tmp_path / "MSMT17_V2")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", ["msmt17:version=3", "msmt17:val=maybe", "msmt17:year=1"])
 def test_bad_options(tmp_path, name):
     with pytest.raises(InputError, match=name):

@@ -62,7 +62,7 @@ def test_a_camera_by_its_other_words(tmp_path, word):
     write(tmp_path, [("path", "pid", word), ("img/a.png", "1", "4")])
     source = find_source("csv:list/set.csv", tmp_path)
     assert [file.camera for file in source.files("train")] == [4]
-    assert source.notes == ()
+    assert source.notes == (() if word == "camera" else (f"the camera is read from the column {word}",))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,15 @@ def test_a_file_is_found_by_a_spelling_that_looks_equal(tmp_path, listed, on_dis
     assert [file.name for file in source.files("train")] == [on_disk]
     with source.reader() as read:
         assert read(on_disk) == b"x"
+
+
+@pytest.mark.parametrize("typed", [spelt("NFD", "größe/ü.csv"), "größe\\ü.csv", "./größe/ü.csv"])
+def test_the_table_itself_is_found_by_such_a_spelling(tmp_path, typed):
+    (tmp_path / "größe").mkdir()
+    (tmp_path / "größe" / "a.png").write_bytes(b"x")
+    (tmp_path / "größe" / "ü.csv").write_text("path,pid\na.png,1\n")
+    for name in (f"csv:{typed}", f"csv:{tmp_path}/{typed}"):
+        assert [file.name for file in find_source(name, tmp_path).files("train")] == ["a.png"]
 
 
 def test_two_forms_of_one_name_are_told_apart_and_another_case_is_hinted(tmp_path):

@@ -40,7 +40,9 @@ class Report:
     """The findings of one check: `problems` make a run unsound, `notes` do not.
 
     `trainable` and `testable` say whether `train` and `evaluate` can start on the images of this set; `train` scores as
-    well, and takes the images for that from config.test_dataset where this set has none. Files are named relative to the data set's folder, every one of them: `unreadable` with the reason; `empty` (0
+    well, and takes the images for that from config.test_dataset where this set has none.
+
+    Files are named relative to the data set's folder, every one of them: `unreadable` with the reason; `empty` (0
     bytes, unreadable as well); `odd_sized`, where the set fixes a size; `misnamed`, of another kind than the name says;
     `duplicates`, in training with bytes that are in the test splits too; `self_matches`, queries with the bytes of a
     gallery image of their person that the protocol does not remove; `contradictory`, with bytes that another identity
@@ -76,8 +78,8 @@ class Report:
             return "not sound: mend the above, then check again"
         if not self.testable:
             return (
-                "sound for training only: there is no query and gallery, so that evaluate cannot start, and train needs "
-                "config.test_dataset"
+                "sound for training only: there is no query and gallery, so that evaluate cannot start, and train "
+                "needs config.test_dataset"
             )
         if not self.trainable:
             return "sound for evaluation only: there are no training images, so that train cannot start"
@@ -252,7 +254,7 @@ def _count_problems(source: Source, report: SplitReport) -> Iterable[str]:
 
 def _missing_splits(source: Source) -> Iterable[str]:
     if QUERY in source.splits and GALLERY not in source.splits:
-        yield "there is a query but no gallery to find it in: nothing can be evaluated; add a gallery, or drop the query"
+        yield "there is a query but no gallery to find it in: nothing can be evaluated; add one, or drop the query"
     elif GALLERY in source.splits and QUERY not in source.splits:
         yield "there is a gallery but no query: nothing can be evaluated; make some of its images queries, or drop it"
     elif not {TRAIN, QUERY} & set(source.splits):
@@ -286,12 +288,12 @@ def _match_queries(
             f"{len(absent):,} query identities do not appear in gallery, the first is {min(absent)}; take query and "
             f"gallery of {source.location} from the same set"
         )
-    elif without == len(asked) and len(cameras) == 1:
+    elif 0 < without == len(asked) and len(cameras) == 1:
         problems.append(
             f"all images of query and gallery are of camera {cameras.pop()}, and a query's own camera is left out: "
             "evaluation has nothing to score; tell the cameras apart, or leave them out where none is known"
         )
-    elif without == len(asked):
+    elif 0 < without == len(asked):
         problems.append(
             "no query has a gallery image by another camera: evaluation has nothing to score; add such images"
         )

@@ -45,7 +45,9 @@ def _check(args: argparse.Namespace) -> int:
         reports.append(check_module.check(name, args.data_dir))
         print(reports[-1].table(), flush=True)
     if args.json:
-        written = [dataclasses.asdict(report) | {"sound": report.sound} for report in reports]
+        written = [
+            dataclasses.asdict(report) | {"sound": report.sound, "verdict": report.verdict} for report in reports
+        ]
         write_json(args.json, written[0] if len(written) == 1 else written)
     return 0 if all(report.sound for report in reports) else 1
 

@@ -76,7 +76,7 @@ class FileTree:
         """Whether there is such a folder."""
         if self.inside_zip is not None:
             return (self.inside_zip + folder).rstrip("/") in self._zip.folders
-        return (self.path / folder).is_dir()
+        return os.path.isdir(self.path / folder)  # False for what may not be looked at
 
     def folders(self, deepest: int) -> list[str]:
         """The folders of a zip, the root '' among them, fewer than `deepest` below it, the shallowest first."""
@@ -156,10 +156,8 @@ class FileTree:
         with _open_zip(self.path) as archive:
 
             def read(name: str) -> bytes:
-                known = self._zip.members.get(self.inside_zip + name)
-                member = self.inside_zip + name if known is None else known.name
                 try:
-                    return read_member(archive, member, _TIMES, _LARGEST_FILE)
+                    return read_member(archive, self._member(name), _TIMES, _LARGEST_FILE)
                 except InputError as error:
                     raise InputError(f"{self.path}: {error}; fetch the zip again or unpack it by hand") from error
 
@@ -169,6 +167,11 @@ class FileTree:
         """One file's bytes; raises InputError where it cannot be read."""
         with self.reader() as read:
             return read(name)
+
+    def _member(self, name: str) -> str:
+        """A file's name as the zip spells it."""
+        member = self.inside_zip + name
+        return self._zip.members[member].name if member in self._zip.members else member
 
     def _read_file(self, name: str) -> bytes:
         try:
@@ -235,15 +238,14 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
             raise InputError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from error
         for entry in entries:
             name = prefix + entry.name
-            if _leads_to(entry.is_dir):
+            if is_folder(entry):
                 if is_hidden(name) or not deep:
                     left_out[f"{name}/"] = _HIDDEN if is_hidden(name) else _WITHIN
                 elif entry.is_symlink() and _place(entry.path) in within:
                     left_out[f"{name}/"] = _LOOP
                 else:
                     pending.append((entry.path, f"{name}/", within))
-            elif _leads_to(entry.is_file):
-                status = entry.stat()
+            elif (status := _file_status(entry)) is not None:
                 found.append(Entry(name, status.st_size, status.st_mtime_ns))
                 if is_image(name) and not _is_unicode(name):
                     strange.append(name)
@@ -257,11 +259,21 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
     return found
 
 
-def _leads_to(kind: Callable[[], bool]) -> bool:
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
-        return kind()
+        return entry.is_dir()
     except OSError:  # links that lead in a circle
         return False
+
+
+def _file_status(entry: os.DirEntry) -> os.stat_result | None:
+    """Of a file, or a link to one, its status; None for anything else, and for what was removed meanwhile."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _place(folder: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.data.progress import image_bar
-from reid_jax.errors import InputError, first_few, shown
+from reid_jax.errors import InputError, first_few
 
 _TOLD = 5  # missing files of which a likeness is looked for
 
@@ -38,7 +38,7 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
             bar.update()
     if missing:
         resemble = speller(tree, lambda text: composed(text).casefold())
-        told = [f"{shown(name)} (there is {shown(near)})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
+        told = [f"{name} (there is {near})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
         raise InputError(
             f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
             f"{first_few([*told, *missing[_TOLD:]])}; {advice}"

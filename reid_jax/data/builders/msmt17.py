@@ -9,10 +9,10 @@ printed with every result, says both.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reid_jax.data.builders.files import FileTree
-from reid_jax.data.builders.finding import find_tree
+from reid_jax.data.builders.finding import NotThere, find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
@@ -85,7 +85,8 @@ class Msmt17(Source):
             raise InputError(f"{where} names {len(twice)} image(s) more than once: {first_few(twice)}; {_ADVICE}")
         names = sorted(labels)
         entries = listed_entries(self._tree, names, where, _ADVICE)
-        return [ImageFile.of(entry, *labels[name]) for entry, name in zip(entries, names, strict=True)]
+        files = [ImageFile.of(entry, *labels[name]) for entry, name in zip(entries, names, strict=True)]
+        return sorted(files, key=lambda file: file.name)
 
     def _read_list(self, name: str) -> list[tuple[str, int, int]]:
         """(path, identity, camera) of each line."""
@@ -95,7 +96,7 @@ class Msmt17(Source):
         rows = []
         for number, line in read_lines(self._tree, name, advice):
             path, _, identity = line.replace("\t", " ").rpartition(" ")
-            camera = path.rpartition("/")[2].split("_")[2:3]
+            camera = path.replace("\\", "/").rpartition("/")[2].split("_")[2:3]  # some lists were written on Windows
             if not (_whole(identity) and camera and _whole(camera[0])):
                 raise InputError(
                     f"{self._tree.location(name)} line {number} is {line!r}; it should be a path and an identity, such "
@@ -116,22 +117,29 @@ def find(name: str, data_dir: str | os.PathLike) -> Msmt17:
       InputError: it is not there, or both versions are and `name` does not say which is meant.
     """
     options = parse_options(Options, name)
-    found = {}
-    for version in TITLES:
-        with contextlib.suppress(InputError):
-            found[version] = _find_tree([version], data_dir)
-    if options.version == FOUND and len(found) > 1:
+    wanted = list(TITLES) if options.version == FOUND else [options.version]
+    found = _find_versions(wanted, data_dir)
+    if len(found) > 1:
         places = ", ".join(f"{tree.location()} ({NAME}:version={version})" for version, tree in found.items())
         raise InputError(
             f"data set {name!r}: both versions of MSMT17 are there, {places}; name the one that is meant, "
             "for their numbers are not interchangeable"
         )
-    version = next(iter(found), FOUND) if options.version == FOUND else options.version
-    if version in found:
-        return Msmt17(found[version], dataclasses.replace(options, version=version))
+    for version, tree in found.items():
+        return Msmt17(tree, dataclasses.replace(options, version=version))
     # Once more, for the error: it tells where was looked, and what is there instead.
+    found = _find_versions([version for version in TITLES if version not in wanted], data_dir)
     others = "".join(f"{tree.location()} is {TITLES[other]}, {NAME}:version={other}; " for other, tree in found.items())
-    return Msmt17(_find_tree([version] if version else list(TITLES), data_dir, others), options)
+    return Msmt17(_find_tree(wanted, data_dir, others), options)
+
+
+def _find_versions(versions: Sequence[int], data_dir: str | os.PathLike) -> dict[int, FileTree]:
+    """The folders of those of the versions that are there."""
+    found = {}
+    for version in versions:
+        with contextlib.suppress(NotThere):
+            found[version] = _find_tree([version], data_dir)
+    return found
 
 
 def _find_tree(versions: list[int], data_dir: str | os.PathLike, others: str = "") -> FileTree:

@@ -2,10 +2,10 @@ r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named gro
 
 'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
 the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
-data_dir and '/' separated, whichever Unicode form either of them is in. Groups: `identity` (or `pid`), which has to be there, `split`, `camera` and `tracklet`;
-`reid_jax.data.builders.labels` tells how their text becomes numbers. Without `split` every image is for training;
-without `camera` cameras are unknown. An expression that backtracks without end, such as '(a+)+b', is not cut short:
-Python's re has no time limit.
+data_dir and '/' separated; the Unicode forms of a letter count as the same. Groups: `identity` (or `pid`), which has
+to be there, `split`, `camera` and `tracklet`; `reid_jax.data.builders.labels` tells how their text becomes numbers.
+Without `split` every image is for training; without `camera` cameras are unknown. An expression that backtracks without
+end, such as '(a+)+b', is not cut short: Python's re has no time limit.
 """
 
 import os
@@ -72,7 +72,8 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
         )
     notes = [left_out_note(left_out)] if left_out else []
     if strangers:
-        notes.append(f"{len(strangers)} of {len(images)} images do not match and are left out, such as {strangers[0]!r}")
+        counted = f"{len(strangers)} of {len(images)} images"
+        notes.append(f"{counted} do not match and are left out, such as {strangers[0]!r}")
     return Pattern(name, tree.location(), tree, rows, tuple(notes))
 
 

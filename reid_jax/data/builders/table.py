@@ -18,6 +18,7 @@ from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.listed import listed_entries
 from reid_jax.data.builders.source import TRAIN
+from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, first_few, nearest, shown
 
 NAME = "csv"
@@ -59,31 +60,17 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     _, _, text = name.partition(":")
     if not text:
         raise InputError(f"data set {name!r} names no file; write 'csv:FILE', relative to data_dir or absolute")
-    path = pathlib.Path(data_dir).expanduser() / pathlib.Path(text).expanduser()
+    base, file = pathlib.Path(data_dir).expanduser(), os.path.expanduser(text)
+    if not FileTree(base).has_file(file):
+        file = speller(FileTree(base), composed)(file) or file
+    path = base / file
     (_, header), *lines = _read(path)
     rows = [row for row in lines if any(row[1])]
     if not rows:
         raise InputError(f"{path} lists no image; write one row an image below the header")
     column = _columns(header, path)
-    told = []
-    for number, row in rows:
-        where = f"{path} line {number}"
-        if len(row) < len(header):
-            raise InputError(
-                f"{where} has {len(row)} field(s) where the header has {len(header)}; fill in or remove the row"
-            )
-        if any(row[len(header) :]):
-            raise InputError(
-                f"{where} has {len(row)} fields where the header has {len(header)}; quote fields that hold the "
-                "delimiter"
-            )
-        for field in ("path", "identity"):
-            if not row[column[field]]:
-                raise InputError(f"{where} has no {field}; fill in or remove it")
-        split = split_of(row[column["split"]], where) if "split" in column else TRAIN
-        labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
-        told.append((row[column["path"]], split, *labels))
-    notes = _look_over_unused(header, column, [row for _, row in rows], path)
+    told = [_labels_of(row, header, column, f"{path} line {number}") for number, row in rows]
+    notes = _look_over_columns(header, column, [row for _, row in rows], path)
     tree = FileTree(path.parent)
     entries = listed_entries(
         tree,
@@ -94,6 +81,24 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     _find_repeated(path, [number for number, _ in rows], [row[1] for row in told], entries)
     labelled = [TextLabels(entry, *row[1:]) for entry, row in zip(entries, told, strict=True)]
     return Table(name, str(path), tree, labelled, notes)
+
+
+def _labels_of(row: list[str], header: list[str], column: dict[str, int], where: str) -> tuple[str, ...]:
+    """(path, split, identity, camera, tracklet) of a row, '' for a label that has no column."""
+    if len(row) < len(header):
+        raise InputError(
+            f"{where} has {len(row)} field(s) where the header has {len(header)}; fill in or remove the row"
+        )
+    if any(row[len(header) :]):
+        raise InputError(
+            f"{where} has {len(row)} fields where the header has {len(header)}; quote fields that hold the delimiter"
+        )
+    for field in ("path", "identity"):
+        if not row[column[field]]:
+            raise InputError(f"{where} has no {field}; fill in or remove it")
+    split = split_of(row[column["split"]], where) if "split" in column else TRAIN
+    labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
+    return row[column["path"]], split, *labels
 
 
 def _find_repeated(path: pathlib.Path, numbers: Sequence[int], splits: Sequence[str], entries: Sequence[Entry]) -> None:
@@ -132,11 +137,10 @@ def _read(path: pathlib.Path) -> list[tuple[int, list[str]]]:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except csv.Error as error:
         raise InputError(f"{path} line {reader.line_num} cannot be read as CSV ({error}); mend its quotes") from error
-    while rows and not any(rows[0][1]):
-        del rows[0]
-    if not rows:
+    first = next((place for place, (_, row) in enumerate(rows) if any(row)), None)
+    if first is None:
         raise InputError(empty)
-    return rows
+    return rows[first:]
 
 
 def _columns(header: list[str], path: pathlib.Path) -> dict[str, int]:
@@ -148,7 +152,8 @@ def _columns(header: list[str], path: pathlib.Path) -> dict[str, int]:
         if len(places) > 1:
             also = f" (also called {first_few(words[1:])})" if len(words) > 1 else ""
             raise InputError(f"{path} has more than one column {field}{also}; keep one")
-        column |= {field: place for place in places}
+        if places:
+            column[field] = places[0]
     missing = [field for field in ("path", "identity") if field not in column]
     if missing:
         meant = _meant(header, column)
@@ -177,10 +182,10 @@ def _meant(header: list[str], column: dict[str, int]) -> dict[int, str]:
     return found
 
 
-def _look_over_unused(
+def _look_over_columns(
     header: list[str], column: dict[str, int], rows: list[list[str]], path: pathlib.Path
 ) -> tuple[str, ...]:
-    """A note that names the columns that are not used; raises InputError where one of them may tell the split."""
+    """Notes on columns of other names and on unused ones; raises InputError where one of these may tell the split."""
     meant = _meant(header, column)
     unused = [place for place, name in enumerate(header) if name and place not in column.values()]
     for place in unused if "split" not in column else ():
@@ -192,7 +197,11 @@ def _look_over_unused(
                 f"{path} has a column {shown(name)!r} and none called split, so that it is open which images are for "
                 "training; call it split, or, if it tells something else, add a column split"
             )
-    if not unused:
-        return ()
-    told = [f"{header[place]} (did you mean {meant[place]}?)" if place in meant else header[place] for place in unused]
-    return (f"{len(unused)} column(s) of the table are not used: {first_few(told)}",)
+    notes = []
+    if "camera" in column and (name := header[column["camera"]]).lower() != "camera":
+        notes.append(f"the camera is read from the column {name}")
+    if unused:
+        hints = {place: f" (did you mean {field}?)" for place, field in meant.items()}
+        told = [header[place] + hints.get(place, "") for place in unused]
+        notes.append(f"{len(unused)} column(s) of the table are not used: {first_few(told)}")
+    return tuple(notes)

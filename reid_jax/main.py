@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, one_line
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return module_of(known.verb).run(known) or 0
     except (InputError, FloatingPointError) as error:
-        print(f"reid-jax {known.verb}: error: {error}", file=sys.stderr)
+        print(f"reid-jax {known.verb}: error: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print(f"reid-jax {known.verb}: interrupted", file=sys.stderr)

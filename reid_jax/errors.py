@@ -17,9 +17,14 @@ class InputError(ValueError):
     """
 
 
+def one_line(text: object) -> str:
+    r"""Returns a text as one line: a line break becomes '\n', as does whatever else a terminal would obey."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+
+
 def shown(name: object, longest: int = _LONGEST) -> str:
-    r"""Returns a name as one line of bounded length: a line break becomes '\n', the middle of a long name is cut."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))
+    """Returns a name as `one_line` does, of bounded length: the middle of a long one is cut."""
+    text = one_line(name)
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from reid_jax import output, peers, signals
-from reid_jax.errors import InputError, did_you_mean, disk_failure, shown
+from reid_jax.errors import InputError, did_you_mean, disk_failure, one_line, shown
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -104,7 +104,7 @@ def _run(arguments: list[str]) -> int:
     try:
         return module_of(known.verb).run(known) or 0
     except (InputError, FloatingPointError) as error:
-        print(f"reid-jax {known.verb}: error: {error}", file=sys.stderr)
+        print(f"reid-jax {known.verb}: error: {one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except Exception as error:
         peers.wait_for_news()

@@ -1,17 +1,16 @@
 """Many runs in one table: mean and spread over seeds, and Tables 2 to 4 and Figure 6 of arXiv 1910.07038."""
 
-import csv
 import dataclasses
-import io
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from reid_jax import paper
+from reid_jax.csv_text import csv_text
+from reid_jax.errors import one_line
 from reid_jax.runs import (
     HEADLINE,
     HELD_OUT,
@@ -200,7 +199,7 @@ def runs_csv(gathered: Gathered) -> str:
                     figures = [metrics.get(metric, "") for metric in METRICS]
                     seeds = "+".join(map(str, run.seeds))
                     lines.append([run.workdir, label(group, data), seeds, data, weights, group.parameters, *figures])
-    return _csv(["workdir", "runs", "seed", "data_set", "weights", "parameters", *METRICS], lines)
+    return csv_text([["workdir", "runs", "seed", "data_set", "weights", "parameters", *METRICS], *lines])
 
 
 def groups_csv(gathered: Gathered) -> str:
@@ -214,7 +213,7 @@ def groups_csv(gathered: Gathered) -> str:
             figures += [score.mean(metric) if known else "", "" if spread is None else spread]
         lines.append([label(group, data), score.count, data, weights, group.parameters, *figures])
     names = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std")]
-    return _csv(["runs", "seeds", "data_set", "weights", "parameters", *names], lines)
+    return csv_text([["runs", "seeds", "data_set", "weights", "parameters", *names], *lines])
 
 
 def write(gathered: Gathered, folder: str | os.PathLike) -> list[Path]:
@@ -231,16 +230,8 @@ def _figures(figures: paper.Figures | None) -> str:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a '|' inside a cell is written as HTML."""
-    cells = [[str(cell).replace("|", "&#124;") for cell in line] for line in (header, *lines)]
+    """A Markdown table; a '|' inside a cell is written as HTML, a line break as '\\n'."""
+    cells = [[one_line(cell).replace("|", "&#124;") for cell in line] for line in (header, *lines)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
     return "\n".join([padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]])
-
-
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return text.getvalue()

@@ -39,6 +39,20 @@ def command(tmp_path_factory):
     return start
 
 
+@pytest.fixture
+def mat_in_process(monkeypatch):
+    """MATLAB files are read in this process: those that a test wrote are sound, and another takes a second for each."""
+    from reid_jax.data.builders import matlab, matlab_reader
+
+    def read(data, variables):
+        try:
+            return matlab_reader.read_variables(data, variables)
+        except Exception as error:
+            raise matlab._UnreadableError(str(error)) from error
+
+    monkeypatch.setattr(matlab, "_read", read)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """A folder for the data sets that the tests make."""

@@ -16,6 +16,8 @@ from reid_jax.data.datasets import find_source
 from reid_jax.data.split import open_splits
 from reid_jax.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("mat_in_process")
+
 # pair_person_view_image; people 1_001, 1_002 and 2_001 of both views, 5_049 of one image each.
 NAMES = [
     "1_001_1_01.png",

@@ -6,6 +6,7 @@ import pytest
 from made_sets import DUKE, MARKET, write_set, zipped
 
 from reid_jax.data.builders.files import FileTree
+from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.datasets import find_source
 from reid_jax.errors import InputError
 

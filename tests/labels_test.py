@@ -19,6 +19,8 @@ def labels_of(files):
 def test_whole_numbers_keep_their_value():
     files = number_labels(rows(("train", "0007", "3"), ("train", "7", "03"), ("train", "12", "")))
     assert labels_of(files["train"]) == [(7, 3), (7, 3), (12, -1)]
+    files = number_labels(rows(("train", "0" * 5000 + "7", "0" * 5000), ("train", "99999999", "1")))
+    assert labels_of(files["train"]) == [(7, 0), (99_999_999, 1)]
 
 
 def test_text_is_numbered_in_its_order_over_all_splits():
@@ -41,7 +43,7 @@ def test_junk_stays_junk_beside_text():
     assert labels_of(files["gallery"]) == [(-1, 0), (0, 0)]
 
 
-@pytest.mark.parametrize("text", ["100000000", "12345678901234567890", "1.0", "-2", "٣", "1_0"])
+@pytest.mark.parametrize("text", ["100000000", "12345678901234567890", "1.0", "-2", "٣", "1_0", "9" * 5000])
 def test_what_is_no_small_whole_number_is_text(text):
     files = number_labels(rows(("train", text), ("train", "5")))
     assert {file.identity for file in files["train"]} == {0, 1}
@@ -79,5 +81,7 @@ def test_split_words():
     ]
     with pytest.raises(InputError, match=r"here: split 'galery' is none of train.*did you mean gallery\?"):
         split_of("galery", "here")
+    with pytest.raises(InputError, match="split 'x+…x+' is none of"):
+        split_of("x" * 5000, "here")
     with pytest.raises(InputError, match="split '' is none of"):
         split_of("", "here")

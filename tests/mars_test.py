@@ -11,6 +11,8 @@ from reid_jax.data.datasets import find_source
 from reid_jax.data.split import open_splits
 from reid_jax.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("mat_in_process")
+
 # identity, camera, tracklet and frames of each row of the info
 TRACKS = {
     "train": [("0001", 1, 1, 3), ("0001", 2, 1, 20), ("0005", 6, 1, 1)],

@@ -148,6 +148,11 @@ def test_the_walk_finds_all_that_a_walk_from_the_top_finds(tmp_path, pattern):
         ("regex", "has no pattern; write one, such as"),
         ("regex:", "has no pattern"),
         (r"regex:own/(?P<identity>\d+", "is no regular expression: missing \\)"),
+        (r"regex:(?P<identity>a{99999999999})", "is no regular expression: the repetition number is too large"),
+        (r"regex:(?au)(?P<identity>a)", "is no regular expression: .*incompatible"),
+        (f"regex:{'(?:' * 5000}(?P<identity>a){')' * 5000}", "is no regular expression: it is nested too deeply"),
+        (f"regex:{'(' * 5000}", "is no regular expression"),
+        (f"regex:{'a' * 5000}(", "'regex:a+…a+.' is no regular expression: missing"),
         (r"regex:own/(\d+)/.*", r"has no group \(\?P<identity>...\)"),
         (r"regex:(?P<identity>.)(?P<pid>.).*", "has both groups identity and pid"),
         (r"regex:(?P<identity>.)(?P<cam>.).*", "group 'cam' is none of .*did you mean camera"),
@@ -165,3 +170,4 @@ def test_bad_patterns(tmp_path, name, told):
     with pytest.raises(InputError, match=told) as caught:
         find_source(name, tmp_path)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000

@@ -1,14 +1,13 @@
 """A map of descriptors in two dimensions (t-SNE): near on the map is near for the network, mostly."""
 
-import csv
 import dataclasses
-import io
 import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from reid_jax.csv_text import csv_text
 from reid_jax.errors import InputError
 from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_path, point_styles, require, save_figure
 from reid_jax.writers import replace_file, write_json
@@ -213,7 +212,7 @@ def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["iden
     """Writes `map_figure` as PNG, and the coordinates as JSON and as CSV beside it under the same stem.
 
     The JSON holds {"color", "identities": those told apart, "items": [{"name", "identity", "camera", "side", "x",
-    "y"}, ...]}; the CSV has the same columns.
+    "y"}, ...]}; the CSV has the same columns, names as in `csv_text`.
 
     Raises:
       InputError: as `map_figure`, or the path does not end in .png.
@@ -229,9 +228,6 @@ def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["iden
     ]
     records = [dict(zip(columns, item, strict=True)) for item in items]
     write_json(path.with_suffix(".json"), {"color": color, "identities": list(shown.colored), "items": records})
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *items])
-    replace_file(
-        path.with_suffix(".csv"), lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-    )
+    text = csv_text([columns, *items])
+    replace_file(path.with_suffix(".csv"), lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
     save_figure(path, figure)

@@ -1,8 +1,6 @@
 """Ranked results: queries beside their nearest gallery images, as a sheet, as JSON and as CSV."""
 
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
+from reid_jax.csv_text import csv_text
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
 from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, picture, png_path, save_image
@@ -230,7 +229,7 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
 
     The JSON holds {"rows": [{"query": name, "identity", "camera", "average_precision" (null without a match),
     "results": [{"rank", "name", "identity", "camera", "distance", "correct"}, ...]}, ...]}; the CSV has one line for
-    each result, with its query's columns before it.
+    each result, with its query's columns before it, names as in `csv_text`.
 
     Raises:
       InputError: no queries, the path does not end in .png, or it cannot be written.
@@ -271,15 +270,13 @@ def draw_sheet(
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     of_result = ("rank", "name", "identity", "camera", "distance", "correct")
-    writer.writerow(("query", "query_identity", "query_camera", "average_precision", *of_result))
+    rows = [("query", "query_identity", "query_camera", "average_precision", *of_result)]
     for record in records:
         first = [record[key] for key in ("query", "identity", "camera", "average_precision")]
         for result in record["results"]:
-            writer.writerow([*first, *(int(result[key]) if key == "correct" else result[key] for key in of_result)])
-    return text.getvalue()
+            rows.append([*first, *(int(result[key]) if key == "correct" else result[key] for key in of_result)])
+    return csv_text(rows)
 
 
 def _draw_header(draw: ImageDraw.ImageDraw, width: int, rows: int, top: int) -> None:

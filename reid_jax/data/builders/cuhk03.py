@@ -265,7 +265,7 @@ class Cuhk03(Source):
         variables = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
         content = read_mat(self._tree, name, variables, _CONFIG_ADVICE)
         where = self._tree.location(name)
-        names = [str(cell.item()) if np.size(cell) == 1 else "" for cell in content["filelist"].ravel()]
+        names = content["filelist"].ravel().astype(str).tolist()
         config = {"names": np.array(names)}
         for variable in variables[1:]:
             config[variable] = whole_numbers(content[variable].ravel(), f"{where}: {variable}", _CONFIG_ADVICE)

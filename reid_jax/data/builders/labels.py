@@ -28,7 +28,7 @@ from reid_jax.data.builders.source import (
     Source,
 )
 from reid_jax.data.builders.spelling import composed
-from reid_jax.errors import InputError, did_you_mean
+from reid_jax.errors import InputError, did_you_mean, shown
 
 # The words by which data sets call their splits; case does not matter.
 SPLIT_OF = {
@@ -46,7 +46,7 @@ SPLIT_OF = {
     "gt_bbox": MULTI_QUERY,
 }
 # Larger numbers are codes rather than counts, and several joined sets of them would not fit into 32 bits.
-_LARGEST = 100_000_000
+_MOST_DIGITS = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def split_of(word: str, where: str) -> str:
     split = SPLIT_OF.get(word.lower())
     if split is None:
         hint = did_you_mean(word, SPLIT_OF)
-        raise InputError(f"{where}: split {word!r} is none of {', '.join(SPLIT_OF)}{hint}")
+        raise InputError(f"{where}: split {shown(word)!r} is none of {', '.join(SPLIT_OF)}{hint}")
     return split
 
 
@@ -92,8 +92,8 @@ def number_labels(rows: Sequence[TextLabels]) -> dict[str, list[ImageFile]]:
 def _numbers(texts: Iterable[str], unknown: int) -> dict[str, int]:
     distinct = set(texts)
     told = distinct - {"", "-1"}
-    if all(text.isascii() and text.isdigit() and int(text) < _LARGEST for text in told):
-        numbers = {text: int(text) for text in told}
+    if all(text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _MOST_DIGITS for text in told):
+        numbers = {text: int(text.lstrip("0") or "0") for text in told}
     else:
         places = {form: place for place, form in enumerate(sorted(set(map(composed, told))))}
         numbers = {text: places[composed(text)] for text in told}

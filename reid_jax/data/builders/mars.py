@@ -35,7 +35,7 @@ FOLDER_OF = {TRAIN: TRAIN_FOLDER, QUERY: "query", GALLERY: "gallery"}  # of the 
 FOLDERS = ("MARS", "mars", "Mars", "MARS-v160809", "mars/MARS")
 DISTRACTOR = 0
 
-_FRAME = re.compile(r"(?P<identity>0*-1|\d{1,9})C(?P<camera>\d{1,9})T(?P<tracklet>\d+)F(?P<frame>\d+)\.\w+")
+_FRAME = re.compile(r"(?P<identity>0*-1|\d{1,9})C(?P<camera>\d{1,9})T(?P<tracklet>\d{1,9})F(?P<frame>\d{1,9})\.\w+")
 _EXAMPLE = "0001/0001C1T0001F001.jpg"
 _ADVICE = (
     f"take {INFO_FOLDER}/ from https://github.com/liangzheng06/MARS-evaluation and bbox_train.zip and bbox_test.zip "

@@ -3,7 +3,9 @@
 import dataclasses
 from typing import TypeVar
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
+
+_MOST_DIGITS = 18  # what 64 bits hold
 
 Options = TypeVar("Options")
 
@@ -22,41 +24,44 @@ def parse_options(cls: type[Options], name: str) -> Options:
     Raises:
       InputError: an unknown or repeated field, or a value that does not fit.
     """
-    _, colon, text = name.partition(":")
+    key, colon, text = name.partition(":")
+    where = f"data set {shown(name)!r}"
     fields = {field.name: field for field in dataclasses.fields(cls)}
     known = ", ".join(fields)
     if colon and not fields:
-        raise InputError(f"data set {name!r} takes nothing after its name; write {name.partition(':')[0]!r}")
+        raise InputError(f"{where} takes nothing after its name; write {key!r}")
     values = {}
     for item in text.split(",") if colon else []:
         key, equals, value = item.partition("=")
         if key not in fields:
-            raise InputError(f"data set {name!r}: {item!r} is not field=value; the fields are: {known}")
+            raise InputError(f"{where}: {shown(item)!r} is not field=value; the fields are: {known}")
         if key in values:
-            raise InputError(f"data set {name!r}: {key} is given twice; give it once")
-        values[key] = _value(name, fields[key], value if equals else None)
+            raise InputError(f"{where}: {key} is given twice; give it once")
+        values[key] = _value(where, fields[key], value if equals else None)
     return cls(**values)
 
 
-def _value(name: str, field: dataclasses.Field, text: str | None) -> bool | int | str:
+def _value(where: str, field: dataclasses.Field, text: str | None) -> bool | int | str:
     kind = type(field.default)
     if kind is bool:
         if text not in (None, "true", "false"):
-            raise InputError(f"data set {name!r}: {field.name}={text!r} is no flag; write {field.name}=true or =false")
+            raise InputError(f"{where}: {field.name}={shown(text)!r} is no flag; write {field.name}=true or =false")
         return text != "false"
     if not text:
-        raise InputError(f"data set {name!r}: {field.name} has no value; write {field.name}={field.default}")
+        raise InputError(f"{where}: {field.name} has no value; write {field.name}={field.default}")
     choices = field.metadata.get("choices")
     if kind is int:
-        if not (text.isascii() and text.isdigit()):
-            raise InputError(f"data set {name!r}: {field.name}={text!r} is not a whole number")
+        if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
+            raise InputError(
+                f"{where}: {field.name}={shown(text)!r} is not a whole number of at most {_MOST_DIGITS} "
+                "digits"
+            )
         value = int(text)
     else:
         value = text
     if choices and value not in choices:
-        raise InputError(
-            f"data set {name!r}: {field.name}={text!r}; choose one of {', '.join(str(choice) for choice in choices)}"
-        )
+        known = ", ".join(str(choice) for choice in choices)
+        raise InputError(f"{where}: {field.name}={shown(text)!r}; choose one of {known}")
     return value
 
 

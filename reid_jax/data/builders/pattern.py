@@ -16,12 +16,14 @@ from reid_jax.data.builders.files import FileTree, left_out_note
 from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.data.builders.spelling import composed, speller
-from reid_jax.errors import InputError, nearest
+from reid_jax.errors import InputError, nearest, shown
 
 NAME = "regex"
 GROUPS = ("identity", "pid", "split", "camera", "tracklet")  # pid: another word for identity
 
 _PREPARED = "prepared/"  # where records are written, see `records.prepare`
+# ValueError: flags that exclude each other; OverflowError: a{99999999999}.
+_NO_PATTERN = (re.error, ValueError, OverflowError, RecursionError, MemoryError)
 _EXAMPLE = r"'regex:(?P<split>train|query|gallery)/(?P<identity>\d+)_(?P<camera>\d+).*'"
 
 
@@ -47,12 +49,12 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     if not tree.has_folder(folder):
         folder = speller(tree, composed)(folder) or folder
     if not tree.has_folder(folder):
-        raise InputError(f"{name!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
+        raise InputError(f"{shown(name)!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
     images, left_out = tree.images(folder)
     images = [entry for entry in images if not entry.name.startswith(_PREPARED)]
     left_out = {path: reason for path, reason in left_out.items() if not path.startswith(_PREPARED)}
     if not images:
-        raise InputError(f"{name!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
+        raise InputError(f"{shown(name)!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
     rows, strangers = [], []
     for entry in images:
         match = pattern.fullmatch(composed(entry.name))
@@ -62,38 +64,39 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
         told = {group: text or "" for group, text in match.groupdict().items()}
         identity = told.get("identity", told.get("pid"))
         if not identity:
-            raise InputError(f"{name!r}: {entry.name!r} matches with an empty identity; let the group match something")
-        split = split_of(told["split"], f"{name!r}: {entry.name!r}") if "split" in told else TRAIN
+            raise InputError(f"{shown(name)!r}: {shown(entry.name)!r} matches with an empty identity; let the group match something")
+        split = split_of(told["split"], f"{shown(name)!r}: {shown(entry.name)!r}") if "split" in told else TRAIN
         rows.append(TextLabels(entry, split, identity, told.get("camera", ""), told.get("tracklet", "")))
     if not rows:
         raise InputError(
-            f"{name!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
-            f"{strangers[0]!r}, and {pattern.pattern!r} has to match all of it; mend the pattern"
+            f"{shown(name)!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
+            f"{shown(strangers[0])!r}, and {shown(pattern.pattern)!r} has to match all of it; mend the pattern"
         )
     notes = [left_out_note(left_out)] if left_out else []
     if strangers:
         counted = f"{len(strangers)} of {len(images)} images"
-        notes.append(f"{counted} do not match and are left out, such as {strangers[0]!r}")
+        notes.append(f"{counted} do not match and are left out, such as {shown(strangers[0])!r}")
     return Pattern(name, tree.location(), tree, rows, tuple(notes))
 
 
 def _compile(name: str) -> re.Pattern[str]:
     _, _, text = name.partition(":")
     if not text:
-        raise InputError(f"data set {name!r} has no pattern; write one, such as {_EXAMPLE}")
+        raise InputError(f"data set {shown(name)!r} has no pattern; write one, such as {_EXAMPLE}")
     try:
         pattern = re.compile(composed(text))
-    except re.error as error:
-        raise InputError(f"{name!r} is no regular expression: {error}; mend it, or see {_EXAMPLE}") from error
+    except _NO_PATTERN as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else shown(error)
+        raise InputError(f"{shown(name)!r} is no regular expression: {reason}; mend it, or see {_EXAMPLE}") from error
     for group in pattern.groupindex:
         if group not in GROUPS:
             close = nearest(group, GROUPS)
             hint = f"did you mean {close}?" if close else "use (?:...) for a group that tells nothing"
-            raise InputError(f"{name!r}: group {group!r} is none of {', '.join(GROUPS)}; {hint}")
+            raise InputError(f"{shown(name)!r}: group {shown(group)!r} is none of {', '.join(GROUPS)}; {hint}")
     given = [group for group in GROUPS[:2] if group in pattern.groupindex]
     if len(given) != 1:
         wrong = "has both groups identity and pid" if given else "has no group (?P<identity>...)"
-        raise InputError(f"{name!r} {wrong}; one of them is needed, as in {_EXAMPLE}")
+        raise InputError(f"{shown(name)!r} {wrong}; one of them is needed, as in {_EXAMPLE}")
     return pattern
 
 

@@ -1,0 +1,32 @@
+"""Rows as CSV that a spreadsheet shows and never runs."""
+
+import csv
+import io
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+# What begins a formula in one spreadsheet or another, the wide forms among them; and the mark itself, so that a text
+# that began with one reads back as it was.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Returns rows as comma-separated lines that end in a line feed; None is an empty field.
+
+    A text, not a number, that a spreadsheet would take for a formula gets an apostrophe before it, as does one that
+    begins with an apostrophe: whoever reads a text back takes one leading apostrophe away.
+    """
+    lines = []
+    for row in rows:
+        line = io.StringIO()
+        # With '\r\n' at its end a line's fields are quoted where they hold either of the two.
+        csv.writer(line, lineterminator="\r\n").writerow([_shielded(field) for field in row])
+        lines.append(line.getvalue().removesuffix("\r\n"))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _shielded(field: Any) -> Any:
+    if field is None or isinstance(field, numbers.Number):
+        return field
+    return f"'{field}" if str(field).startswith(_FORMULA) else str(field)

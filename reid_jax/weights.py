@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
 from reid_jax.models.network import AttentionNetwork, network_of
+from reid_jax.models.torch_file import is_torch_file
 from reid_jax.swag import Moments
 from reid_jax.writers import replace_file
 
@@ -82,6 +83,10 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
                 )
             flat = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
+        if path.is_file() and is_torch_file(path):
+            raise InputError(
+                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
+            ) from error
         raise InputError(f"{path} is no readable safetensors file: {error}") from error
     try:
         header = json.loads(header["reid_jax"])

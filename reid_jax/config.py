@@ -95,8 +95,12 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
     """Rebuilds a config from plain JSON values, lists turned to tuples; InputError for unknown keys and wrong types."""
+    try:
+        flat = _flatten(values)
+    except (AttributeError, RecursionError) as error:
+        raise InputError(f"the stored config is {shown(type(values).__name__)}, no nested keys and values") from error
     config = default()
-    for key, value in _flatten(values).items():
+    for key, value in flat.items():
         if key not in KEYS:
             raise InputError(f"the stored config has an unknown key {shown(key)!r}; it was written by another version")
         value = tuple(value) if isinstance(value, list) else value

@@ -89,6 +89,9 @@ def sample(moments: Moments, key: jax.Array, scale: float = 1.0, variance_floor:
     D z2 / sqrt(K - 1)), K counting those collected so far. `std` is the root of the variance, at least
     `variance_floor`. After one weight the sample is that weight, but for the floor.
 
+    With deviations a scale of 1 is the covariance of Maddox et al., half of the diagonal plus half of the low-rank
+    term. Their code has no half there: its `scale` of 0.5 is ours of 1. Of the diagonal alone the scales are equal.
+
     Raises InputError where no weights were collected (under `jit`, where that cannot be seen, the sample is NaN), or
     the scale is negative.
     """

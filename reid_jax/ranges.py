@@ -113,7 +113,7 @@ class Text:
         return isinstance(value, str) and "\0" not in value and bool(value or not self.filled)
 
     def __str__(self) -> str:
-        return "a text that is not empty" if self.filled else "a text"
+        return f"a text without a NUL{', not empty' if self.filled else ''}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """What config files share, such as reading the argument of `--config=FILE.py:size=1x,data=market1501,runlocal`."""
 
+from reid_jax.config_keys import KEYS
 from reid_jax.errors import InputError, shown
+from reid_jax.ranges import require
 
 
 def parse_arg(arg: str | None, **defaults):
@@ -47,7 +49,8 @@ def run_local(config) -> None:
 
 
 def compress(config, epochs: float) -> None:
-    """Shortens the run to `epochs` and equation 1's schedule by the same factor."""
+    """Shortens the run to `epochs` and equation 1's schedule by the same factor; InputError for what is no length."""
+    require("config argument epochs", epochs, KEYS["epochs"][1])
     factor = epochs / config.epochs
     config.schedule.warmup_epochs *= factor
     config.schedule.boundaries = tuple(boundary * factor for boundary in config.schedule.boundaries)

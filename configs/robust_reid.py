@@ -1,4 +1,4 @@
-"""Robust-ReID trained from scratch by the recipe of arXiv 1910.07038, section 4.1, without the SWAG phase.
+"""Robust-ReID trained from scratch by the recipe of arXiv 1910.07038, sections 3.1 and 4, without the SWAG phase.
 
   reid-jax train --config=configs/robust_reid.py:size=1x --workdir=runs/1x --config.model.dtype=bfloat16
 

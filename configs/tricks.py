@@ -22,8 +22,8 @@ from reid_jax import config as run_config
 from reid_jax import paper
 from reid_jax.errors import InputError
 
-CYCLES = 15  # [P 4.1]
-FIRST_PHASE, SECOND_PHASE = 350.0, 525.0  # epochs [P 4.1]
+CYCLES = 15  # [P 3.1, 4, 4.2]
+FIRST_PHASE, SECOND_PHASE = 350.0, 525.0  # epochs [P eq. 1; 3.1, 4, 4.2]
 
 
 def get_config(arg=None):

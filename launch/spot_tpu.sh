@@ -1,23 +1,41 @@
 #!/usr/bin/env bash
 # One run on spot TPUs, which may be taken away at any time: makes a slice, trains, and begins again until it is done.
 #
-#   TPU=my-tpu ZONE=us-central2-b TYPE=v5litepod-8 VERSION=v2-alpha-tpuv5-lite SETUP='sudo mount ... /mnt' \
+#   TPU=my-tpu ZONE=us-west4-a TYPE=v5litepod-8 SETUP='sudo mount ... /mnt' \
 #       launch/spot_tpu.sh --config=configs/robust_reid.py:size=2x --workdir=/mnt/runs/2x
 #
+# The Cloud TPU API that this speaks (gcloud compute tpus tpu-vm) is legacy: it serves v2 to v6e. TPU7x and later are
+# Compute Engine instances and instance groups, or nodes of Google Kubernetes Engine.
+# The runtime version follows from TYPE; VERSION overrides it.
 # A worker that is about to be taken away gets SIGTERM: the run saves and exits with 0. The next slice resumes it from
 # its workdir, which has to outlive the slice: SETUP is run on every worker of a new one, to mount a disk or bucket.
 # RETRY is the number of seconds between attempts (60). The slice is deleted when the run is done; a run that fails
 # three times in a row on a slice that was not taken away is given up, and the slice left for a look.
 set -euo pipefail
 : "${TPU:?set TPU to a name for the slice}" "${ZONE:?set ZONE}" "${TYPE:?set TYPE, such as v5litepod-8}"
-version=${VERSION:-tpu-ubuntu2204-base}
+case $TYPE in
+  v2-* | v3-* | v4-*) version=tpu-ubuntu2204-base ;;
+  v5litepod-* | v5e-*) version=v2-alpha-tpuv5-lite ;;
+  v5p-*) version=v2-alpha-tpuv5 ;;
+  v6e-*) version=v2-alpha-tpuv6e ;;
+  *) version= ;;
+esac
+version=${VERSION:-$version}
+[[ -n $version ]] || {
+  echo "$0: no runtime version is known for TYPE=$TYPE; give VERSION, or for TPU7x and later use Compute Engine or GKE" >&2
+  exit 2
+}
 here=$(dirname "$0")
 gcloud=(gcloud compute tpus tpu-vm)
 where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
 
+# Both --workdir=DIR and --workdir DIR; of several the last holds, as for reid-jax.
 workdir=
+before=
 for argument in "$@"; do
   [[ $argument == --workdir=* ]] && workdir=${argument#--workdir=}
+  [[ $before == --workdir ]] && workdir=$argument
+  before=$argument
 done
 [[ -n $workdir ]] || { echo "$0: give --workdir=FOLDER" >&2; exit 2; }
 

@@ -40,6 +40,7 @@ from typing import Any
 
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
+from reid_jax.own_modules import own_modules
 from reid_jax.writers import read_json, replace_file
 
 TRAIN = [sys.executable, "-m", "reid_jax.main", "train"]
@@ -84,7 +85,6 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
         raise InputError(f"{path} is no file; give a sweep, see configs/sweeps/ for those there are")
     if "," in str(out):
         raise InputError(f"--out is {out}; a second phase names its run in a config argument, which ends at a comma")
-    folders = [str(path.resolve().parent), str(path.resolve().parent.parent)]
     runs: dict[str, Run] = {}
 
     def add(name: str, config: str | None = None, after: str | Sequence[str] = (), **keys: Any) -> str:
@@ -105,9 +105,9 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
         runs[name] = Run(name, where, (*given, *own), out / name, after_names)
         return str(runs[name].workdir)
 
-    sys.path[:0] = folders
     try:
-        runpy.run_path(name)["sweep"](add, arg or None)
+        with own_modules(path):
+            runpy.run_path(name)["sweep"](add, arg or None)
     except InputError as error:
         raise InputError(f"sweep {path}: {error}") from error
     except Exception as error:  # a sweep is the user's own code: it may raise anything
@@ -116,9 +116,6 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
         missing = isinstance(error, KeyError) and error.args == ("sweep",)
         told = "it defines no sweep(add, arg)" if missing else f"{type(error).__name__}{where}: {error}"
         raise InputError(f"sweep {path}: {told}") from error
-    finally:
-        for folder in folders:
-            sys.path.remove(folder)
     if not runs:
         raise InputError(f"sweep {path} adds no run")
     return list(runs.values())

@@ -5,6 +5,10 @@
 #
 # Before it, once a slice (and after every change here):  TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh setup
 # With more than one worker the workdir lies on a disk that all of them mount. PROJECT is gcloud's default.
+#
+# The Cloud TPU API that this speaks (gcloud compute tpus tpu-vm) is legacy: it serves v2 to v6e. TPU7x and later are
+# Compute Engine instances and instance groups, or nodes of Google Kubernetes Engine: there every worker runs
+# `reid-jax train` with the same arguments.
 set -euo pipefail
 : "${TPU:?set TPU to the name of the slice}" "${ZONE:?set ZONE to its zone}"
 

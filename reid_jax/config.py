@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
 from reid_jax import optim
-from reid_jax.config_keys import KEYS, OTHER_NAMES
+from reid_jax.config_keys import KEYS, keys_meant
 from reid_jax.errors import InputError, nearest, shown
 from reid_jax.models.network import network_of
 from reid_jax.own_modules import own_modules
@@ -95,8 +95,12 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
     """Rebuilds a config from plain JSON values, lists turned to tuples; InputError for unknown keys and wrong types."""
+    try:
+        flat = _flatten(values)
+    except (AttributeError, RecursionError) as error:
+        raise InputError(f"the stored config is {shown(type(values).__name__)}, no nested keys and values") from error
     config = default()
-    for key, value in _flatten(values).items():
+    for key, value in flat.items():
         if key not in KEYS:
             raise InputError(f"the stored config has an unknown key {shown(key)!r}; it was written by another version")
         value = tuple(value) if isinstance(value, list) else value
@@ -211,15 +215,9 @@ def _hint(key: str, value: str = "VALUE") -> str:
         return f"; write --config.{key}.name={value}"
     if group:
         return f", but a group of keys: {', '.join(group)}"
-    by_last: dict[str, list[str]] = {}
-    for known in KEYS:
-        by_last.setdefault(known.rpartition(".")[2], []).append(known)
-    last = key.rpartition(".")[2].casefold().replace("-", "_")
-    meant = [OTHER_NAMES[last]] if last in OTHER_NAMES else by_last.get(last, [])
-    if not meant:
-        # 'boundary' is nearer to 'boundaries' than to any whole key.
-        close = nearest(key, KEYS) or nearest(last, by_last)
-        meant = by_last.get(close, [close]) if close else []
+    meant = keys_meant(key)
+    if not meant and (close := nearest(key, KEYS)):
+        meant = [close]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 
 

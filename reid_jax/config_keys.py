@@ -119,6 +119,7 @@ OTHER_NAMES = {
     "size": "image_size",
     "size_train": "image_size",
     "res": "image_size",
+    "model.width": "model.widths",
     "flip": "augment.flip_probability",
     "erasing": "augment.erase_probability",
     "random_erasing": "augment.erase_probability",
@@ -138,3 +139,13 @@ OTHER_NAMES = {
     "ckpt_steps": "checkpoint_every",
     "checkpoint_period": "checkpoint_every",
 }
+
+
+def keys_meant(name: str) -> list[str]:
+    """The keys that `name` names without being one: by another library's word, or by the last part alone."""
+    name = name.casefold().replace("-", "_")
+    last = name.rpartition(".")[2]
+    for known in (name, last):
+        if known in OTHER_NAMES:
+            return [OTHER_NAMES[known]]
+    return [key for key in KEYS if key.rpartition(".")[2] == last]

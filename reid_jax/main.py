@@ -8,10 +8,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from reid_jax import output, peers, signals
-from reid_jax.errors import InputError, did_you_mean, disk_failure, one_line, shown
+from reid_jax.errors import InputError, disk_failure, nearest, one_line, shown
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -165,12 +165,21 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
     for argument in arguments:
         name = argument.partition("=")[0]
         if re.match("--?[^-0-9.]", argument) and name not in known and not name.startswith(_OVERRIDE):
-            bare = name.lstrip("-")
-            if bare.casefold().startswith("config.") and "--config" in known:
-                hint = f"; did you mean --config.{bare[len('config.') :]}?"
-            else:
-                hint = did_you_mean(f"--{bare}", known)
+            hint = _option_meant(name.lstrip("-"), known)
             parser.error(f"there is no argument {shown(argument)}{hint}")
+
+
+def _option_meant(name: str, known: Iterable[str]) -> str:
+    """The hint for an option that a verb lacks: a key of its config, or the nearest of the `known` options."""
+    if "--config" in known:
+        from reid_jax.config_keys import keys_meant  # only now: it imports JAX
+
+        if name.casefold().startswith("config."):
+            return f"; did you mean --config.{name[len('config.') :]}?"
+        if keys := keys_meant(name):
+            return f"; did you mean --config.{keys[0]}?"
+    close = nearest(name, [option.lstrip("-") for option in known])
+    return f"; did you mean --{close}?" if close else ""
 
 
 def _missing_equals(arguments: Sequence[str], value: str) -> str:

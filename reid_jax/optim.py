@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the SGD chain (arXiv 1910.07038, equation 1 and section 3.3).
+"""Learning-rate schedules and the SGD chain (arXiv 1910.07038, equation 1, sections 3.1, 4, 4.2).
 
 Schedules are functions of the step (0 for the first update) as Optax wants them. Parameters are told apart by
 rules on their paths: which ones are decayed, and at what multiple of the learning rate they move.
@@ -98,7 +98,7 @@ def require_rising(warmup_epochs: float, boundaries: Sequence[float]) -> None:
 def cyclic_cosine_schedule(
     *, peak: float, cycle_epochs: float, steps_per_epoch: int, decay: float = 0.7, floor: float = 0.0
 ) -> optax.Schedule:
-    """Cosine annealing in cycles, each peak `decay` times the one before: section 3.3 of arXiv 1910.07038.
+    """Cosine annealing in cycles, each peak `decay` times the one before: arXiv 1910.07038, 3.1, 4 and 4.2.
 
     The first step of a cycle runs at its peak, the last one a step above `floor`. The paper runs 15 cycles of
     35 epochs; the schedule itself has no end.

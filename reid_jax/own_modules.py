@@ -6,7 +6,6 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 
 @contextlib.contextmanager
@@ -19,7 +18,7 @@ def own_modules(file: Path) -> Iterator[None]:
     """
     folders = file.resolve().parents[:2]
     names = {_top(name) for name in sys.modules}
-    foreign = {name for name in names if _beside(name, folders) and not _lies_in(name, folders) and not _fixed(name)}
+    foreign = {name for name in names if _beside(name, folders) not in (None, _place(name)) and not _fixed(name)}
     aside = {name: module for name, module in sys.modules.items() if _top(name) in foreign}
     for name in aside:
         del sys.modules[name]
@@ -31,7 +30,7 @@ def own_modules(file: Path) -> Iterator[None]:
         for folder in folders:
             sys.path.remove(str(folder))
         kept = names - foreign
-        own = {name for name in map(_top, sys.modules) if name not in kept and _lies_in(name, folders)}
+        own = {name for name in map(_top, sys.modules) if name not in kept and _beside(name, folders) == _place(name)}
         for name in [name for name in sys.modules if _top(name) in own]:
             del sys.modules[name]
         sys.modules.update(aside)
@@ -41,26 +40,27 @@ def _top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _beside(name: str, folders: list[Path]) -> bool:
-    """Whether `import name` would find something in the folders."""
-    return any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for folder in folders)
+def _beside(name: str, folders: list[Path]) -> Path | None:
+    """The file, or the folder of a package, that `import name` finds in the folders."""
+    for folder in folders:
+        package, module = folder / name, folder / f"{name}.py"
+        if module.is_file() and not (package / "__init__.py").is_file():
+            return module.resolve()
+        if package.is_dir():
+            return package.resolve()
+    return None
 
 
-def _place(module: ModuleType | None) -> Path | None:
-    """The file of a module, or the folder of a package; None for a built-in."""
+def _place(name: str) -> Path | None:
+    """The file, or the folder of a package, that an imported module comes from; None for a built-in."""
+    module = sys.modules.get(name)
     place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     path = Path(place).resolve() if place else None
     return path.parent if path and path.name == "__init__.py" else path
 
 
-def _lies_in(name: str, folders: list[Path]) -> bool:
-    """Whether an imported module lies in one of the folders themselves."""
-    place = _place(sys.modules.get(name))
-    return place is not None and place.parent in folders
-
-
 def _fixed(name: str) -> bool:
     """Whether an imported module is Python's, installed, or this package: nothing beside a file takes its place."""
     roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    place = _place(sys.modules[name])
+    place = _place(name)
     return name in sys.stdlib_module_names or name == _top(__name__) or not place or not roots.isdisjoint(place.parents)

@@ -46,16 +46,26 @@ class Number:
         except (ValueError, OverflowError):
             value = None
         if value is None or not self.holds(value):
-            raise argparse.ArgumentTypeError(f"{shown(text)!r} is out of range; it takes {self}")
+            raise argparse.ArgumentTypeError(f"it is {shown(text)!r}; it takes {self}")
         return value
 
     def __str__(self) -> str:
-        kind = "number" if self.kind is float else "whole number" if self.multiple == 1 else ""
-        kind = f"a {kind}" if kind else f"a multiple of {self.multiple}"
+        return f"a {self.noun} {self.bounds}"
+
+    @property
+    def noun(self) -> str:
+        """'number', 'whole number' or 'multiple of 32'."""
+        if self.multiple > 1:
+            return f"multiple of {self.multiple}"
+        return "whole number" if self.kind is int else "number"
+
+    @property
+    def bounds(self) -> str:
+        """'from 1 to 4,096', 'above 0, below 1'."""
         least, most = (f"{end:,}" if self.kind is int else f"{end:g}" for end in (self.least, self.most))
         if self.above or self.below:
-            return f"{kind} {'above' if self.above else 'from'} {least} and {'below' if self.below else 'up to'} {most}"
-        return f"{kind} from {least} to {most}"
+            return f"{'above' if self.above else 'from'} {least}, {'below' if self.below else 'at most'} {most}"
+        return f"from {least} to {most}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +81,9 @@ class Numbers:
         return isinstance(value, tuple) and self.length in (None, len(value)) and all(map(self.each.holds, value))
 
     def __str__(self) -> str:
-        whole = "whole " if self.each.kind is int else ""
         count = "" if self.length is None else f"{self.length} "
-        return f"{count}{whole}numbers, each {self.each}"
+        first, *rest = self.each.noun.split(" of ")  # 'whole number', or 'multiple' and '32'
+        return f"{count}{' of '.join([f'{first}s', *rest])}, each {self.each.bounds}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +113,7 @@ class Text:
         return isinstance(value, str) and "\0" not in value and bool(value or not self.filled)
 
     def __str__(self) -> str:
-        return "a text that is not empty" if self.filled else "a text"
+        return f"a text without a NUL{', not empty' if self.filled else ''}"
 
 
 @dataclasses.dataclass(frozen=True)

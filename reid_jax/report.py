@@ -10,7 +10,7 @@ import numpy as np
 
 from reid_jax import paper
 from reid_jax.csv_text import csv_text
-from reid_jax.errors import one_line
+from reid_jax.errors import shown
 from reid_jax.runs import (
     HEADLINE,
     HELD_OUT,
@@ -25,6 +25,8 @@ from reid_jax.runs import (
 from reid_jax.writers import replace_file
 
 CURVES = ("last", "swa", "swag")
+_LONGEST_CELL = 2000  # letters
+_MARKUP = re.compile(r"[&<>|*`$\[\]\\~]|(?<![^\W_])_|_(?![^\W_])")  # a '_' within a word is none
 _CURVE_KEY = re.compile(rf"({'|'.join(CURVES)})_({'|'.join(HEADLINE)})")
 
 
@@ -49,7 +51,10 @@ def markdown(gathered: Gathered) -> str:
     if curves:
         parts += ["# Figure 6 in numbers", figure6(gathered)]
     if gathered.left_out:
-        parts += ["# Left out", "\n".join(f"- {path}: {reason}" for path, reason in gathered.left_out)]
+        parts += [
+            "# Left out",
+            "\n".join(f"- {_escaped(path)}: {_escaped(reason)}" for path, reason in gathered.left_out),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -221,7 +226,8 @@ def write(gathered: Gathered, folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     files = {"report.md": markdown(gathered), "runs.csv": runs_csv(gathered), "groups.csv": groups_csv(gathered)}
     for name, text in files.items():
-        replace_file(folder / name, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+        data = text.encode("utf-8", "backslashreplace")  # a name may hold what is no letter
+        replace_file(folder / name, lambda temporary, data=data: temporary.write_bytes(data))
     return [folder / name for name in files]
 
 
@@ -230,8 +236,14 @@ def _figures(figures: paper.Figures | None) -> str:
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; a '|' inside a cell is written as HTML, a line break as '\\n'."""
-    cells = [[one_line(cell).replace("|", "&#124;") for cell in line] for line in (header, *lines)]
+    """A Markdown table; what is written in a cell is seen as it is."""
+    cells = [[_escaped(cell) for cell in line] for line in (header, *lines)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
     return "\n".join([padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]])
+
+
+def _escaped(text: object) -> str:
+    """One line of Markdown that shows `text`: what would be markup, a formula or a link in it is written as HTML."""
+    line = shown(text, _LONGEST_CELL)
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)

@@ -20,8 +20,10 @@ from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
 from reid_jax import paper
-from reid_jax.errors import InputError
-from reid_jax.weights import load_weights, network_of
+from reid_jax.errors import InputError, shown
+from reid_jax.models.network import network_of
+from reid_jax.ranges import real
+from reid_jax.weights import load_weights
 from reid_jax.writers import read_json, read_records
 
 METRICS = ("rank1", "rank5", "rank10", "mAP", "mAP_trapezoid", "mINP")
@@ -172,7 +174,7 @@ def gather(paths: Iterable[str | os.PathLike]) -> Gathered:
         try:
             run = read_run(workdir)
         except InputError as error:
-            left_out.append((workdir, str(error)))
+            left_out.append((workdir, shown(error, 500)))
             continue
         if (run.kind, run.seeds) in seen:
             left_out.append((workdir, f"the same config and seed as {seen[run.kind, run.seeds]}"))
@@ -188,22 +190,24 @@ def gather(paths: Iterable[str | os.PathLike]) -> Gathered:
 
 def read_run(workdir: Path) -> Run:
     """Reads a finished run; raises InputError, saying why, for one that is unfinished or broken."""
-    stored = read_json(workdir / "config.json")
+    try:
+        stored = read_json(workdir / "config.json")
+        records = read_records(workdir / "metrics.jsonl")
+        results = read_json(workdir / "results.json")
+    except (OSError, ValueError, RecursionError) as error:  # an InputError is a ValueError
+        raise InputError(f"cannot be read: {error}") from error
     if not isinstance(stored, dict):
         raise InputError("config.json is no config")
     config = run_config.from_dict(stored)
-    try:
-        records = read_records(workdir / "metrics.jsonl")
-        results = read_json(workdir / "results.json")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error}") from error
+    if not all(map(_is_record, records)):
+        raise InputError("metrics.jsonl does not hold records {'step', 'epoch', name: number...}")
     if results is None:
-        epoch = records[-1].get("epoch", 0.0) if records else 0.0
+        epoch = records[-1]["epoch"] if records else 0.0
         raise InputError(f"unfinished: at epoch {epoch:.1f} of {config.epochs:g}")
     try:
         scores = {
-            str(data): {
-                weights: {m: float(metrics[m]) for m in METRICS if m in HEADLINE or m in metrics}
+            shown(data): {
+                weights: {m: _fraction(metrics[m]) for m in METRICS if m in HEADLINE or m in metrics}
                 for weights, metrics in kinds.items()
                 if weights in WEIGHTS
             }
@@ -213,13 +217,32 @@ def read_run(workdir: Path) -> Run:
         raise InputError("results.json does not hold {data set: {weights: {metric: fraction}}}") from error
     if not scores or not all(scores.values()):
         raise InputError(f"results.json has no scores of weights called {', '.join(WEIGHTS)}")
-    held_out = [record for record in records if "val_mAP" in record]
+    held_out = [record for record in records if record.get("val_mAP") is not None]
     if held_out:
-        last = {m: float(held_out[-1][f"val_{m}"]) for m in METRICS if f"val_{m}" in held_out[-1]}
+        last = {m: held_out[-1][f"val_{m}"] for m in METRICS if held_out[-1].get(f"val_{m}") is not None}
         if set(HEADLINE) <= last.keys():
-            name = f"{HELD_OUT}, {config.val_identities} identities of {config.dataset}"
+            name = f"{HELD_OUT}, {config.val_identities} identities of {shown(config.dataset)}"
             scores[name] = {"trained": last}
     return Run(workdir, config, _first_phase(workdir, config), scores, records)
+
+
+_FRACTION = real(0, 1)
+_COUNT = real(0, 1e12)  # of steps and epochs
+
+
+def _fraction(value: Any) -> float:
+    if not _FRACTION.holds(value):
+        raise ValueError(value)
+    return float(value)
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line of metrics.jsonl is {'step': number, 'epoch': number, name: number or null...}."""
+    return (
+        isinstance(record, dict)
+        and all(_COUNT.holds(record.get(key)) for key in ("step", "epoch"))
+        and all(value is None or isinstance(value, (int, float)) for value in record.values())
+    )
 
 
 def _workdirs(paths: Iterable[str | os.PathLike], left_out: list[tuple[Path, str]]) -> list[Path]:
@@ -251,7 +274,7 @@ def _first_phase(workdir: Path, config: ConfigDict) -> ConfigDict | None:
                 return run_config.from_dict(read_json(place / "config.json"))
             if place.is_file():
                 return load_weights(place).config
-        except (InputError, OSError, AttributeError):
+        except (OSError, ValueError, RecursionError):  # damaged, or no name of a file
             return None
     return None
 
@@ -308,7 +331,7 @@ def _group(runs: list[Run]) -> Group:
         if run.first is None:
             for key in [key for key in differs if key == "epochs" or key.startswith("schedule.")]:
                 del differs[key]
-            differs["starts from"] = f"{run.config.init_from}, which is not there"
+            differs["starts from"] = f"{shown(run.config.init_from)}, which is not there"
     switches = paper.switches_of(first)
     return Group(runs, switches, nearest, size, differs, later, _parameters(run.config))
 
@@ -380,7 +403,7 @@ def _value(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, tuple):
         return f"({', '.join(map(_value, value))})"
-    return str(value)
+    return shown(value)
 
 
 def _parameters(config: ConfigDict) -> int:
@@ -420,12 +443,12 @@ def remarks(group: Group, data: str = "", shared: Mapping[str, str] | None = Non
 
     Without what is `shared`, and without the training set where it is `data`, that of the scores.
     """
-    shown = {
+    own = {
         key: value
         for key, value in group.differs.items()
         if key not in (shared or {}) and not (key == "dataset" and _same_set(value, data))
     }
-    return tuple(", ".join(f"{key}={value}" for key, value in one.items()) for one in (shown, group.later))
+    return tuple(", ".join(f"{key}={value}" for key, value in one.items()) for one in (own, group.later))
 
 
 def label(group: Group, data: str = "", shared: Mapping[str, str] | None = None) -> str:

@@ -1,7 +1,7 @@
 """What a second-phase run makes of its cycles: the weights at each cycle's end, averaged (SWA) and sampled (SWAG).
 
-arXiv 1910.07038, sections 3.3 and 4.1, Figure 6. See `reid_jax.swag` for the moments and `reid_jax.model_average` for
-the averaged descriptors.
+arXiv 1910.07038, sections 3.1, 4 and 4.2, Figure 6. See `reid_jax.swag` for the moments and `reid_jax.model_average`
+for the averaged descriptors.
 """
 
 import dataclasses

@@ -21,6 +21,7 @@ from reid_jax import config as run_config
 from reid_jax.errors import InputError, shown
 from reid_jax.json_text import parse_json
 from reid_jax.models.network import AttentionNetwork, network_of
+from reid_jax.models.torch_file import is_torch_file
 from reid_jax.models.variables import require_sound
 from reid_jax.swag import Moments
 from reid_jax.writers import replace_file
@@ -91,6 +92,10 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
             _require(path, claims, _expected(path, config, identities, claims))
             flat = {key: file.get_tensor(key) for key in claims}
     except (SafetensorError, OSError) as error:
+        if path.is_file() and is_torch_file(path):
+            raise InputError(
+                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
+            ) from error
         raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
     try:
         require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))

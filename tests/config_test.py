@@ -1,9 +1,13 @@
 """Configs: the files load and carry the paper's numbers; whatever is wrong is told in one line."""
 
+import sys
+from types import ModuleType
+
 import pytest
 from conftest import ROOT
 
 from reid_jax import config
+from reid_jax.config_keys import KEYS, OTHER_NAMES
 from reid_jax.errors import InputError
 
 CONFIGS = ROOT / "configs"
@@ -130,37 +134,123 @@ def test_overrides_are_read_as_their_keys_types():
     ("override", "words"),
     [
         ("schedule.peek=1", ("config.schedule.peek", "did you mean schedule.peak?")),
-        ("lr=1", ("config.lr", "no key")),
-        ("schedule=1", ("config.schedule", "no key")),
+        ("lr=1", ("config.lr", "no key", "did you mean schedule.peak?")),
+        ("optimizer.lr=1", ("did you mean schedule.peak?",)),
+        ("batch_size=32", ("did you mean batch.identities?",)),
+        ("momentum=0.9", ("did you mean optimizer.momentum?",)),
+        ("Epochs=3", ("did you mean epochs?",)),
+        ("model=nano", ("write --config.model.name=nano",)),
+        ("schedule=1", ("config.schedule", "no key", "--config.schedule.name=1")),
+        ("batch=32", ("a group of keys: batch.identities, batch.images",)),
+        ("model.width=(16,16,16)", ("did you mean model.widths?",)),
+        ("zzzz=1", ("config.zzzz", "no key")),
         ("seed", ("config.seed", "=VALUE")),
-        ("seed=abc", ("config.seed", "'abc'", "int")),
-        ("seed=1.5", ("config.seed", "'1.5'", "int")),
-        ("tensorboard=maybe", ("config.tensorboard", "'maybe'", "bool")),
-        ("model.stem=wide", ("config.model.stem", "'wide'", "int")),
-        ("image_size=(160,)", ("config.image_size", "(160,)", "2 numbers")),
-        ("image_size=(160,64,3)", ("config.image_size", "(160, 64, 3)", "2 numbers")),
-        ("image_size=(160.5,64)", ("config.image_size", "whole numbers")),
+        ("seed=abc", ("config.seed", "'abc'", "whole number")),
+        ("seed=1.5", ("config.seed", "'1.5'", "whole number")),
+        ("seed=1180591620717411303424", ("config.seed", "1180591620717411303424", "from 0 to")),
+        pytest.param(f"seed={'9' * 5000}", ("config.seed", "9…9", "whole number"), id="5,000 digits"),
+        pytest.param(f"epochs={'9' * 5000}", ("config.epochs", "not finite"), id="5,000 digits of a number"),
+        pytest.param(f"image_size=({'9' * 5000},64)", ("config.image_size", "9…9"), id="5,000 digits in a tuple"),
+        pytest.param(f"model.widths={'(' * 3000}", ("config.model.widths", "3 multiples of 2"), id="3,000 brackets"),
+        ("dataset=", ("config.dataset", "''", "not empty")),
+        ("dataset=a\0b", ("config.dataset",)),
+        ("tensorboard=maybe", ("config.tensorboard", "'maybe'", "True or False")),
+        ("val_identities=-1", ("config.val_identities", "-1", "from 0 to")),
+        ("image_size=(160,)", ("config.image_size", "(160,)", "2 multiples of 32")),
+        ("image_size=(160,64,3)", ("config.image_size", "(160, 64, 3)", "2 multiples of 32")),
+        ("image_size=(160.5,64)", ("config.image_size", "multiples of 32")),
+        ("image_size=(True,64)", ("config.image_size", "(True, 64)")),
+        ("image_size=(150,64)", ("config.image_size", "150", "multiples of 32")),
+        ("image_size=(640000,320000)", ("config.image_size", "each from 32 to 1,024")),
+        ("model.stem=wide", ("config.model.stem", "'wide'", "whole number")),
+        ("model.stem=0", ("config.model.stem", "from 1 to 4,096")),
+        ("model.widths=(8,8)", ("config.model.widths", "3 multiples of 2")),
+        ("model.widths=(15,17,31)", ("config.model.widths", "multiples of 2, each from 16")),
+        ("model.widths=(0,16,32)", ("config.model.widths", "(0, 16, 32)")),
+        ("model.widths=(-16,16,32)", ("config.model.widths", "(-16, 16, 32)")),
+        ("model.repeats=(20000,1,1)", ("config.model.repeats", "3 whole numbers, each from 0 to 64")),
+        ("model.global_width=0", ("config.model.global_width", "0", "from 1")),
+        ("model.local_width=-1", ("config.model.local_width", "-1", "from 1")),
+        ("model.name=resnet", ("config.model.name", "'resnet'", "hacnn")),
+        ("model.block=residual", ("config.model.block", "shuffle, inception")),
+        ("model.dtype=float16", ("config.model.dtype", "'float16'", "bfloat16")),
+        ("model.logit_scale=0", ("config.model.logit_scale", "above 0")),
+        ("batch.identities=1", ("config.batch.identities", "from 2")),
+        ("batch.images=1000000", ("config.batch.images", "from 1 to 4,096")),
+        ("batch.shares=(4,2)", ("config.batch.shares", "add up to 6", "is 8")),
+        ("batch.shares=(-4,12)", ("config.batch.shares", "(-4, 12)", "whole numbers, each from 1")),
+        ("augment.pad=100000", ("config.augment.pad", "100000")),
+        ("augment.pad=32", ("config.augment.pad", "32 pixels on a side", "(96, 32)")),
+        ("augment.flip_probability=1.5", ("config.augment.flip_probability", "1.5", "from 0 to 1")),
         ("augment.erase_area=(0.1,0.2,0.3)", ("config.augment.erase_area", "2 numbers")),
         ("augment.erase_area=('a','b')", ("config.augment.erase_area", "numbers")),
-        ("model.widths=(8,8)", ("config.model.widths", "3 numbers")),
-        ("augment.flip_probability=1.5", ("config.augment.flip_probability", "1.5", "from 0 to 1")),
-        ("loss.label_smoothing=1.0", ("config.loss.label_smoothing", "[0, 1)")),
+        ("augment.erase_area=(0.4,0.02)", ("config.augment.erase_area", "the least first")),
+        ("augment.erase_aspect=(3.3,0.3)", ("config.augment.erase_aspect", "the least first")),
+        ("loss.triplet_weight=-1", ("config.loss.triplet_weight", "-1.0", "from 0")),
+        ("loss.label_smoothing=1.0", ("config.loss.label_smoothing", "from 0, below 1")),
         ("loss.mining=hard", ("config.loss.mining", "'hard'", "batch_hard")),
-        ("model.dtype=float16", ("config.model.dtype", "'float16'", "bfloat16")),
-        ("batch.identities=1", ("config.batch.identities", "at least 2")),
-        ("batch.shares=(4,2)", ("config.batch.shares", "add up to 6", "is 8")),
+        ("loss.margin=-1", ("config.loss.margin", "-1.0", "from 0")),
+        ("optimizer.momentum=2", ("config.optimizer.momentum", "2.0", "below 1")),
+        ("optimizer.momentum=-1", ("config.optimizer.momentum", "-1.0", "from 0")),
+        ("optimizer.weight_decay=-1", ("config.optimizer.weight_decay", "-1.0", "from 0 to 1")),
+        ("optimizer.logit_scale_rate=-1", ("config.optimizer.logit_scale_rate", "-1.0")),
+        ("optimizer.regions_rate=-1", ("config.optimizer.regions_rate", "-1.0")),
+        ("schedule.name=cosine", ("config.schedule.name", "'cosine'", "cyclic_cosine")),
+        ("schedule.peak=nan", ("config.schedule.peak", "nan", "finite")),
+        ("schedule.peak=-0.1", ("config.schedule.peak", "-0.1", "above 0")),
+        ("schedule.warmup_epochs=-1", ("config.schedule.warmup_epochs", "-1.0", "from 0")),
+        ("schedule.boundaries=(18.0,13.0)", ("config.schedule", "(18.0, 13.0)", "must increase")),
+        ("schedule.boundaries=(0.5,13.0)", ("config.schedule", "(0.5, 13.0)", "after the warm-up")),
+        ("schedule.boundaries=('a',)", ("config.schedule.boundaries", "numbers, each above 0")),
+        ("schedule.factor=-0.1", ("config.schedule.factor", "-0.1", "from 0 to 1")),
         ("schedule.cycle_epochs=0.0", ("config.schedule.cycle_epochs", "0.0", "above 0")),
-        ("swag.rank=1", ("config.swag.rank", "at least 2")),
+        ("schedule.cycle_decay=-1", ("config.schedule.cycle_decay", "-1.0", "above 0")),
+        ("schedule.floor=-1", ("config.schedule.floor", "-1.0", "from 0")),
         ("epochs=-1.0", ("config.epochs", "-1.0", "above 0")),
         ("epochs=inf", ("config.epochs", "inf", "finite")),
-        ("schedule.peak=nan", ("config.schedule.peak", "nan", "finite")),
-        ("val_identities=-1", ("config.val_identities", "-1", "0 or more")),
+        ("epochs=1e300", ("config.epochs", "1e+300", "at most")),
+        ("swag.rank=1", ("config.swag.rank", "at least 2")),
+        ("swag.rank=1000000000", ("config.swag.rank", "1000000000")),
+        ("swag.scale=-1", ("config.swag.scale", "-1.0")),
+        ("steps_per_dispatch=1000000000000", ("config.steps_per_dispatch", "from 1 to 10,000")),
+        ("eval_every=0", ("config.eval_every", "above 0")),
+        ("keep_checkpoints=0", ("config.keep_checkpoints", "from 1")),
     ],
 )
 def test_wrong_overrides_are_told_by_key_and_value(override, words):
     message = refused(QUICKSTART, f"--config.{override}")
+    assert len(message) < 700
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("loss.cross_entropy_weight=0", "loss.triplet_weight=0"), "are both 0"),
+        (("schedule.name=cyclic_cosine", "schedule.floor=1"), "floor of at most the peak"),
+        (("model.block=inception", "model.widths=(18,18,18)"), "multiples of 4"),
+        (("model.normalisation=bnneck", "model.classifier_reads=raw"), "without a reader"),
+        (("batch.identities=4096", "batch.images=4096"), "pixels a step"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_told(overrides, words):
+    # Set at once: an override is checked with those after it.
+    assert words in refused(QUICKSTART, *[f"--config.{one}" for one in overrides])
+
+
+def test_what_has_no_effect_may_be_anything_within_its_range():
+    c = config.default()
+    c.schedule.name, c.schedule.boundaries = "cyclic_cosine", (5.0,)  # of the other schedule
+    config.check(c)
+    c.schedule.name, c.schedule.boundaries, c.schedule.floor = "warmup_step", (15.0,), 1.0
+    config.check(c)
+
+
+def test_every_default_lies_within_its_range():
+    for key, (value, allowed) in KEYS.items():
+        assert value is None or allowed.holds(value), key
+    assert set(OTHER_NAMES.values()) <= set(KEYS)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +261,7 @@ def test_wrong_overrides_are_told_by_key_and_value(override, words):
         ("joined.py:size=3x", ("'3x'", "2x_table")),
         ("robust_reid.py:size", ("size needs a value",)),
         ("robust_reid.py:epochs=many", ("epochs", "'many'", "float")),
+        ("robust_reid.py:epochs=0", ("config argument epochs", "0.0", "above 0")),
         ("robust_reid.py:runlocal=maybe", ("runlocal", "'maybe'")),
     ],
 )
@@ -216,7 +307,7 @@ def test_from_dict_refuses_what_another_version_wrote():
     values = config.to_dict(config.default())
     with pytest.raises(InputError, match=r"unknown key 'optimizer\.lookahead'"):
         config.from_dict({**values, "optimizer": {**values["optimizer"], "lookahead": 5}})
-    with pytest.raises(InputError, match="seed='zero'"):
+    with pytest.raises(InputError, match="seed='zero'; it takes a whole number"):
         config.from_dict({**values, "seed": "zero"})
 
 
@@ -235,3 +326,58 @@ def test_differences_name_key_and_both_values():
     assert config.differences(old, config.to_dict(changed)) == ["schedule.peak: 0.03 -> 0.5", "seed: 0 -> 1"]
     assert config.differences(old, old) == []
     assert config.differences({}, {"seed": 0}) == ["seed: absent -> 0"]
+
+
+CALLS_COMMON = "import common\n\n\ndef get_config(arg=None):\n    return common.get_config()\n"
+COMMON = "from reid_jax import config\n\n\ndef get_config():\n    c = config.default()\n    c.seed = {}\n    return c\n"
+
+
+def write_folder(folder, seed, text=CALLS_COMMON):
+    folder.mkdir(parents=True)
+    (folder / "common.py").write_text(COMMON.format(seed))
+    (folder / "mine.py").write_text(text)
+    return folder / "mine.py"
+
+
+def test_each_file_gets_the_modules_beside_it_and_leaves_none_behind(tmp_path):
+    files = [write_folder(tmp_path / str(seed) / "configs", seed) for seed in (1, 2)]
+    before = set(sys.modules)
+    assert [config.load(str(file)).seed for file in (*files, *files)] == [1, 2, 1, 2]
+    assert config.load(f"{ROBUST}:size=nano").model.name == "nano"  # another `common`
+    assert "common" not in set(sys.modules) - before
+    assert [path for path in sys.path if str(tmp_path) in path] == []
+
+
+def test_a_config_that_reads_another_one_keeps_its_own_modules(tmp_path):
+    inner = write_folder(tmp_path / "inner" / "configs", 3)
+    text = (
+        "from reid_jax import config\n\n\ndef get_config(arg=None):\n    import common\n\n"
+        f"    inner = config.load({str(inner)!r})\n    import common as again\n\n"
+        "    assert common is again\n    c = again.get_config()\n    c.val_identities = inner.seed\n    return c\n"
+    )
+    outer = write_folder(tmp_path / "outer" / "configs", 4, text)
+    loaded = config.load(str(outer))
+    assert (loaded.seed, loaded.val_identities) == (4, 3)
+
+
+def test_modules_of_a_file_stand_aside_for_nothing_installed(tmp_path, monkeypatch):
+    # A module called like an installed package, which the network needs while the file is read.
+    file = write_folder(tmp_path / "configs", 5)
+    for name in ("flax", "reid_jax", "json"):
+        (file.parent / f"{name}.py").write_text("raise RuntimeError('the wrong module')\n")
+    monkeypatch.setitem(sys.modules, "common", ModuleType("common"))  # of whoever calls
+    sys.modules["common"].__file__ = str(tmp_path / "common.py")
+    stranger = sys.modules["common"]
+    assert config.load(str(file)).seed == 5
+    assert sys.modules["common"] is stranger
+    import flax
+
+    assert hasattr(flax, "linen")
+
+
+def test_a_file_that_fails_leaves_no_modules_behind(tmp_path):
+    file = write_folder(tmp_path / "configs", 6, "import common\n\n\ndef get_config(arg=None):\n    return 1 / 0\n")
+    assert "ZeroDivisionError" in refused(file)
+    file.with_name("common.py").write_text(COMMON.format(7777))
+    file.write_text(CALLS_COMMON)
+    assert config.load(str(file)).seed == 7777

@@ -4,11 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from reid_jax.errors import InputError
+from reid_jax.main import main
 from reid_jax.models.blocks import ConvNorm, InceptionB
 from reid_jax.models.convert import convert_hacnn
 from reid_jax.models.network import create_network
+from reid_jax.models.torch_file import read_state_dict
+from reid_jax.weights import load_weights
 
 WIDTHS, WIDTH, IDENTITIES = (32, 48, 64), 20, 7
 
@@ -248,3 +252,51 @@ def test_tensors_that_are_no_weights_are_named(name, spoil, match):
     state[name] = spoil(state[name])
     with pytest.raises(InputError, match=match):
         convert_hacnn(state)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "backbone.", "module.module.", "model.base.", "_orig_mod."]
+)
+def test_what_wrappers_put_before_all_names_is_cut_off(prefix, tmp_path):
+    state = {f"{prefix}{name}": array for name, array in torchreid_state_dict().items()}
+    safetensors.numpy.save_file(state, tmp_path / "m.safetensors")
+    tensors = read_state_dict(tmp_path / "m.safetensors")
+    assert tensors.keys() == torchreid_state_dict().keys()
+
+
+def test_a_prefix_that_only_some_names_have_is_told_by_what_is_there(tmp_path):
+    state = {f"backbone.{name}": array for name, array in torchreid_state_dict().items()} | {"head": np.zeros((2, 3))}
+    with pytest.raises(
+        InputError, match=r"which holds .*backbone\.conv.* and \d+ more; tensors are missing: conv\.conv"
+    ):
+        convert_hacnn(state)
+
+
+def test_the_verb_converts_but_never_onto_its_source(tmp_path, capsys):
+    source = tmp_path / "torch.safetensors"
+    safetensors.numpy.save_file({f"model.{name}": one for name, one in torchreid_state_dict().items()}, source)
+    before = source.read_bytes()
+    (tmp_path / "link.safetensors").symlink_to(source)
+    (tmp_path / "hard.safetensors").hardlink_to(source)
+    (tmp_path / "folder").mkdir()
+    for out in (
+        source,
+        tmp_path / "folder" / ".." / source.name,
+        tmp_path / "link.safetensors",
+        tmp_path / "hard.safetensors",
+    ):
+        assert main(["convert", f"--torch={source}", f"--out={out}"]) == 2
+        assert "which is the file to read" in capsys.readouterr().err
+    for out, words in ((tmp_path / "a.pth", ".safetensors"), (source / "a.safetensors", "cannot be written")):
+        assert main(["convert", f"--torch={source}", f"--out={out}"]) == 2
+        assert words in capsys.readouterr().err
+    assert source.read_bytes() == before
+    assert main(["convert", f"--torch={source}", f"--out={tmp_path / 'ours.safetensors'}"]) == 0
+    assert load_weights(tmp_path / "ours.safetensors").identities == IDENTITIES
+
+
+@pytest.mark.parametrize("begin", [b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc"])
+def test_a_pytorch_file_for_weights_is_told_of_convert(begin, tmp_path):
+    (tmp_path / "m.pth").write_bytes(begin + bytes(100))
+    with pytest.raises(InputError, match=r"m\.pth is a PyTorch file; .*reid-jax convert --torch="):
+        load_weights(tmp_path / "m.pth")

@@ -79,15 +79,32 @@ def test_sigterm_reaches_every_process_and_is_waited_for(commands, tmp_path):
     assert all((tmp_path / f"saved{number}").exists() for number in range(2))
 
 
-def test_a_slurm_job_that_was_told_to_stop_queues_itself_again(commands, tmp_path):
+# How a workdir can be given; of two the last one holds.
+WORKDIRS = ["--workdir={}", "--workdir {}", "--workdir=other --workdir={}", "--workdir=other --workdir {}"]
+
+
+@pytest.mark.parametrize("workdir", WORKDIRS)
+def test_a_slurm_job_that_was_told_to_stop_queues_itself_again(commands, tmp_path, workdir):
     environment = {**commands(srun="", scontrol="", sleep=""), "SLURM_JOB_ID": "5"}
-    line = ["bash", LAUNCH / "slurm.sbatch", "--config=a.py", f"--workdir={tmp_path}/run"]
+    given = workdir.format(tmp_path / "run")
+    line = ["bash", LAUNCH / "slurm.sbatch", "--config=a.py", *given.split()]
     assert subprocess.run(line, env=environment, check=False).returncode == 1
-    assert calls(tmp_path)[:2] == [f"srun reid-jax train --config=a.py --workdir={tmp_path}/run", "scontrol requeue 5"]
+    assert calls(tmp_path)[:2] == [f"srun reid-jax train --config=a.py {given}", "scontrol requeue 5"]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "results.json").write_text("{}")
     assert subprocess.run(line, env=environment, check=False).returncode == 0
     assert not any(call.startswith("scontrol") for call in calls(tmp_path)[3:])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--workdir="], ["--workdir"], ["--config.init_from=--workdir"]])
+@pytest.mark.parametrize("script", ["slurm.sbatch", "spot_tpu.sh"])
+def test_without_a_workdir_nothing_is_started(commands, tmp_path, script, arguments):
+    environment = {**commands(srun="", gcloud="", sleep=""), "TPU": "t", "ZONE": "z", "TYPE": "v6e-4"}
+    line = ["bash", LAUNCH / script, "--config=a.py", *arguments]
+    done = subprocess.run(line, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "give --workdir=FOLDER" in done.stderr
+    assert not (tmp_path / "calls").exists()
 
 
 def test_a_slurm_job_whose_run_fails_fails(commands, tmp_path):
@@ -118,24 +135,54 @@ esac
 """
 
 
-def spot(commands, tmp_path, gcloud):
+def spot(commands, tmp_path, gcloud, workdir="--workdir=/mnt/run", **variables):
     names = ("state", "done", "once")
     script = gcloud.format(**{name: tmp_path / name for name in names})
     environment = {**commands(gcloud=script), "TPU": "t", "ZONE": "z", "TYPE": "v5litepod-8", "SETUP": "mount it"}
-    line = [LAUNCH / "spot_tpu.sh", "--config=a.py", "--workdir=/mnt/run"]
+    environment |= variables
+    line = [LAUNCH / "spot_tpu.sh", "--config=a.py", *workdir.split()]
     done = subprocess.run(line, env=environment, check=False, capture_output=True, text=True, timeout=60)
     return done, [call.split("tpu-vm ")[1].split()[0] for call in calls(tmp_path) if "tpu-vm" in call]
 
 
-def test_a_spot_run_goes_on_with_a_new_slice_until_it_is_done(commands, tmp_path):
-    done, verbs = spot(commands, tmp_path, GCLOUD)
+@pytest.mark.parametrize("workdir", ["--workdir=/mnt/run", "--workdir /mnt/run"])
+def test_a_spot_run_goes_on_with_a_new_slice_until_it_is_done(commands, tmp_path, workdir):
+    done, verbs = spot(commands, tmp_path, GCLOUD, workdir)
     assert done.returncode == 0, done.stderr
+    assert any("test -f /mnt/run/results.json" in call for call in calls(tmp_path))
     assert verbs.count("create") == 2
     assert verbs[-1] == "delete"
     trained = [call for call in calls(tmp_path) if "reid-jax train" in call]
     assert len(trained) == 2
     assert len(set(trained)) == 1
     assert sum("--command=mount it" in call for call in calls(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "version"),
+    [
+        ({"TYPE": "v3-8"}, "tpu-ubuntu2204-base"),
+        ({"TYPE": "v4-8"}, "tpu-ubuntu2204-base"),
+        ({"TYPE": "v5litepod-16"}, "v2-alpha-tpuv5-lite"),
+        ({"TYPE": "v5p-8"}, "v2-alpha-tpuv5"),
+        ({"TYPE": "v6e-4"}, "v2-alpha-tpuv6e"),
+        ({"TYPE": "v6e-4", "VERSION": "mine"}, "mine"),
+        ({"TYPE": "tpu7x-8", "VERSION": "mine"}, "mine"),
+        ({"TYPE": "tpu7x-8"}, None),
+    ],
+)
+def test_the_runtime_version_follows_from_the_type(commands, tmp_path, variables, version):
+    gcloud = GCLOUD.replace("if [ -f {once} ]; then", "if true; then")  # done at once
+    if version is None:
+        (tmp_path / "calls").touch()
+    done, _ = spot(commands, tmp_path, gcloud, **variables)
+    if version is None:
+        assert done.returncode == 2
+        assert "Compute Engine or GKE" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        (create,) = [call for call in calls(tmp_path) if "tpu-vm create" in call]
+        assert f"--accelerator-type={variables['TYPE']} --version={version} --spot" in create
 
 
 def test_a_spot_run_that_fails_by_itself_is_given_up(commands, tmp_path):

@@ -1,6 +1,7 @@
 """The report on runs whose files are made up here: groups, spread, the paper's tables, figures, what is left out."""
 
 import csv
+import html
 import json
 import statistics
 
@@ -11,6 +12,7 @@ from reid_jax import config as run_config
 from reid_jax import main, paper, report, runs
 from reid_jax.errors import InputError
 from reid_jax.runs import gather
+from reid_jax.visualize.drawing import new_figure, take_names_as_written
 
 pytest.importorskip("matplotlib")
 
@@ -196,6 +198,79 @@ def test_what_is_unfinished_or_broken_is_listed_and_the_rest_is_reported(folder,
     assert "same config and seed as" in left_out["z"]
     assert "'lr'" in left_out["foreign"]
     assert "no run" in left_out["empty"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("metrics.jsonl", "[1, 2]\n", "does not hold records"),
+        ("metrics.jsonl", '{"step": 1, "epoch": [1]}\n', "does not hold records"),
+        ("metrics.jsonl", '{"step": 1, "epoch": 1, "val_mAP": [1]}\n', "does not hold records"),
+        ("metrics.jsonl", '{"step": 1, "epoch": 1, "swag_mAP": "x"}\n', "does not hold records"),
+        ("metrics.jsonl", '{"step": 1}\n', "does not hold records"),
+        ("metrics.jsonl", b"\xff\xfe", "cannot be read"),
+        ("results.json", "[]", "does not hold"),
+        ("results.json", '{"a": 5}', "does not hold"),
+        ("results.json", '{"a": {"trained": {"rank1": [1], "mAP": [1]}}}', "does not hold"),
+        ("results.json", '{"a": {"trained": {"rank1": 95.4, "mAP": 87.3}}}', "does not hold"),
+        ("results.json", '{"a": {"trained": {"rank1": NaN, "mAP": 0.5}}}', "does not hold"),
+        ("results.json", '{"a": {"trained": {"rank1": null, "mAP": 0.5}}}', "does not hold"),
+        ("config.json", "5", "no config"),
+        ("config.json", "[" * 100_000, "cannot be read"),
+        ("config.json", '{"seed": ' + "9" * 5000 + "}", "cannot be read"),
+        ("config.json", '{"model": {"stem": ' + str(10**30) + "}}", "config.model.stem"),
+        ("config.json", '{"model": {"widths": [1000000000, 16, 16]}}', "config.model.widths"),
+        ("config.json", '{"model": {"repeats": [20000, 1, 1]}}', "config.model.repeats"),
+        ("config.json", '{"model": 5}', "unknown key 'model'"),
+        ("config.json", '{"image_size": [640000, 320000]}', "config.image_size"),
+        ("config.json", '{"epochs": 1e300}', "config.epochs"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_one_run_that_cannot_be_read_costs_no_other(tmp_path, file, content, reason):
+    write_run(tmp_path / "good", config_of(), {"synthetic": scores(0.5, 0.4)})
+    bad = write_run(tmp_path / "bad", config_of(seed=1), {"synthetic": scores(0.5, 0.4)})
+    (bad / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    gathered = gather([tmp_path])
+    assert [len(group.runs) for group in gathered.groups] == [1]
+    ((path, told),) = gathered.left_out
+    assert path == bad
+    assert reason in told
+    assert len(told) <= 501
+    assert "\n" not in told
+
+
+ODD_NAMES = ["$x_^{$", "a|b", "<script>", "*bold* _it_ `code`", "new\nline", "人物", "\ud800", "x" * 5000]
+
+
+def test_odd_names_are_written_and_drawn_as_they_are(tmp_path, capsys, recwarn):
+    for number, name in enumerate(ODD_NAMES):
+        write_run(tmp_path / "runs" / str(number), config_of(dataset=name), {name: scores(0.5, 0.4)})
+    out = tmp_path / "out"
+    assert main.main(["report", str(tmp_path / "runs"), f"--out={out}"]) == 0
+    assert {path.name for path in out.iterdir()} == {"report.md", "runs.csv", "groups.csv", "runs.png", "figure1.png"}
+    assert [str(warning.message) for warning in recwarn if "lyph" in str(warning.message)] == []
+    text = (out / "report.md").read_text(encoding="utf-8")
+    table = text.partition("# Table 2")[0]
+    shown = [html.unescape(line.split("|")[1]).strip() for line in table.splitlines() if line.startswith("|")][2:]
+    x = "x" * 100
+    wanted = ["$x_^{$", "a|b", "<script>", "*bold* _it_ `code`", r"new\nline", "人物", r"\ud800", f"{x}…{x}"]
+    assert sorted(shown) == sorted(wanted)
+    assert not any(mark in table.partition("| data set")[2] for mark in ("<", "*", "`", "$"))
+
+
+def test_names_are_no_formulas_and_ticks_of_logarithmic_axes_are():
+    figure, (axes,) = new_figure(3, 3)
+    axes.set_title("$x_^{$")
+    axes.set_xscale("log")
+    axes.plot([1, 1000], [1, 2], label="$a$")
+    axes.set_yticks([1, 2], ["$one", "two$"])
+    axes.legend()
+    take_names_as_written(figure)
+    names = [axes.title, *axes.get_yticklabels(), *axes.get_legend().get_texts()]
+    assert [text.get_parse_math() for text in names] == [False] * 4
+    assert all(text.get_parse_math() for text in axes.get_xticklabels())
+    figure.canvas.draw()
 
 
 def test_a_second_phase_whose_first_is_gone_says_so_and_fills_no_column(folder):

@@ -198,7 +198,7 @@ def test_file_of_python_2(rebuild, tmp_path):
 
 
 @both_formats
-@pytest.mark.parametrize("key", ["state_dict", "model", None])
+@pytest.mark.parametrize("key", ["state_dict", "model", "net", "weights", "backbone", "model_state_dict", "mine", None])
 def test_checkpoint_with_foreign_objects(write, key, tmp_path):
     """What torchreid saves: NumPy's scalar, an optimiser, a scheduler, parameters, and metadata of the state dict."""
     parameter = call(
@@ -519,3 +519,18 @@ def test_damaged_safetensors(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"not at all a tensor file")
     with pytest.raises(InputError, match=r"no readable \.safetensors"):
         read_state_dict(tmp_path / "m.safetensors")
+
+
+def test_a_state_dict_within_others_is_found_and_a_running_average_comes_last(tmp_path):
+    def state(number):
+        return ordered({"a": tensor("FloatStorage", str(number), 1, (1,), (1,))})
+
+    arrays = {str(number): np.full(1, number, np.float32) for number in range(3)}
+    optimizer = mapping({"state": mapping({"a": tensor("FloatStorage", "2", 1, (1,), (1,))})})
+    body = mapping({"optimizer": optimizer, "ema": state(0), "model": mapping({"state_dict": state(1)})})
+    assert read_state_dict(write_zip(tmp_path / "m.pth", body, arrays))["a"] == 1
+    body = mapping({"optimizer": optimizer, "ema": mapping({"model": state(0)})})
+    assert read_state_dict(write_zip(tmp_path / "m.pth", body, arrays))["a"] == 0
+    body = mapping({"generator": state(0), "critic": state(1)})
+    with pytest.raises(InputError, match=r"holds no tensors, but generator \(dict\), critic \(dict\): save"):
+        read_state_dict(write_zip(tmp_path / "m.pth", body, arrays))

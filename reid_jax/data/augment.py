@@ -1,7 +1,7 @@
 """Augmentation on the device, and the normalisation that training and evaluation share.
 
-In this order (arXiv 1910.07038, section 4.1): pad and crop, horizontal flip, normalise, random erasing (Zhong et al.,
-AAAI 2020).
+In this order, which is ours: pad and crop, horizontal flip, normalise, random erasing (Zhong et al., AAAI 2020; its
+numbers as in arXiv 1910.07038, section 3.1).
 """
 
 import dataclasses

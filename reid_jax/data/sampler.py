@@ -1,6 +1,6 @@
 """Batches of P identities with K images each, as a pure function of (seed, step).
 
-Hermans et al., "In Defense of the Triplet Loss" (2017), section 2; 8 x 4 in arXiv 1910.07038, section 4.1. Nothing is
+Hermans et al., "In Defense of the Triplet Loss" (2017), section 2; 8 x 4 in arXiv 1910.07038, section 4. Nothing is
 consumed, so a resumed run draws what the uninterrupted one would have drawn.
 """
 

@@ -5,7 +5,7 @@ CVPR 2018) under the name `hacnn`; this module knows its parameter names and sha
 """
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -52,7 +52,7 @@ def convert_hacnn(
     ignored = {name for name in state_dict if name.endswith(".num_batches_tracked")}
     if not config["regions"]:  # torchreid keeps these layers without using them
         ignored |= {name for name in state_dict if ".hard_attn." in name}
-    _require_none("tensors are missing", [name for name in targets if name not in state_dict])
+    _require_there(state_dict, targets)
     _require_none("tensors are unknown", [name for name in state_dict if name not in {*targets, *ignored}])
     arrays = {name: _channels_last(state_dict[name]) for name in targets}
     needed = {name: (*shapes[path][:-1], shapes[path][-1] // len(sources[path])) for name, path in targets.items()}
@@ -83,7 +83,7 @@ def _describe(state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     regions = any(name.startswith(("local_conv", "fc_local")) for name in state_dict)
     stages = [f"ha{level}.soft_attn.conv.conv.weight" for level in (1, 2, 3)]
     names = ["conv.conv.weight", *stages, "fc_global.0.weight"] + ["fc_local.0.weight"] * regions
-    _require_none("tensors are missing", [name for name in names if name not in state_dict])
+    _require_there(state_dict, names)
     classified = "classifier_global.weight" in state_dict
     names += ["classifier_global.weight"] * classified
     flat = [f"{name} {state_dict[name].shape}" for name in names if state_dict[name].ndim < 2]
@@ -169,6 +169,11 @@ def _norm(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
 def _channels_last(array: np.ndarray) -> np.ndarray:
     """Convolutions [out, in, h, w] -> [h, w, in, out], linear layers [out, in] -> [in, out], vectors stay."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _require_there(state_dict: Mapping[str, np.ndarray], names: Iterable[str]) -> None:
+    found = first_few([f"{name} {array.shape}" for name, array in state_dict.items()])
+    _require_none(f"which holds {found}; tensors are missing", [name for name in names if name not in state_dict])
 
 
 def _require_none(complaint: str, names: Sequence[str]) -> None:

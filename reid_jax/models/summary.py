@@ -88,17 +88,18 @@ def format_costs(costs: dict[str, Cost]) -> str:
 def _component(keys: list[str]) -> str:
     first = keys[0]
     if first.startswith("attention"):
-        return f"{_ATTENTION[keys[1]]} {first[-1]}"
+        return f"{_ATTENTION.get(keys[1], f'{keys[1]} attention')} {first[-1]}"
     for kind in ("classifier", "pool", "neck"):
         if first.startswith(f"{kind}_"):
             return {"classifier": "classifiers", "pool": "pooling", "neck": "necks"}[kind]
     return first.replace("_", " ")
 
 
-def _order(component: str) -> tuple[int, str]:
-    """The order of the layer table: by level within a kind."""
+def _order(component: str) -> tuple[float, str]:
+    """The order of the layer table, by level within a kind; parts of other networks come before their classifiers."""
     kinds = ("conv1", "stage", "soft", "hard", "local", "pooling", "fc", "necks", "classifiers")
-    return next(number for number, kind in enumerate(kinds) if component.startswith(kind)), component
+    known = (number for number, kind in enumerate(kinds) if component.startswith(kind))
+    return next(known, len(kinds) - 1.5), component
 
 
 def _equations(jaxpr: core.Jaxpr, scopes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

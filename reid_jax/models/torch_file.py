@@ -25,7 +25,7 @@ import numpy as np
 import safetensors
 
 from reid_jax.archive import open_archive, read_member
-from reid_jax.errors import InputError, shown
+from reid_jax.errors import InputError, first_few, shown
 
 # What all tensors, and what all members of the archive, may take in memory, of the file's bytes; small files apart.
 _TIMES = 4
@@ -89,9 +89,9 @@ _SAFETENSORS_DTYPES = {
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a model from a PyTorch checkpoint or a `.safetensors` file.
 
-    The state dict may be the file's whole content or stand under 'state_dict' or 'model', beside anything
-    else (epoch, optimiser, NumPy scalars, objects of unknown classes), which is neither needed nor run.
-    'module.' in front of all names, as data-parallel training leaves it, is cut off. Entries that are not
+    The state dict may be the file's whole content or stand under a name such as 'state_dict', 'model' or 'net', beside
+    anything else (epoch, optimiser, NumPy scalars, objects of unknown classes), which is neither needed nor run.
+    'module.', 'model.' and the like in front of all names, as wrappers leave them, are cut off. Entries that are not
     tensors are left out.
 
     Args:
@@ -113,9 +113,13 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if not tensors:
         raise InputError(f"{path} holds no tensors: give a file that was saved from model.state_dict()")
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
+    return _unwrapped(tensors)
+
+
+def is_torch_file(path: str | Path) -> bool:
+    """Whether a file begins as `torch.save` begins it: as a zip archive or a pickle."""
+    with Path(path).open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
 # What the machine makes of a pickle: plain Python values and these.
@@ -157,6 +161,25 @@ class _MalformedError(Exception):
 _UNREADABLE = (_MalformedError, ValueError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
 
 
+# Names under which training code saves a model, in the order they are looked for: a running average comes last.
+_SAVED_AS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "backbone",
+    "weights",
+    "params",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
+# What wrapping a network puts before its tensors' names.
+_WRAPPERS = {"module", "model", "net", "network", "backbone", "base", "encoder", "_orig_mod", "state_dict"}
+_MOST_GROUPS = 100
+
+
 def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
     """The tensors of the state dict within what the file's pickle describes."""
     if isinstance(content, _Placeholder):
@@ -164,13 +187,44 @@ def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
             f"{path} holds a whole object ({shown(content.name)}), which only its own code can load: "
             "save its state_dict() instead"
         )
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not a state dict: save model.state_dict() instead")
-    return {name: x for name, x in content.items() if isinstance(name, str) and isinstance(x, _Tensor)}
+    tensors = _find_tensors(content, set())
+    if not tensors:
+        found = [f"{key} ({getattr(value, 'name', type(value).__name__)})" for key, value in content.items()]
+        raise InputError(
+            f"{path} holds no tensors, but {first_few(found) or 'nothing'}: save model.state_dict() instead"
+        )
+    return tensors
+
+
+def _find_tensors(content: dict, seen: set[int]) -> dict[str, _Tensor]:
+    """The tensors under the names that models are saved by, else those of `content` itself, else those of one group.
+
+    `seen` holds the groups looked into: a pickle may put one into itself.
+    """
+    if id(content) in seen or len(seen) == _MOST_GROUPS:
+        return {}
+    seen.add(id(content))
+    groups = {key: value for key, value in content.items() if isinstance(value, dict)}
+    for key in _SAVED_AS:
+        if key in groups and (found := _find_tensors(groups.pop(key), seen)):
+            return found
+    own = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, _Tensor)}
+    if own:
+        return own
+    others = [value for key, value in groups.items() if isinstance(key, str) and "optim" not in key]
+    found = [tensors for value in others if (tensors := _find_tensors(value, seen))]
+    return found[0] if len(found) == 1 else {}
+
+
+def _unwrapped(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The same without what wrappers put before the names, once or several times, where all names have it."""
+    while True:
+        first = {name.partition(".")[0] for name in tensors}
+        if len(first) != 1 or not first & _WRAPPERS or not all("." in name for name in tensors):
+            return tensors
+        tensors = {name.partition(".")[2]: value for name, value in tensors.items()}
 
 
 def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -> np.ndarray:

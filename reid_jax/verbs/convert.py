@@ -1,11 +1,14 @@
 """`reid-jax convert`."""
 
 import argparse
+import os
 
 from reid_jax import config
+from reid_jax.errors import InputError
 from reid_jax.models.convert import convert_hacnn
 from reid_jax.models.torch_file import read_state_dict
 from reid_jax.weights import Weights, save_weights
+from reid_jax.writers import require_writable
 
 EXAMPLES = """\
   reid-jax convert --torch=hacnn_market_xent.pth.tar --out=hacnn.safetensors
@@ -27,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Reads, converts and writes; no pickled code is run."""
+    """Reads, converts and writes, never onto what it reads; no pickled code is run."""
+    require_writable("--out", args.out, ".safetensors")
+    if os.path.exists(args.out) and os.path.exists(args.torch) and os.path.samefile(args.torch, args.out):
+        raise InputError(f"--out is {args.out}, which is the file to read, --torch; give another")
     model, variables = convert_hacnn(read_state_dict(args.torch))
     settings = config.default()
     # torchreid's HA-CNN has no scale on its logits.

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -36,6 +37,25 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Of figures: titles, the text of axes, the axis line, the grid, and points that are not told apart.
 TITLE, LABEL, AXIS, GRID, GREY = "#222222", "#555555", "#bbbbbb", "#e4e4e4", "#c2c2c2"
+
+# Of other alphabets, where they are installed.
+_FURTHER_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK KR",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Arial Unicode MS",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Symbola",
+)
 
 
 def line_styles() -> Iterator[dict[str, str]]:
@@ -157,8 +177,29 @@ def png_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 def save_figure(path: str | os.PathLike, figure: "Figure") -> None:
-    """Writes a figure as PNG, complete or not at all."""
-    replace_file(png_path(path), lambda temporary: figure.savefig(temporary, format="png"))
+    """Writes a figure as PNG, complete or not at all.
+
+    Letters that Matplotlib's own font lacks come from another installed one; a box stands for those that none has.
+    """
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    take_names_as_written(figure)
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = [*matplotlib.rcParams["font.sans-serif"], *(name for name in _FURTHER_FONTS if name in installed)]
+    with matplotlib.rc_context({"font.sans-serif": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        replace_file(png_path(path), lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def take_names_as_written(figure: "Figure") -> None:
+    """Makes no formula of '$', '_' and '^' in the names of a figure; numbers along a logarithmic axis stay formulas."""
+    from matplotlib.text import Text
+
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    formulas = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
+    for text in set(figure.findobj(Text)) - formulas:
+        text.set_parse_math(False)
 
 
 def save_image(path: str | os.PathLike, image: Image.Image) -> None:

@@ -79,9 +79,12 @@ def _draw_row(axes: "Axes", height: int, score: Score, metric: str, color: str) 
 
 
 def _row_name(name: str, *details: str) -> str:
-    """The label of a group, shortened where it is long, and details that must be seen."""
-    short = name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
-    return ", ".join(filter(None, (short, *details)))
+    """The label of a group, and details that must be seen, each shortened where it is long."""
+    return ", ".join(filter(None, map(_short, (name, *details))))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
 
 
 def parameters_figure(gathered: Gathered) -> "Figure":
@@ -93,7 +96,7 @@ def parameters_figure(gathered: Gathered) -> "Figure":
     for line, data in enumerate(sets):
         best = [_best(group, data) for group in gathered.groups]
         for one, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
-            style_axes(one, f"{NAMES[metric]} (%), {data.partition(':')[0]}", "million parameters")
+            style_axes(one, f"{NAMES[metric]} (%), {_short(data.partition(':')[0])}", "million parameters")
             if data.partition(":")[0] == paper.TABLE4_SETS[0]:
                 _draw_printed(one, metric)
             for style, group, score in zip(point_styles(), gathered.groups, best, strict=False):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from reid_jax.visualize.drawing import AXIS, COLORS, GREY, GRID, LABEL, TITLE
+from reid_jax.visualize.drawing import AXIS, COLORS, GREY, GRID, LABEL, TITLE, take_names_as_written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +34,7 @@ def inline_svg(figure: "Figure", name: str, label: str, titles: Mapping[str, Seq
     """
     import matplotlib
 
+    take_names_as_written(figure)
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

@@ -53,8 +53,7 @@ def _value(where: str, field: dataclasses.Field, text: str | None) -> bool | int
     if kind is int:
         if not (text.isascii() and text.isdigit()) or len(text) > _MOST_DIGITS:
             raise InputError(
-                f"{where}: {field.name}={shown(text)!r} is not a whole number of at most {_MOST_DIGITS} "
-                "digits"
+                f"{where}: {field.name}={shown(text)!r} is not a whole number of at most {_MOST_DIGITS} digits"
             )
         value = int(text)
     else:

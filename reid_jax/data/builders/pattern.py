@@ -49,12 +49,16 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
     if not tree.has_folder(folder):
         folder = speller(tree, composed)(folder) or folder
     if not tree.has_folder(folder):
-        raise InputError(f"{shown(name)!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern")
+        raise InputError(
+            f"{shown(name)!r}: folder {tree.location(folder)} does not exist; mend data_dir or the pattern"
+        )
     images, left_out = tree.images(folder)
     images = [entry for entry in images if not entry.name.startswith(_PREPARED)]
     left_out = {path: reason for path, reason in left_out.items() if not path.startswith(_PREPARED)}
     if not images:
-        raise InputError(f"{shown(name)!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern")
+        raise InputError(
+            f"{shown(name)!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern"
+        )
     rows, strangers = [], []
     for entry in images:
         match = pattern.fullmatch(composed(entry.name))
@@ -64,7 +68,9 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
         told = {group: text or "" for group, text in match.groupdict().items()}
         identity = told.get("identity", told.get("pid"))
         if not identity:
-            raise InputError(f"{shown(name)!r}: {shown(entry.name)!r} matches with an empty identity; let the group match something")
+            raise InputError(
+                f"{shown(name)!r}: {shown(entry.name)!r} matches with an empty identity; let the group match something"
+            )
         split = split_of(told["split"], f"{shown(name)!r}: {shown(entry.name)!r}") if "split" in told else TRAIN
         rows.append(TextLabels(entry, split, identity, told.get("camera", ""), told.get("tracklet", "")))
     if not rows:

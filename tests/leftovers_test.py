@@ -85,3 +85,22 @@ def test_a_finished_folder_is_renamed_whole_and_for_everybody(tmp_path):
         folder.rename(tmp_path / "set")
     assert [path.name for path in tmp_path.rglob("*")] == ["set", "image"]
     assert (tmp_path / "set").stat().st_mode & 0o777 == 0o755
+
+
+def test_temporary_files_of_this_hosts_dead_processes_go(tmp_path):
+    path = tmp_path / "results[1].json"
+    mine = leftovers.temporary_file(path)
+    assert (mine.parent, mine.suffix) == (tmp_path, ".json")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = mine.name[1:].partition(f".{os.getpid()}.")[0]
+    gone = tmp_path / f".{host}.{dead.pid}.results[1].json"
+    stay = [
+        mine,
+        *(tmp_path / name for name in (f".elsewhere.{dead.pid}.results[1].json", f".{host}.1.results[1].json")),
+    ]
+    stay += [tmp_path / f".{host}.{dead.pid}.results1.json", tmp_path / f".{host}.notes.results[1].json"]
+    for file in (gone, *stay):
+        file.write_text("")
+    assert leftovers.temporary_file(path) == mine
+    assert set(tmp_path.iterdir()) == set(stay)

@@ -1,7 +1,9 @@
-"""Temporary folders that tell whether their owner is alive, so that those of killed processes are swept."""
+"""Temporary files and folders that tell whether their owner is alive, so that those of killed processes are swept."""
 
 import contextlib
 import fcntl
+import glob
+import os
 import pathlib
 import shutil
 import socket
@@ -55,6 +57,16 @@ def sweep(parent: pathlib.Path, name: str) -> list[tuple[pathlib.Path, int]]:
     return swept
 
 
+def temporary_file(path: pathlib.Path) -> pathlib.Path:
+    """Returns a path of this process beside `path`, of the same suffix; takes away what this host's dead ones left."""
+    host = socket.gethostname()
+    for old in path.parent.glob(f".*.{glob.escape(path.name)}"):
+        owner, _, process = old.name[1 : -len(path.name) - 1].rpartition(".")
+        if owner == host and process.isdecimal() and not _runs(int(process)):
+            old.unlink(missing_ok=True)
+    return path.with_name(f".{host}.{os.getpid()}.{path.name}")
+
+
 def size_of(folder: pathlib.Path) -> int:
     """The bytes of all files below `folder`."""
     size = 0
@@ -62,6 +74,16 @@ def size_of(folder: pathlib.Path) -> int:
         with contextlib.suppress(OSError):  # it may be going
             size += path.lstat().st_size
     return size
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _is_dead(folder: pathlib.Path) -> bool:

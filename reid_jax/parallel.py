@@ -16,7 +16,7 @@ import jax
 from jax._src import distributed
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from reid_jax import peers, signals
+from reid_jax import peers, relay, signals
 from reid_jax.errors import InputError
 
 T = TypeVar("T")
@@ -41,10 +41,11 @@ def initialize() -> None:
         return
     bare = _bare_processes()
     try:
-        if bare is not None:
-            jax.distributed.initialize(*bare, cluster_detection_method="deactivate")
-        elif not _is_one_of_several() or not _found_by_jax():
-            _initialize_alone()
+        with relay.between_jax_and_process_zero():
+            if bare is not None:
+                jax.distributed.initialize(*bare, cluster_detection_method="deactivate")
+            elif not _is_one_of_several() or not _found_by_jax():
+                _initialize_alone()
     except (RuntimeError, OSError) as error:  # the latter from a TPU VM's metadata server
         raise InputError(
             f"the processes of this run cannot be joined: {_one_line(error)}; mend it, {_ADVICE}"

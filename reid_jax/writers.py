@@ -15,6 +15,7 @@ import jax
 
 from reid_jax.errors import InputError, shown
 from reid_jax.json_text import parse_json
+from reid_jax.leftovers import temporary_file
 
 
 def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -23,7 +24,7 @@ def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> No
     Raises InputError where the folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = temporary_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import pytest
 from made_sets import write_set
@@ -9,6 +10,7 @@ from made_sets import write_set
 from reid_jax.data.builders import market1501, records
 from reid_jax.data.builders.source import JUNK
 from reid_jax.errors import InputError
+from reid_jax.leftovers import size_of
 
 
 @pytest.fixture
@@ -89,6 +91,29 @@ def test_what_a_killed_process_left_is_not_read(market):
     again = prepare(market, "train")
     assert again.folder == done
     assert len(read(again)) == 3
+
+
+def test_older_versions_of_a_source_are_pruned_and_other_sets_stay(market):
+    (market / "other").mkdir()
+    write_set(market / "other" / "Market-1501-v15.09.15")
+    other = market1501.find("market1501", market / "other")
+    kept = [prepare(market, "train").folder, records.prepare(other, "query", market).folder]
+    versions = []
+    for stamp in (1, 2, 3, 1):  # the last is the first one's again, and so are its records
+        os.utime(market / "Market-1501-v15.09.15" / "query" / "0003_c1s1_000451_00.jpg", ns=(stamp, stamp))
+        versions.append(prepare(market, "query").folder)
+    assert versions[0] == versions[3]
+    unknown = versions[1].with_name("market1501-query-0123456789abcdef")  # by a version that wrote no origin
+    shutil.copytree(versions[1], unknown)
+    (unknown / "origin.json").unlink()
+    sizes = {folder: size_of(folder) for folder in versions[1:3]}
+    assert {folder: size for folder, _, size in records.prune(market)} == sizes
+    assert set((market / "prepared").iterdir()) == {*kept, versions[0], unknown}
+    assert records.prune(market) == []
+
+
+def test_pruning_where_nothing_was_prepared(tmp_path):
+    assert records.prune(tmp_path) == []
 
 
 @pytest.mark.parametrize(

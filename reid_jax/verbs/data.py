@@ -8,6 +8,7 @@ from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
 from reid_jax.data.builders import records
 from reid_jax.data.progress import tell
+from reid_jax.errors import InputError
 from reid_jax.ranges import whole
 from reid_jax.writers import require_writable, require_writable_folder, write_json
 
@@ -16,6 +17,7 @@ _NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data
   reid-jax data prepare --dataset=market1501+dukemtmcreid --data_dir=data
+  reid-jax data prepare --data_dir=data --prune
   reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
   reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data"""
 
@@ -27,8 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare = actions.add_parser("prepare", help="write the records that training and evaluation read")
     for action in (check, prepare):
         known = ", ".join(datasets.DATASETS)
-        action.add_argument("--dataset", required=True, help=f"one of {known}, or several joined by '+'")
+        action.add_argument("--dataset", required=action is check, help=f"one of {known}, or several joined by '+'")
         action.add_argument("--data_dir", required=True, help="folder that holds the data set")
+    prepare.add_argument(
+        "--prune",
+        action="store_true",
+        help="then remove from that folder, with or without --dataset, records of older versions of its data sets and "
+        "what killed processes left; not while runs read it",
+    )
     check.add_argument("--json", help="also write the report to this file")
     synthesize = actions.add_parser("synthesize", help="draw synthetic people in Market-1501's layout")
     synthesize.add_argument("--out", required=True, help="folder to write the set below")
@@ -53,7 +61,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    for name in datasets.check_name(args.dataset):
+    if not args.dataset and not args.prune:
+        raise InputError("data prepare takes --dataset=NAME, --prune or both")
+    for name in datasets.check_name(args.dataset) if args.dataset else ():
         started = time.perf_counter()
         source = datasets.find_source(name, args.data_dir)
         counts, size, place = [], 0, None
@@ -66,7 +76,16 @@ def _prepare(args: argparse.Namespace) -> int:
             tell(f"{source.name} in {source.location}: {note}")
         seconds = time.perf_counter() - started
         print(f"{source.name}: {', '.join(counts)}; {size / 2**20:.1f} MiB in {place}; {seconds:.1f} s", flush=True)
+    if args.prune:
+        _prune(args.data_dir)
     return 0
+
+
+def _prune(data_dir: str) -> None:
+    pruned = records.prune(data_dir) + synthetic.prune(data_dir)
+    for folder, why, size in pruned:
+        print(f"removed {folder}, {why}: {size / 2**20:.1f} MiB")
+    print(f"removed {len(pruned)} folders of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
 
 
 def _synthesize(args: argparse.Namespace) -> int:

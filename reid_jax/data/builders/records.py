@@ -1,5 +1,6 @@
 """The TFDS builder: a split's images and labels in, ArrayRecord files out, without TensorFlow."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -22,6 +23,7 @@ from reid_jax.writers import read_json
 
 _VERSION = "2.0.0"
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
+_ORIGIN = "origin.json"  # likewise: which split of which source it holds; last changed when last used
 
 
 class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -103,7 +105,7 @@ def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared
     """Returns the records of a split in `data_dir`/prepared, and writes them first where they are missing.
 
     The records' folder is named by a digest of every file's name, labels, size and stamp: a source that changes gets
-    another folder, so that stale records never answer for it. Records are written into a temporary folder beside
+    another folder, so that stale records never answer for it (`prune` takes them away). Records are written into a temporary folder beside
     their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
 
     Raises:
@@ -121,7 +123,35 @@ def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared
         ready = _open_records(target)
     if ready is None:
         raise InputError(f"prepared records could not be moved to {target}; check the rights of {target.parent}")
+    with contextlib.suppress(OSError):  # records that others own are read all the same
+        (target / _ORIGIN).write_text(json.dumps(_origin(source, split, target.parent)))
     return Prepared(source, split, ready, files, target)
+
+
+def prune(data_dir: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
+    """Removes what nothing will read from `data_dir`/prepared: [(folder, why, bytes)].
+
+    That is the temporary folders of dead processes, and records of an older version of their source: of several folders
+    for the same split of the same source at the same place, all but the one used last. Records that do not tell where
+    they come from, as none did once, stay until they are used and tell it.
+    """
+    place = _place(data_dir)
+    pruned = [(folder, "left by a process that has died", size) for folder, size in leftovers.sweep(place, "*-*")]
+    versions = collections.defaultdict(list)
+    for path in place.glob(f"*/{_ORIGIN}"):
+        with contextlib.suppress(OSError, ValueError):
+            versions[json.dumps(json.loads(path.read_text()))].append((path.stat().st_mtime_ns, path.parent))
+    for folders in versions.values():
+        for _, folder in sorted(folders)[:-1]:
+            size = leftovers.size_of(folder)
+            shutil.rmtree(folder)
+            pruned.append((folder, "of an older version of its source", size))
+    return pruned
+
+
+def _origin(source: Source, split: str, place: pathlib.Path) -> dict[str, str]:
+    """What records of all versions of one split share; its place relative to theirs, as a disk may be mounted anew."""
+    return {"source": source.name, "split": split, "location": os.path.relpath(source.location, place)}
 
 
 def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | os.PathLike) -> pathlib.Path:
@@ -129,9 +159,12 @@ def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | 
     for file in files:
         facts = (file.name, file.identity, file.camera, file.tracklet, file.size, file.stamp)
         digest.update("\n{} {} {} {} {} {}".format(*facts).encode())
+    return _place(data_dir) / f"{source.key}-{split}-{digest.hexdigest()[:16]}"
+
+
+def _place(data_dir: str | os.PathLike) -> pathlib.Path:
     base = pathlib.Path(data_dir).expanduser()
-    base = base.parent if base.is_file() else base
-    return base / "prepared" / f"{source.key}-{split}-{digest.hexdigest()[:16]}"
+    return (base.parent if base.is_file() else base) / "prepared"
 
 
 def _open_records(folder: pathlib.Path) -> PersonImages | None:

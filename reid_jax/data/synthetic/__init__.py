@@ -7,7 +7,7 @@ capsules with a depth buffer, then a camera's light, colour cast, tone curve, bl
 from reid_jax.cpu import cores
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import HEIGHT, NAME, WIDTH, SyntheticPeople, parse
-from reid_jax.data.synthetic.writing import LAYOUT_FOLDER, file_names, render
+from reid_jax.data.synthetic.writing import LAYOUT_FOLDER, file_names, prune, render
 
 __all__ = [
     "HEIGHT",
@@ -19,5 +19,6 @@ __all__ = [
     "draw_image",
     "file_names",
     "parse",
+    "prune",
     "render",
 ]

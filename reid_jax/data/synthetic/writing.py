@@ -20,7 +20,7 @@ from reid_jax.data.builders.split_folders import FOLDER_OF
 from reid_jax.data.progress import image_bar
 from reid_jax.data.synthetic.cameras import create_camera
 from reid_jax.data.synthetic.picture import draw_image
-from reid_jax.data.synthetic.spec import DRAWING, SEEN, SyntheticPeople, generator
+from reid_jax.data.synthetic.spec import DRAWING, NAME, SEEN, SyntheticPeople, generator
 from reid_jax.errors import InputError
 
 LAYOUT_FOLDER = "Market-1501-v15.09.15"
@@ -114,7 +114,9 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
             complaint = process.stderr.read().decode(errors="replace").strip()
             if process.wait() != 0:
                 last = complaint.splitlines()[-1] if complaint else f"exit code {process.returncode}"
-                raise InputError(f"drawing synthetic people into {root.parent} failed: {last}; check space and rights")
+                raise InputError(
+                    f"drawing synthetic people into {root.parent.parent} failed: {last}; check space and rights"
+                )
     finally:
         for process in processes:
             if process.poll() is None:
@@ -141,6 +143,12 @@ def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
         return False
     there = {f"{folder.name}/{name}" for folder in root.iterdir() if folder.is_dir() for name in os.listdir(folder)}
     return there.issuperset(file_names(spec))
+
+
+def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
+    """Removes half-drawn sets of dead processes from `folder`: [(their folder, why, bytes)]."""
+    swept = leftovers.sweep(pathlib.Path(folder).expanduser(), f"{NAME}-*")
+    return [(half, "half-drawn by a process that has died", size) for half, size in swept]
 
 
 def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:

@@ -26,6 +26,13 @@ _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files,
 _ORIGIN = "origin.json"  # likewise: which split of which source it holds; last changed when last used
 
 
+class _Info(tfds.core.DatasetInfo):
+    """Facts that no server is asked for: TFDS would leave an empty temporary folder each time it is about to ask."""
+
+    def initialize_from_bucket(self) -> None:
+        """Does nothing."""
+
+
 class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """TFDS builder of one split of any data set: encoded images with identity, camera, tracklet and name.
 
@@ -45,7 +52,8 @@ class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
+        return _Info(
+            builder=self,
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
@@ -105,8 +113,8 @@ def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared
     """Returns the records of a split in `data_dir`/prepared, and writes them first where they are missing.
 
     The records' folder is named by a digest of every file's name, labels, size and stamp: a source that changes gets
-    another folder, so that stale records never answer for it (`prune` takes them away). Records are written into a temporary folder beside
-    their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
+    another folder, so that stale records never answer for it (`prune` takes them away). Records are written into a
+    temporary folder beside their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
 
     Raises:
       InputError: the source has no such split or is broken, or `data_dir` cannot be written.

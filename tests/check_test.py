@@ -288,6 +288,11 @@ def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evalu
     assert starts(matches) == evaluates
 
 
+def test_queries_without_a_gallery_are_without_a_match(tmp_path, monkeypatch):
+    report = look(Made({"query": [(1, 1, -1), (2, 1, -1)]}), monkeypatch, tmp_path)
+    assert report.queries_without_match == 2
+
+
 def starts(run) -> bool:
     try:
         run()

@@ -179,7 +179,7 @@ def check(name: str, data_dir: str | os.PathLike) -> Report:
         notes += _split_notes(report)
     problems += _missing_splits(source)
     trainable = any(report.split == TRAIN and report.found.identities >= _BATCH_IDENTITIES for report in reports)
-    testable, unmatched = False, 0
+    testable, unmatched = False, len(splits[QUERY].items()) if QUERY in splits else 0
     if QUERY in splits and GALLERY in splits:
         asked, unmatched = _match_queries(source, splits[QUERY], splits[GALLERY], problems, notes)
         testable = unmatched < asked

@@ -199,8 +199,6 @@ def read_run(workdir: Path) -> Run:
     if not isinstance(stored, dict):
         raise InputError("config.json is no config")
     config = run_config.from_dict(stored)
-    if not all(map(_is_record, records)):
-        raise InputError("metrics.jsonl does not hold records {'step', 'epoch', name: number...}")
     if results is None:
         epoch = records[-1]["epoch"] if records else 0.0
         raise InputError(f"unfinished: at epoch {epoch:.1f} of {config.epochs:g}")
@@ -227,22 +225,12 @@ def read_run(workdir: Path) -> Run:
 
 
 _FRACTION = real(0, 1)
-_COUNT = real(0, 1e12)  # of steps and epochs
 
 
 def _fraction(value: Any) -> float:
     if not _FRACTION.holds(value):
         raise ValueError(value)
     return float(value)
-
-
-def _is_record(record: Any) -> bool:
-    """Whether a line of metrics.jsonl is {'step': number, 'epoch': number, name: number or null...}."""
-    return (
-        isinstance(record, dict)
-        and all(_COUNT.holds(record.get(key)) for key in ("step", "epoch"))
-        and all(value is None or isinstance(value, (int, float)) for value in record.values())
-    )
 
 
 def _workdirs(paths: Iterable[str | os.PathLike], left_out: list[tuple[Path, str]]) -> list[Path]:

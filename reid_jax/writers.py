@@ -101,7 +101,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def read_records(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Reads JSON lines {'step': whole number, name: number or null...}; what is no such line is left out.
+    """Reads JSON lines {'step': whole number, 'epoch': number, name: number or null...}; other lines are left out.
 
     Raises InputError where the file cannot be read.
     """
@@ -130,9 +130,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = parse_json(line)
     except InputError:
         return None
-    if not isinstance(record, dict) or type(record.get("step")) is not int:
+    if not isinstance(record, dict) or not all(value is None or is_number(value) for value in record.values()):
         return None
-    return record if all(value is None or is_number(value) for value in record.values()) else None
+    step, epoch = record.get("step"), record.get("epoch")
+    return record if type(step) is int and step >= 0 and epoch is not None and epoch >= 0 else None
 
 
 def require_tensorboard() -> None:

@@ -354,7 +354,7 @@ def test_verb_check_exits_by_soundness_and_writes_json(drawn, tmp_path, capsys):
     written = json.loads(path.read_text())
     assert written["sound"] is False
     assert written["splits"][0]["found"] == dataclasses.asdict(COUNTS["train"])
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         verb("check", f"--dataset={NAME}", f"--data_dir={drawn.parent}", f"--json={tmp_path}")
 
 

@@ -203,17 +203,11 @@ def test_what_is_unfinished_or_broken_is_listed_and_the_rest_is_reported(folder,
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
-        ("metrics.jsonl", "[1, 2]\n", "does not hold records"),
-        ("metrics.jsonl", '{"step": 1, "epoch": [1]}\n', "does not hold records"),
-        ("metrics.jsonl", '{"step": 1, "epoch": 1, "val_mAP": [1]}\n', "does not hold records"),
-        ("metrics.jsonl", '{"step": 1, "epoch": 1, "swag_mAP": "x"}\n', "does not hold records"),
-        ("metrics.jsonl", '{"step": 1}\n', "does not hold records"),
-        ("metrics.jsonl", b"\xff\xfe", "cannot be read"),
         ("results.json", "[]", "does not hold"),
         ("results.json", '{"a": 5}', "does not hold"),
         ("results.json", '{"a": {"trained": {"rank1": [1], "mAP": [1]}}}', "does not hold"),
         ("results.json", '{"a": {"trained": {"rank1": 95.4, "mAP": 87.3}}}', "does not hold"),
-        ("results.json", '{"a": {"trained": {"rank1": NaN, "mAP": 0.5}}}', "does not hold"),
+        ("results.json", '{"a": {"trained": {"rank1": NaN, "mAP": 0.5}}}', "no JSON"),
         ("results.json", '{"a": {"trained": {"rank1": null, "mAP": 0.5}}}', "does not hold"),
         ("config.json", "5", "no config"),
         ("config.json", "[" * 100_000, "cannot be read"),
@@ -238,6 +232,28 @@ def test_one_run_that_cannot_be_read_costs_no_other(tmp_path, file, content, rea
     assert reason in told
     assert len(told) <= 501
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1, 2]\n",
+        b'{"step": 1}\n',
+        b'{"step": -1, "epoch": 1}\n',
+        b'{"step": 1, "epoch": [1]}\n',
+        b'{"step": 1, "epoch": 1, "val_mAP": [1]}\n',
+        b'{"step": 1, "epoch": 1, "swag_mAP": "x"}\n',
+        b"\xff\xfe\n",
+    ],
+)
+def test_a_line_that_is_no_record_costs_no_run(tmp_path, line):
+    run = write_run(tmp_path / "run", config_of(), {"synthetic": scores(0.5, 0.4)})
+    (run / "metrics.jsonl").write_bytes(line + b'{"step": 2, "epoch": 0.5, "loss": 1.0}\n')
+    gathered = gather([tmp_path])
+    assert gathered.left_out == []
+    assert [run.records for group in gathered.groups for run in group.runs] == [
+        [{"step": 2, "epoch": 0.5, "loss": 1.0}]
+    ]
 
 
 ODD_NAMES = ["$x_^{$", "a|b", "<script>", "*bold* _it_ `code`", "new\nline", "人物", "\ud800", "x" * 5000]

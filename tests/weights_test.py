@@ -136,10 +136,11 @@ IDENTITIES = '{"config": {}, "identities": %s}'
         *((text, "its header has no readable config and identities") for text in ("[]", "{}", "5", '{"config": {}}')),
         *(
             (IDENTITIES % number, "its header has no readable config and identities")
-            for number in ('"many"', "Infinity", "NaN", "-1", "1.5", "true", "null", "[1]", "1e3")
+            for number in ('"many"', "-1", "1.5", "true", "null", "[1]", "1e3")
         ),
+        *((IDENTITIES % number, f"its header is no JSON .it holds {number}") for number in ("Infinity", "NaN")),
         ('{"config": 5, "identities": 1}', "its header has no readable config and identities"),
-        (IDENTITIES % 10**12, r"identities asks for at least 1,000,000,000,000 numbers, and the file has \d"),
+        (IDENTITIES % 10**12, "identities is 1000000000000; it takes"),
         ('{"config": {"seed": "x"}, "identities": 1}', r"a\.safetensors: the stored config has seed='x'"),
         ('{"config": {"speed": 1}, "identities": 1}', r"a\.safetensors: the stored config has an unknown key 'speed'"),
     ],
@@ -151,16 +152,20 @@ def test_a_damaged_header_is_refused(saved, text, match):
     assert len(str(caught.value)) < 500
 
 
+OUT_OF_RANGE = r"config\.model\.\w+ is .*; it takes"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("repeats", [20_000, 1, 1], "repeats ask for at least 300,030 arrays, and the file has"),
-        ("repeats", [1, 10**30, 1], "repeats ask for at least 15,000"),
-        ("stem", 10**9, "stem asks for at least 1,000,000,000 numbers"),
-        ("widths", [10**9, 16, 32], "widths asks for at least 250,000,000,000,000,000 numbers"),
-        ("widths", [16, 16, 100_000], "widths asks for at least 2,500,000,000 numbers"),
-        ("global_width", 10**12, "global_width asks for at least 1,000,000,000,000 numbers"),
-        ("local_width", 10**12, "local_width asks for at least 1,000,000,000,000 numbers"),
+        ("repeats", [20_000, 1, 1], OUT_OF_RANGE),
+        ("repeats", [1, 10**30, 1], OUT_OF_RANGE),
+        ("repeats", [1, 60, 1], "repeats ask for at least [0-9,]+ arrays, and the file has"),
+        ("stem", 10**9, OUT_OF_RANGE),
+        ("widths", [10**9, 16, 32], OUT_OF_RANGE),
+        ("widths", [16, 16, 8_192], "widths asks for at least 16,777,216 numbers"),
+        ("global_width", 10**12, OUT_OF_RANGE),
+        ("local_width", 10**12, OUT_OF_RANGE),
     ],
 )
 def test_sizes_beyond_what_the_file_holds_are_refused_before_anything_is_built(saved, field, value, said, monkeypatch):
@@ -170,7 +175,7 @@ def test_sizes_beyond_what_the_file_holds_are_refused_before_anything_is_built(s
         header["reid_jax"] = json.dumps(values)
 
     monkeypatch.setattr(jax, "eval_shape", lambda *_: pytest.fail("the network was traced"))
-    with pytest.raises(InputError, match=f"the network of its config cannot be built .{said}"):
+    with pytest.raises(InputError, match=said):
         load_weights(rewritten(saved, claim))
 
 

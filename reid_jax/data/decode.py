@@ -9,11 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from reid_jax.data.image_kinds import IMAGE_FORMATS
 from reid_jax.errors import InputError
 
-# The only decoders that a file reaches, whatever its name says. Pillow knows many more, some of which start other
-# programs (Ghostscript for PostScript) or are hardly ever tried.
-FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM")
 # A frame of 8K video has 33 million pixels, a telephone's photograph 48; a person crop has ten thousand.
 MOST_PIXELS = 50_000_000
 
@@ -55,7 +53,7 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(f"it is no image of a kind that is read ({', '.join(FORMATS)})") from error
+        raise InputError(f"it is no image of a kind that is read ({', '.join(IMAGE_FORMATS)})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own, higher bounds
         raise InputError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
     except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is broken
@@ -72,7 +70,7 @@ def kind(data: bytes) -> str | None:
 
 
 def _open(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=FORMATS)
+    return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
 
 
 @contextlib.contextmanager

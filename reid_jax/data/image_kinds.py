@@ -24,5 +24,5 @@ FORMATS_OF = {
     ".pnm": _NETPBM,
 }
 IMAGE_ENDINGS = tuple(FORMATS_OF)
-# What Pillow is to open a file as: an MPO is opened as a JPEG.
+# The only decoders that a file reaches, whatever its name says; an MPO is opened as a JPEG.
 IMAGE_FORMATS = tuple(dict.fromkeys(form for forms in FORMATS_OF.values() for form in forms if form != "MPO"))

@@ -106,6 +106,8 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     if checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
         say(f"resumed at step {int(state.step)} of {plan.total}")
+    elif (workdir / "metrics.jsonl").exists():
+        say("no checkpoint is there yet: the run starts again from its first step")
     step = int(state.step)
 
     objective, augmentation = objective_of(config), run_data.augmentation_of(config)

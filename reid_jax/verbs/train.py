@@ -13,7 +13,11 @@ The same command resumes an interrupted run. Any key of the config can be set: -
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; overrides `--config.KEY=VALUE` pass beside them."""
     parser.add_argument("--config", metavar="FILE.py[:ARG]", required=True, help="the run's config file")
-    parser.add_argument("--workdir", required=True, help="the run's folder; resumed where it holds the run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        help="the run's folder: this run's, which is resumed, or a new one, empty but for logs (*.log, *.out, *.err)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -495,29 +495,27 @@ def work(parser: str, seed: int, numbers: range, whole_way: bool) -> None:
             print("start", number, file=out, flush=True)
             faulthandler.dump_traceback_later(SILENCE, exit=True)
             data = input_of(parser, seed, number, seeds, mutation)
-            print("end", number, _outcome(read, data, folder / "seeds", len(numbers) == 1), file=out, flush=True)
+            print("end", number, _outcome(read, data, folder / "seeds"), file=out, flush=True)
 
 
 def _slow(*_) -> None:
     raise _SlowError
 
 
-def _outcome(read: Read, data: bytes, folder: pathlib.Path, tell: bool) -> str:
+def _outcome(read: Read, data: bytes, folder: pathlib.Path) -> str:
     try:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         read(data, folder)
         return "value"
     except InputError as error:
-        if tell:
-            print(f"InputError: {error}", file=sys.stderr)
+        print(f"InputError: {error}", file=sys.stderr)
         if len(str(error)) > LONGEST_MESSAGE:
             return f"finding: a message of {len(str(error)):,} letters: {str(error)[:60]!r}"
         return "InputError"
     except _SlowError:
         return f"finding: more than {SECONDS} s"
     except BaseException as error:
-        if tell:
-            traceback.print_exc()
+        traceback.print_exc()
         frame = traceback.extract_tb(error.__traceback__)[-1]
         ours = [f for f in traceback.extract_tb(error.__traceback__) if "reid_jax" in f.filename]
         at = ours[-1] if ours else frame
@@ -526,15 +524,14 @@ def _outcome(read: Read, data: bytes, folder: pathlib.Path, tell: bool) -> str:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def watch(parser: str, seed: int, numbers: range, whole_way: bool = False) -> dict[int, str]:
-    """Runs workers until each input has its outcome."""
+def watch(parser: str, seed: int, numbers: range, tell: bool = False, whole_way: bool = False) -> dict[int, str]:
+    """Runs workers until each input has its outcome; `tell` lets through what they and the libraries say of it."""
     outcomes: dict[int, str] = {}
     place = numbers.start
     while place < numbers.stop:
         command = [sys.executable, __file__, "--worker", f"--seed={seed}", f"--range={place},{numbers.stop}", parser]
         command += ["--whole_way"] * whole_way
-        # What libraries say of damaged files is not wanted, but where one input is looked at.
-        errors = subprocess.DEVNULL if len(numbers) > 1 else None
+        errors = None if tell else subprocess.DEVNULL
         started = None
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as worker:
             for line in worker.stdout:
@@ -547,7 +544,7 @@ def watch(parser: str, seed: int, numbers: range, whole_way: bool = False) -> di
         if started != place:
             raise SystemExit(f"the worker of {parser} does not start; see why by --only={place} {parser}")
         if parser == "matlab" and not whole_way:
-            outcomes |= watch(parser, seed, range(place, place + 1), whole_way=True)
+            outcomes |= watch(parser, seed, range(place, place + 1), tell, whole_way=True)
         else:
             code = worker.returncode
             ended = signal.Signals(-code).name if code < 0 else f"exit code {code}, or after {SILENCE} s"
@@ -577,7 +574,7 @@ def main() -> int:
     print(f"{'parser':<10}{'inputs':>8}{'values':>8}{'InputErrors':>13}{'findings':>10}", flush=True)
     total = 0
     for name in args.parsers or PARSERS:
-        outcomes = watch(name, args.seed, numbers)
+        outcomes = watch(name, args.seed, numbers, tell=args.only is not None)
         found = {number: said for number, said in outcomes.items() if said.startswith("finding")}
         counts = [sum(said == word for said in outcomes.values()) for word in ("value", "InputError")]
         print(f"{name:<10}{len(outcomes):>8,}{counts[0]:>8,}{counts[1]:>13,}{len(found):>10,}", flush=True)

@@ -37,7 +37,6 @@ from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
 from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders
-from reid_jax.data.decode import MOST_PIXELS
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.json_text import parse_json
 
@@ -50,7 +49,8 @@ FOLDERS_NP = ("cuhk03-np", "CUHK03-NP", "cuhk03/cuhk03-np", "cuhk03_np", "CUHK03
 ARCHIVES = ("cuhk03_release.zip", "cuhk03/cuhk03_release.zip")
 ARCHIVES_NP = ("cuhk03-np.zip", "CUHK03-NP.zip")
 
-_MOST_CELLS = 100_000  # of anything but an image: the largest camera pair has 8,430 cells
+_MOST_CELLS = 10_000  # of an array: the largest camera pair has 8,430 images
+_MOST_NUMBERS = 3 * 2**20  # of an image: a million pixels, of which the released ones have a few ten thousand
 _SPELT = {"detected": "detected", "labelled": "labeled"}  # as files, folders and variables spell it
 _NAME_PATTERN = re.compile(r"(?P<pair>\d)_(?P<person>\d{3})_(?P<view>[12])_(?P<image>\d{2})\.png")
 _CONFIG_ADVICE = (
@@ -135,7 +135,7 @@ class MatImages:
                 for image, person in np.ndindex(*people.shape):
                     name = f"{pair}_{person + 1:03d}_{1 + image // 5}_{image + 1:02d}.png"
                     with self._reading(f"image {name}"):
-                        stored = self._array(content, people[image, person], MOST_PIXELS * 3)
+                        stored = self._array(content, people[image, person], _MOST_NUMBERS)
                         if stored.ndim < 3 or stored.size == 0:
                             continue  # an empty cell, which is stored as its lengths
                         if stored.dtype != np.uint8 or stored.ndim != 3 or len(stored) != 3:
@@ -152,7 +152,9 @@ class MatImages:
                 match = _NAME_PATTERN.fullmatch(name.rpartition("/")[2])
                 with self._reading(f"image {match[0]}"):
                     people = pairs[int(match["pair"]) - 1]
-                    stored = self._array(content, people[int(match["image"]) - 1, int(match["person"]) - 1])
+                    stored = self._array(
+                        content, people[int(match["image"]) - 1, int(match["person"]) - 1], _MOST_NUMBERS
+                    )
                     pixels = np.ascontiguousarray(stored[()].T)  # [3, width, height] as HDF5 holds it
                 buffer = io.BytesIO()
                 # Level 1: records are written once, and larger ones read as fast.
@@ -190,7 +192,8 @@ class MatImages:
             raise self._wrong(f"is no HDF5 file ({shown(error)})") from error
         with content:
             with self._reading(f"images {self._variable!r} in cells"):
-                pairs = [self._array(content, pair)[()] for pair in self._array(content, self._variable)[()].ravel()]
+                cells = self._array(content, self._variable, len(PEOPLE))[()].ravel()
+                pairs = [self._array(content, pair)[()] for pair in cells]
                 if not all(pair.ndim == 2 and len(pair) == 10 and pair.dtype == object for pair in pairs):
                     raise self._wrong(f"has no cells of people with 10 images each in {self._variable!r}")
             yield content, pairs

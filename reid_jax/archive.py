@@ -14,6 +14,8 @@ from reid_jax.errors import InputError, shown
 
 _SMALL = 2**24  # bytes that anything may take: a ratio says little of what is small
 _PIECE = 2**20
+_LONGEST_NAME = 4096  # letters, as of a path on a disk
+_DEEPEST = 32  # folders above a member: each is listed by its whole name
 # Those whose output `zipfile` can bound. Of bzip2's, 200 bytes may become 256 MiB in one call.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # RuntimeError: a password, or a version that Python does not know; ValueError: names that are not in their encoding.
@@ -35,8 +37,8 @@ def open_archive(file: str | os.PathLike | BinaryIO, times: int) -> zipfile.ZipF
     """Opens a zip whose members claim at most `times` the archive's own size together, small ones apart.
 
     Raises:
-      InputError: it is no zip, a member has no name or one that leads out of the archive, or the claims are beyond
-        the bound. The message goes on from the archive's name, which the caller puts before it.
+      InputError: it is no zip, a member has no name, or one that leads out of the archive or is too long, or the
+        claims are beyond the bound. The message goes on from the archive's name, which the caller puts before it.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -84,6 +86,8 @@ def _check(archive: zipfile.ZipFile, times: int) -> None:
         name = member.orig_filename  # zipfile cuts a name at a NUL, which makes it another's
         if not name or "\0" in name or name.startswith("/") or (".." in name and ".." in name.split("/")):
             raise InputError(f"has a member called {shown(name)!r}, which is no name inside an archive")
+        if len(name) > _LONGEST_NAME or name.count("/") + name.count("\\") > _DEEPEST:
+            raise InputError(f"has a member {shown(name)!r}, whose name is too long or lies too deep")
     size = archive.fp.seek(0, os.SEEK_END)
     if claimed > max(_SMALL, times * size):
         raise InputError(f"has members of {claimed:,} bytes together, more than {times} times its own {size:,}")

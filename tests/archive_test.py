@@ -89,6 +89,12 @@ def test_names_that_are_none_inside_an_archive(name):
     refused(data, "has a member called '.*', which is no name inside an archive")
 
 
+@pytest.mark.parametrize("name", ["a/" * 30_000, "a/" * 33 + "b.jpg", "a\\" * 33 + "b.jpg", "a" * 5000])
+def test_names_that_are_too_long_or_too_deep(name):
+    refused(zipped({name: b""}), "has a member 'a.*', whose name is too long or lies too deep")
+    assert read(zipped({"a/" * 32 + "b.jpg": b"1"}), "a/" * 32 + "b.jpg") == b"1"
+
+
 def changed(data, place, value, of=b"PK\1\2"):
     start = data.rindex(of) + place
     return data[:start] + value + data[start + len(value) :]

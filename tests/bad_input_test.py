@@ -4,16 +4,20 @@ Each case gives the right pictures, a counted note, or one line that names what 
 that are wrong are tested with their builders.
 """
 
+import zipfile
+
 import numpy as np
 import pytest
 from made_sets import encoded, jpeg, write_set
 from PIL import Image
 
 from reid_jax.data import check, split
+from reid_jax.data.datasets import find_source
 from reid_jax.data.hold_out import hold_out
 from reid_jax.data.sampler import IdentitySampler
 from reid_jax.errors import InputError
 from reid_jax.main import main
+from reid_jax.text_table import format_table
 
 FILES = {
     "bounding_box_train": [f"{n:04d}_c{c}s1_000001_00.jpg" for n in range(1, 10) for c in (1, 2)],
@@ -186,3 +190,55 @@ def test_fewer_identities_than_a_batch_holds(market, capsys):
     with pytest.raises(InputError, match="a batch holds 8 identities .* has 5; lower it"):
         IdentitySampler(train.identity, 8, 4)
     assert IdentitySampler(train.identity, 5, 4).indices(0, 0).shape == (20,)
+
+
+LONG = "x" * 4000
+
+
+def write_zip(folder):
+    with zipfile.ZipFile(folder / "market1501.zip", "w") as archive:
+        for split_folder in FILES:
+            archive.writestr(f"{split_folder}/{LONG}.jpg", jpeg(1))
+    return "market1501"
+
+
+def write_msmt17_list(folder):
+    for part in ("train", "test"):
+        (folder / "MSMT17_V1" / part).mkdir(parents=True)
+    (folder / "MSMT17_V1" / "list_train.txt").write_text(f"{LONG}\n")
+    return "msmt17:val=drop"
+
+
+def write_table(folder):
+    (folder / "a.csv").write_text(f"path,identity\n{LONG}.jpg,1\n")
+    return "csv:a.csv"
+
+
+def write_path_for_a_pattern(folder):
+    write_zip(folder)
+    (folder / "market1501.zip").rename(folder / "a.zip")
+    return "regex:(?P<identity>y+)"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_zip,
+        write_msmt17_list,
+        write_table,
+        write_path_for_a_pattern,
+        lambda _: LONG,
+        lambda _: f"market1501:{LONG}",
+    ],
+)
+def test_a_name_of_thousands_of_letters_leaves_the_message_short(tmp_path, write):
+    name = write(tmp_path)
+    with pytest.raises(InputError) as caught:
+        find_source(name, tmp_path / "a.zip" if name.startswith("regex") else tmp_path).files("train")
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_line_break_in_a_name_makes_no_second_line(tmp_path, capsys):
+    assert main(["data", "check", "--dataset=market\n1501", f"--data_dir={tmp_path}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(format_table([["set", "rank-1"], ["a\nb", "1"]]).splitlines()) == 2

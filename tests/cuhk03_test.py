@@ -1,6 +1,7 @@
 """CUHK03: both protocols, from extracted images, from the MATLAB file, and from CUHK03-NP's folders."""
 
 import builtins
+import contextlib
 import io
 import json
 import zipfile
@@ -321,6 +322,105 @@ def test_a_mat_that_is_not_the_released_one(tmp_path):
         file.create_dataset("detected", data=np.zeros((3, 3)))
     with pytest.raises(InputError, match="has no .*'detected'"):
         find_source("cuhk03", tmp_path).files("train")
+
+
+def first_image(file):
+    """The cell of the first image of the first person, and the array that it refers to."""
+    people = file[file["detected"][()].ravel()[0]]
+    return people, file[people[0, 0]]
+
+
+def refer_to(file, stored):
+    people, _ = first_image(file)
+    references = people[()]
+    references[0, 0] = stored.ref
+    people[...] = references
+
+
+def spoil_elsewhere(file):
+    """The pixels lie in another file, which whoever prepares the set would copy into it."""
+    stored = file.create_dataset("x", (3, 8, 16), np.uint8, external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)])
+    refer_to(file, stored)
+
+
+def spoil_virtual(file):
+    layout = h5py.VirtualLayout((3, 8, 16), np.uint8)
+    layout[:] = h5py.VirtualSource("other.h5", "x", (3, 8, 16))
+    refer_to(file, file.create_virtual_dataset("x", layout))
+
+
+def spoil_link(file):
+    del file["detected"]
+    file["detected"] = h5py.ExternalLink("other.h5", "detected")
+
+
+def spoil_cells(file):
+    del file["detected"]
+    file.create_dataset("detected", (1, 2**40), h5py.ref_dtype, chunks=(1, 1000))
+
+
+def spoil_people(file):
+    stored = file.create_dataset("x", (10, 2**40), h5py.ref_dtype, chunks=(10, 1000))
+    pairs = file["detected"][()]
+    pairs.ravel()[0] = stored.ref
+    file["detected"][...] = pairs
+
+
+def spoil_testset(value):
+    def spoil(file):
+        file[file["testsets"][()].ravel()[0]][...] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda file: refer_to(file, file.create_group("x")), "has no image 1_001_1_01.png that can be read"),
+        (lambda file: refer_to(file, file.create_dataset("x", (3, 2**20, 2**20), np.uint8, chunks=(3, 8, 8))), "shape"),
+        (
+            lambda file: refer_to(
+                file, file.create_dataset("x", (3, 8, 8), np.uint8, chunks=(3, 2**8, 2**18), maxshape=(3, None, None))
+            ),
+            "shape",
+        ),
+        (lambda file: refer_to(file, file.create_dataset("x", (3, 8, 16), np.float32)), "holds float32"),
+        (lambda file: refer_to(file, file.create_dataset("x", (4, 8, 16), np.uint8)), r"holds uint8 \(4, 8, 16\)"),
+        (lambda file: refer_to(file, file.create_dataset("x", (3, 8, 16, 2), np.uint8)), "holds uint8"),
+        (spoil_elsewhere, "its data lie in another file"),
+        (spoil_virtual, "its data lie in another file"),
+        (spoil_link, "no 'detected' in the file itself"),
+        (spoil_cells, "has no images 'detected' in cells that can be read .it claims the shape"),
+        (spoil_people, "it claims the shape"),
+        (spoil_testset(1e300), "has people in test set 1 of 20 that no camera pair shows"),
+        (spoil_testset(np.nan), "has people in test set 1 of 20 that no camera pair shows"),
+        (spoil_testset(-1), "has people in test set 1 of 20 that no camera pair shows"),
+        (lambda file: file.pop("testsets"), "has no test set 1 of 20 that can be read"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_mat_with_arrays_that_are_none_of_the_released_one(tmp_path, spoil, told):
+    path = write_mat(tmp_path / "cuhk-03.mat", ["detected"])
+    with h5py.File(path, "a") as file:
+        spoil(file)
+    with pytest.raises(InputError, match=f"{told}.*so it is not the released") as caught:
+        find_source("cuhk03:protocol=classic", tmp_path).files("train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mat_that_is_damaged_anywhere_is_an_input_error(tmp_path):
+    path = write_mat(tmp_path / "cuhk-03.mat", ["detected"])
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(20):
+        damaged = bytearray(whole)
+        for place in random.integers(len(whole), size=20):
+            damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            source = find_source("cuhk03:protocol=classic", tmp_path)
+            with source.reader() as read:
+                for file in source.files("train"):
+                    read(file.name)
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ def test_plus_joins_only_before_the_name_of_a_data_set():
         ("market", "unknown data set 'market'"),
         ("Market1501", "unknown data set 'Market1501'; did you mean market1501"),
         ("market1501+dukemtmc-reid", "unknown data set 'dukemtmc-reid'; did you mean dukemtmcreid"),
+        ("x" * 5000, "unknown data set 'x+…x+'; known"),
         ("", "unknown data set ''; known: market1501"),
     ],
 )

@@ -1,5 +1,6 @@
 """Every odd image gives the right picture or a clear error."""
 
+import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -155,6 +156,22 @@ def test_a_jpeg_of_endless_scans_is_refused():
     assert decode(data[:-2] + 5 * last + data[-2:], (16, 16)).shape == (16, 16, 3)
     with pytest.raises(InputError, match="far more scans than a JPEG needs"):
         decode(data[:-2] + 2500 * last + data[-2:], (16, 16))
+
+
+def tiff_of_tiles(side):
+    """A grey TIFF of 8 x 16 pixels in one tile of side x side."""
+    data = zlib.compress(bytes(64 * 64))
+    tags = {256: 8, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    return head + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_a_tiff_of_huge_tiles_is_refused():
+    assert decode(tiff_of_tiles(64)).shape == (16, 8, 3)
+    for side in (2016, 20_000, 2**31 - 16):  # the second takes 0.4 GiB, of 200 bytes
+        with pytest.raises(InputError, match="it has tiles far larger than the image"):
+            decode(tiff_of_tiles(side), (160, 64))
 
 
 @pytest.mark.parametrize("name", ["GIF", "TIFF", "PNG", "WEBP"])

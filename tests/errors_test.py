@@ -1,11 +1,12 @@
 """How messages name things: in one line, bounded, the first few, the nearest."""
 
-from reid_jax.errors import did_you_mean, first_few, nearest, shown
+from reid_jax.errors import did_you_mean, first_few, nearest, one_line, shown
 
 
 def test_a_name_is_one_line_of_bounded_length():
     assert shown("a\nb\x1b[31m\u202e") == r"a\nb\x1b[31m\u202e"
     assert shown("žluťoučký kůň") == "žluťoučký kůň"
+    assert one_line("a\r\nb\0" + "c" * 5000) == r"a\r\nb\x00" + "c" * 5000
     long = shown("a" * 5000 + "z.jpg")
     assert len(long) == 201
     assert long.startswith("aaa")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reid_jax.data.builders import cuhk03, dukemtmcreid, market1501, mars, msmt17, pattern, synthetic_people, table
 from reid_jax.data.builders.source import Source
-from reid_jax.errors import InputError, did_you_mean
+from reid_jax.errors import InputError, did_you_mean, shown
 
 # Each entry: (name with its options, data_dir) -> the source that was found there.
 DATASETS: dict[str, Callable[[str, str | os.PathLike], Source]] = {
@@ -38,7 +38,7 @@ def check_name(name: str) -> list[str]:
         if key not in DATASETS:
             unknown = next(part for part in key.split("+") if part not in DATASETS)
             hint = did_you_mean(unknown, DATASETS)
-            raise InputError(f"unknown data set {unknown!r}{hint}; known: {', '.join(DATASETS)}")
+            raise InputError(f"unknown data set {shown(unknown)!r}{hint}; known: {', '.join(DATASETS)}")
     return names
 
 
@@ -46,5 +46,5 @@ def find_source(name: str, data_dir: str | os.PathLike) -> Source:
     """Finds one data set below `data_dir`; raises InputError for an unknown name or where it is not there."""
     names = check_name(name)
     if len(names) > 1:
-        raise InputError(f"{name!r} joins {len(names)} data sets where one is asked for; name them one by one")
+        raise InputError(f"{shown(name)!r} joins {len(names)} data sets where one is asked for; name them one by one")
     return DATASETS[name.partition(":")[0]](name, os.fspath(data_dir))

@@ -4,7 +4,7 @@ import contextlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +18,7 @@ MOST_PIXELS = 50_000_000
 _ALONE = 4_000_000  # pixels from which on images are decoded one at a time: a core each would take 0.5 GiB each
 _MOST_SCANS = 100  # of a JPEG of the most pixels, each of which passes over all of them; encoders write about ten
 _START_OF_SCAN = b"\xff\xda"
+_TILE_SIDES = (0x0142, 0x0143)  # tags of TIFF; a tile is decoded whole, however little of it the image shows
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,10 +82,17 @@ def _room_for(image: Image.Image, data: bytes) -> Iterator[None]:
         raise InputError(
             f"it has {image.width:,} x {image.height:,} pixels, more than the {MOST_PIXELS:,} that an image may have"
         )
+    if image.format == "TIFF" and not _tiles_fit(image.tag_v2, max(pixels, _ALONE)):
+        raise InputError("it has tiles far larger than the image")
     if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:
         raise InputError("it has far more scans than a JPEG needs, each of which takes as long as the whole image")
     with _LARGE if pixels > _ALONE else contextlib.nullcontext():
         yield
+
+
+def _tiles_fit(tags: Mapping[int, object], most: int) -> bool:
+    sides = [tags.get(tag, 0) for tag in _TILE_SIDES]
+    return all(isinstance(side, int) for side in sides) and sides[0] * sides[1] <= most
 
 
 def _pixels(image: Image.Image, image_size: tuple[int, int] | None) -> np.ndarray:

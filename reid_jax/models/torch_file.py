@@ -28,7 +28,7 @@ from reid_jax.archive import open_archive, read_member
 from reid_jax.errors import InputError, first_few, shown
 
 # What all tensors, and what all members of the archive, may take in memory, of the file's bytes; small files apart.
-_TIMES = 4
+_TIMES = 8
 _SMALL = 2**24
 _MOST_STEPS = 2_000_000  # of the machine, in one pickle: a checkpoint of ten thousand tensors takes a third of them
 _MOST_AXES = 64  # NumPy's

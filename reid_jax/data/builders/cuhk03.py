@@ -23,7 +23,7 @@ import contextlib
 import dataclasses
 import functools
 import io
-import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -38,7 +38,8 @@ from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
 from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
+from reid_jax.json_text import parse_json
 
 NAME = "cuhk03"
 PEOPLE = (843, 440, 77, 58, 49)  # of each camera pair
@@ -49,6 +50,8 @@ FOLDERS_NP = ("cuhk03-np", "CUHK03-NP", "cuhk03/cuhk03-np", "cuhk03_np", "CUHK03
 ARCHIVES = ("cuhk03_release.zip", "cuhk03/cuhk03_release.zip")
 ARCHIVES_NP = ("cuhk03-np.zip", "CUHK03-NP.zip")
 
+_MOST_CELLS = 10_000  # of an array: the largest camera pair has 8,430 images
+_MOST_NUMBERS = 3 * 2**20  # of an image: a million pixels, of which the released ones have a few ten thousand
 _SPELT = {"detected": "detected", "labelled": "labeled"}  # as files, folders and variables spell it
 _NAME_PATTERN = re.compile(r"(?P<pair>\d)_(?P<person>\d{3})_(?P<view>[12])_(?P<image>\d{2})\.png")
 _CONFIG_ADVICE = (
@@ -133,13 +136,14 @@ class MatImages:
         with self._open() as (content, pairs):
             for pair, people in enumerate(pairs, 1):
                 for image, person in np.ndindex(*people.shape):
-                    stored = content[people[image, person]]
-                    if stored.ndim < 3 or stored.size == 0:
-                        continue  # an empty cell, which is stored as its lengths
-                    if stored.dtype != np.uint8:
-                        raise self._wrong(f"holds {stored.dtype} where images of uint8 should be")
                     name = f"{pair}_{person + 1:03d}_{1 + image // 5}_{image + 1:02d}.png"
-                    found.append(Entry(f"{self._name}/{self._variable}/{name}", stored.size, stamp))
+                    with self._reading(f"image {name}"):
+                        stored = self._array(content, people[image, person], _MOST_NUMBERS)
+                        if stored.ndim < 3 or stored.size == 0:
+                            continue  # an empty cell, which is stored as its lengths
+                        if stored.dtype != np.uint8 or stored.ndim != 3 or len(stored) != 3:
+                            raise self._wrong(f"holds {stored.dtype} {stored.shape} where images of uint8 should be")
+                        found.append(Entry(f"{self._name}/{self._variable}/{name}", stored.size, stamp))
         return sorted(found, key=lambda entry: entry.name)
 
     @contextlib.contextmanager
@@ -149,25 +153,31 @@ class MatImages:
 
             def read(name: str) -> bytes:
                 match = _NAME_PATTERN.fullmatch(name.rpartition("/")[2])
-                people = pairs[int(match["pair"]) - 1]
-                stored = content[people[int(match["image"]) - 1, int(match["person"]) - 1]]
+                with self._reading(f"image {match[0]}"):
+                    people = pairs[int(match["pair"]) - 1]
+                    stored = self._array(
+                        content, people[int(match["image"]) - 1, int(match["person"]) - 1], _MOST_NUMBERS
+                    )
+                    pixels = np.ascontiguousarray(stored[()].T)  # [3, width, height] as HDF5 holds it
                 buffer = io.BytesIO()
-                # [3, width, height] as HDF5 holds it. Level 1: records are written once, and larger ones read as fast.
-                Image.fromarray(np.ascontiguousarray(stored[()].T)).save(buffer, "PNG", compress_level=1)
+                # Level 1: records are written once, and larger ones read as fast.
+                Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
                 return buffer.getvalue()
 
             yield read
 
     def test_people(self, split: int) -> set[int]:
         """The identities that a classic split, counted from 0, tests."""
-        with self._open() as (content, _):
-            try:
-                listed = content[content["testsets"][()].ravel()[split]][()]
-            except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-                raise self._wrong(f"has no test set {split + 1} of 20 ({error})") from error
+        what = f"test set {split + 1} of 20"
+        with self._open() as (content, _), self._reading(what):
+            sets = self._array(content, "testsets")[()].ravel()
+            listed = self._array(content, sets[split])[()]
             if listed.ndim != 2 or len(listed) != 2:
                 raise self._wrong(f"has a test set of the shape {listed.shape}, not pair and person")
-            return {identity_of(pair, person) for pair, person in listed.T.astype(int).tolist()}
+            people = {parse_name(f"{pair}_{person:03d}_1_01.png") for pair, person in listed.T.astype(int).tolist()}
+            if None in people:
+                raise self._wrong(f"has people in {what} that no camera pair shows")
+            return {identity for identity, _ in people}
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[Any, list[np.ndarray]]]:
@@ -182,15 +192,38 @@ class MatImages:
         try:
             content = h5py.File(self.location, "r")
         except OSError as error:
-            raise self._wrong(f"is no HDF5 file ({error})") from error
+            raise self._wrong(f"is no HDF5 file ({shown(error)})") from error
         with content:
-            try:
-                pairs = [content[pair][()] for pair in content[self._variable][()].ravel()]
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
-                raise self._wrong(f"has no images {self._variable!r} in cells ({error})") from error
-            if not all(pair.ndim == 2 and len(pair) == 10 and pair.dtype == object for pair in pairs):
-                raise self._wrong(f"has no cells of people with 10 images each in {self._variable!r}")
+            with self._reading(f"images {self._variable!r} in cells"):
+                cells = self._array(content, self._variable, len(PEOPLE))[()].ravel()
+                pairs = [self._array(content, pair)[()] for pair in cells]
+                if not all(pair.ndim == 2 and len(pair) == 10 and pair.dtype == object for pair in pairs):
+                    raise self._wrong(f"has no cells of people with 10 images each in {self._variable!r}")
             yield content, pairs
+
+    def _array(self, content: Any, key: Any, most: int = _MOST_CELLS) -> Any:
+        """The array of a name or a reference, of at most `most` elements, that lies whole in this file."""
+        import h5py
+
+        if isinstance(key, str) and not isinstance(content.get(key, getlink=True), h5py.HardLink):
+            raise KeyError(f"no {key!r} in the file itself")
+        stored = content[key]
+        plan = stored.id.get_create_plist()
+        if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
+            raise ValueError("its data lie in another file")
+        if max(stored.size, math.prod(stored.chunks or ())) > most:
+            raise ValueError(f"it claims the shape {stored.shape}")
+        return stored
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong within means that the file has no `what`."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # h5py raises many kinds for a damaged file
+            raise self._wrong(f"has no {what} that can be read ({shown(error)})") from error
 
     def _wrong(self, what: str) -> InputError:
         return InputError(f"{self.location} {what}, so it is not the released cuhk-03.mat; {_RELEASE_ADVICE} again")
@@ -283,7 +316,7 @@ class Cuhk03(Source):
             wrong = np.flatnonzero(config[variable] != read) if len(config[variable]) == len(read) else [0]
             if len(wrong):
                 raise InputError(
-                    f"{where}: {variable} disagrees with filelist at row {wrong[0] + 1}, {names[wrong[0]]!r}; "
+                    f"{where}: {variable} disagrees with filelist at row {wrong[0] + 1}, {shown(names[wrong[0]])!r}; "
                     f"{_CONFIG_ADVICE}"
                 )
         return config
@@ -352,13 +385,13 @@ def _beside(tree: FileTree, name: str) -> str:
 def _read_json_people(tree: FileTree, name: str, split: int) -> set[int]:
     """The identities that a split tests, of the file that torchreid writes: a list of splits, each with its queries."""
     try:
-        queries = json.loads(tree.read(name))[split]["query"]
+        queries = parse_json(tree.read(name))[split]["query"]
         names = [re.split(r"[/\\]", query[0])[-1] for query in queries]
         people = {parse_name(query)[0] for query in names}
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"{tree.location(name)} cannot be read as torchreid's splits ({type(error).__name__}: {error}); remove it, "
-            "and the splits are read from cuhk-03.mat"
+            f"{tree.location(name)} cannot be read as torchreid's splits ({type(error).__name__}: {shown(error)}); "
+            "remove it, and the splits are read from cuhk-03.mat"
         ) from error
     if not people:
         raise InputError(f"{tree.location(name)} names no query in split {split}; remove it or write it again")

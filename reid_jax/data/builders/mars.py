@@ -27,7 +27,7 @@ from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, JUNK, QUERY, SPLITS, TRAIN, Counts, ImageFile, Source
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
 
 NAME = "mars"
 TRAIN_FOLDER, TEST_FOLDER, INFO_FOLDER = "bbox_train", "bbox_test", "info"
@@ -122,7 +122,7 @@ class Mars(_Tracklets):
                 if told is None or told[:2] != (identity, camera):
                     raise InputError(
                         f"{self._tree.location(INFO_FOLDER)}: tracklet {row + 1} is of identity {identity}, camera "
-                        f"{camera}, but {listing} has {frame!r} among its frames; {_ADVICE}"
+                        f"{camera}, but {listing} has {shown(frame)!r} among its frames; {_ADVICE}"
                     )
                 path = f"{folder}/{frame.partition('C')[0]}/{frame}"
                 if path in labels:

@@ -16,7 +16,7 @@ from reid_jax.data.builders.finding import NotThere, find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError, first_few, shown
 
 NAME = "msmt17"
 FOUND = 0  # the version that is there
@@ -99,8 +99,8 @@ class Msmt17(Source):
             camera = path.replace("\\", "/").rpartition("/")[2].split("_")[2:3]  # some lists were written on Windows
             if not (_whole(identity) and camera and _whole(camera[0])):
                 raise InputError(
-                    f"{self._tree.location(name)} line {number} is {line!r}; it should be a path and an identity, such "
-                    f"as '0000/0000_000_01_0303morning_0008_0.jpg 0', whose third field is the camera; {_ADVICE}"
+                    f"{self._tree.location(name)} line {number} is {shown(line)!r}; it should be a path and an "
+                    f"identity, such as '0000/0000_000_01_0303morning_0008_0.jpg 0', whose third field is the camera; {_ADVICE}"
                 )
             rows.append((path.strip(), int(identity), int(camera[0])))
         return rows

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from reid_jax.data.builders.files import FileTree, is_image
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, ImageFile, Source
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 
 FOLDER_OF = {TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"}
 
@@ -60,7 +60,7 @@ class SplitFolders(Source):
         if strangers:
             raise InputError(
                 f"{len(strangers)} image name(s) in {where} do not look like {self.title}'s {self.example!r}, "
-                f"the first is {strangers[0]!r}; rename or remove them, or name the data set that they are from"
+                f"the first is {shown(strangers[0])!r}; rename or remove them, or name the data set that they are from"
             )
         if not files:
             raise InputError(

@@ -41,7 +41,7 @@ from typing import Any
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
 from reid_jax.own_modules import own_modules
-from reid_jax.writers import read_json, replace_file
+from reid_jax.writers import read_json, replace_file, require_writable_folder
 
 TRAIN = [sys.executable, "-m", "reid_jax.main", "train"]
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -386,6 +386,7 @@ def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
     for run in runs:
         check(run, done)
     if args.slurm:
+        require_writable_folder("--slurm", args.slurm)
         name = Path(args.sweep.partition(":")[0]).stem
         files, submit = write_jobs(runs, Path(args.slurm), name, args.sbatch)
         print(f"{len(files)} job files for {len(runs)} runs, {len(done)} done before; submit them by {submit}")
@@ -395,6 +396,7 @@ def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
             note = "  # done" if run.done else f"  # after {', '.join(run.after)}" if run.after else ""
             print(shlex.join(["reid-jax", "train", *run.arguments]) + note)
         return 0
+    require_writable_folder("--out", args.out)
     pool = Pool(runs, _slots(args), lambda line: print(line, flush=True))
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, pool.stop) for number in signals]

@@ -42,7 +42,7 @@ def require_writable(option: str, path: str | os.PathLike, ending: str = "") -> 
     Nothing is made: the nearest folder that is there is tried with a file without a name.
     """
     name = os.fspath(path)
-    if ending and Path(name).suffix.lower() != ending:
+    if name and ending and Path(name).suffix.lower() != ending:
         raise InputError(f"{option} is {shown(name)!r}; it must end in {ending}")
     with _refusing(option, name):
         path = Path(name)
@@ -50,7 +50,7 @@ def require_writable(option: str, path: str | os.PathLike, ending: str = "") -> 
             raise IsADirectoryError(errno.EISDIR, "it is a folder; give a file")
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "it is no plain file")
-        path.with_name(f".{os.getpid()}.{path.name}").exists()  # as `replace_file` names it, which may be too long
+        _look_at(path.with_name(f".{os.getpid()}.{path.name}"))  # as `replace_file` names it first
         _try_to_write(path.parent)
 
 
@@ -58,6 +58,7 @@ def require_writable_folder(option: str, path: str | os.PathLike) -> None:
     """Raises InputError, naming the option, where files could not be written into the folder `path` later."""
     name = os.fspath(path)
     with _refusing(option, name):
+        _look_at(Path(name))
         _try_to_write(Path(name))
 
 
@@ -72,9 +73,16 @@ def _refusing(option: str, name: str) -> Iterator[None]:
         raise InputError(f"{option} is {shown(name)!r}, which cannot be written: {reason}") from error
 
 
+def _look_at(path: Path) -> None:
+    """Raises OSError or ValueError for what no file can be called."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+
+
 def _try_to_write(folder: Path) -> None:
+    """Raises OSError where no file can be made in the folder, or in the nearest one above it that is there."""
     folder = folder.absolute()
-    present = next(one for one in (folder, *folder.parents) if one.exists())
+    present = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
     tempfile.TemporaryFile(dir=present).close()
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from reid_jax.main import VERBS, main
 
 ROBUST = ROOT / "configs" / "robust_reid.py"
+TRAIN = ["train", f"--config={TINY_CONFIG}", "--workdir=/nowhere/a"]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -98,6 +99,33 @@ def test_help_lists_every_verb(capsys):
         (["evaluate", "--weights=a", "--query_expansion=-1"], ("--query_expansion", "-1")),
         (["bench", "rank", "--rounds=0"], ("--rounds", "0")),
         (["bench", "rank", "--size=huge"], ("'huge'", "msmt17")),
+        (["bench", "rank", "--dimensions=-1"], ("--dimensions", "'-1'", "from 1")),
+        (["bench", "rank", f"--rounds={'9' * 5000}"], ("--rounds", "9…9", "from 1")),
+        (["bench", "rank", "--json=/dev/null"], ("--json", "no plain file")),
+        (["summary", f"--config={ROBUST}", "--identities=-1"], ("--identities", "'-1'", "from 0")),
+        (["evaluate", "--weights=a", "--k1=0"], ("--k1", "'0'", "from 1")),
+        (["evaluate", "--weights=a", "--rerank_weight=nan"], ("--rerank_weight", "'nan'", "from 0 to 1")),
+        (["evaluate", "--weights=a", "--shots=1.5"], ("--shots", "'1.5'", "whole number")),
+        (["evaluate", "--weights=a", f"--query_height={'9' * 5000}"], ("--query_height", "9…9", "80,40,20")),
+        (["evaluate", "--weights=a", f"--json={TINY_CONFIG}/a.json"], ("--json", "tiny_config.py/a.json", "written")),
+        (["evaluate", "--weights=a", "--embeddings=/proc/a.npz"], ("--embeddings", "/proc/a.npz", "cannot be written")),
+        (["evaluate", "--weights=a", "--jsn=a"], ("--jsn=a", "did you mean --json?")),
+        (["embed", "--weights=a", f"--images={ROOT}", f"--out={TINY_CONFIG}/a.npz"], ("--out", "cannot be written")),
+        (["convert", "--torch=a.pth", "--out=a.pth"], ("--out", ".safetensors")),
+        (["visualize", "page", "--weights=a", f"--out={TINY_CONFIG}/a.html"], ("--out", "cannot be written")),
+        (["visualize", "map", "--weights=a", "--out=a.png", "--items=1"], ("--items", "'1'")),
+        (["data", "check", "--dataset=a", "--data_dir=b", "--json=/proc/a"], ("--json", "/proc/a")),
+        (["data", "synthesize", "--out="], ("--out", "name the place")),
+        (["data", "synthesize", f"--out={TINY_CONFIG}"], ("--out", "Not a directory")),
+        (["report", str(ROOT), f"--out={TINY_CONFIG}"], ("--out", "Not a directory")),
+        ([*TRAIN, "--config.epochs", "3"], ("write --config.epochs=3",)),
+        ([*TRAIN, "-config.epochs=3"], ("-config.epochs=3", "did you mean --config.epochs?")),
+        ([*TRAIN, "--epochs=3"], ("--epochs=3", "did you mean --config.epochs?")),
+        ([*TRAIN, "--lr=3"], ("--lr=3", "did you mean --config.schedule.peak?")),
+        ([*TRAIN, "--config.lr=3"], ("config.lr", "did you mean schedule.peak?")),
+        ([*TRAIN, "--config.model=nano"], ("write --config.model.name=nano",)),
+        (["train", f"--config={TINY_CONFIG}", "-workdir=a"], ("-workdir=a", "did you mean --workdir?")),
+        (["train", f"--config={TINY_CONFIG}", "--WorkDir=a"], ("--WorkDir=a", "did you mean --workdir?")),
         (["data"], ("{check,prepare,synthesize}",)),
         (["data", "chekc"], ("'chekc'",)),
         (["data", "check", "--dataset=market", "--data_dir=/nowhere"], ("'market'", "market1501")),

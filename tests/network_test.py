@@ -1,5 +1,6 @@
 """The networks: the integers that prove them, their switches, and invariants of the forward pass."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.models.blocks import ConvNorm
-from reid_jax.models.network import create_network
+from reid_jax.models.network import Output, create_network
 from reid_jax.models.summary import component_costs, format_costs, total
 
 SIZE = (160, 64)
@@ -183,17 +184,17 @@ def test_bfloat16_stays_near_float32():
 
 
 def test_bad_fields_and_images_are_named():
-    with pytest.raises(InputError, match="robust_reid_3x.*choose one of"):
+    with pytest.raises(InputError, match="robust_reid_3x.*it takes one of"):
         create_network("robust_reid_3x", 5)
     with pytest.raises(InputError, match="model.wdths is no field"):
         create_network("nano", 5, wdths=(1, 2, 3))
     with pytest.raises(InputError, match="model.pooling is 'mean'"):
         create_network("nano", 5, pooling="mean")
-    with pytest.raises(InputError, match="one number for each of the 3 stages"):
+    with pytest.raises(InputError, match="model.repeats is"):
         create_network("nano", 5, repeats=(1, 2))
     with pytest.raises(InputError, match="leaves BNNeck without a reader"):
         create_network("nano", 5, normalisation="bnneck", classifier_reads="raw")
-    with pytest.raises(InputError, match=r"shape \(2, 150, 64, 3\).*multiples of 32"):
+    with pytest.raises(InputError, match=r"shape \(2, 150, 64, 3\).*each a multiple of 32 from 32"):
         _variables(create_network("nano", 5, **TINY), (150, 64))
 
 
@@ -223,3 +224,40 @@ def test_a_convolutions_bias_moves_the_running_mean_alone():
     statistics = {"norm": {"mean": mean.astype(np.float32), "var": variance.astype(np.float32)}}
     inferred = layer.apply({"params": params, "batch_stats": statistics}, x, train=False)
     np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"stem": 0}, "model.stem is 0; it takes a whole number from 1"),
+        ({"stem": True}, "model.stem is True"),
+        ({"widths": (15, 17, 31)}, "multiples of 2, each from 16"),
+        ({"widths": (0, 16, 32)}, "multiples of 2, each from 16"),
+        ({"widths": (-16, 16, 32)}, "multiples of 2, each from 16"),
+        ({"widths": 16}, "model.widths is 16"),
+        ({"widths": (16, 16, 10**9)}, "to 8,192"),
+        ({"widths": (18, 18, 18), "block": "inception"}, "multiples of 4"),
+        ({"repeats": (20_000, 1, 1)}, "each from 0 to 64"),
+        ({"global_width": 0}, "model.global_width is 0"),
+        ({"local_width": -1}, "model.local_width is -1"),
+        ({"logit_scale": float("nan")}, "not finite"),
+        ({"identities": -1}, "number of identities is -1"),
+    ],
+)
+def test_fields_outside_their_ranges_are_refused_before_anything_is_built(fields, words):
+    with pytest.raises(InputError, match=words):
+        create_network("nano", **{"identities": 5, **fields})
+
+
+def test_the_cost_of_a_network_with_other_parts_has_rows_for_them():
+    class Other(nn.Module):
+        @nn.compact
+        def __call__(self, image, train):
+            x = ConvNorm(8, 3, 2, name="conv1")(image, train)
+            x = ConvNorm(4, name="backbone_end")(x, train)
+            return Output(jnp.mean(x, (1, 2)), (), ())
+
+    costs = component_costs(Other(), (64, 32))
+    assert list(costs) == ["conv1", "backbone end"]
+    assert costs["backbone end"].multiply_adds == 32 * 16 * 8 * 4
+    assert "backbone end" in format_costs(costs)

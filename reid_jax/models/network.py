@@ -191,7 +191,7 @@ class AttentionNetwork(nn.Module):
         if image.ndim != 4 or image.shape[3] != 3 or not all(map(IMAGE_SIDE.holds, image.shape[1:3])):
             raise InputError(
                 f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
-                f"height and width {IMAGE_SIDE} (160 and 64 in the paper)"
+                f"height and width each {IMAGE_SIDE} (160 and 64 in the paper)"
             )
         biased = self.block == "inception"
         x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)

@@ -78,6 +78,16 @@ ACTIONS = {
     ),
 }
 
+# The endings of what each action writes: --out, and what stands beside it.
+FILES = {
+    "page": (".html",),
+    "ranked": (".png", ".json", ".csv"),
+    "attention": (".png", ".json"),
+    "map": (".png", ".json", ".csv"),
+    "curves": (".png", ".json"),
+    "training": (".png",),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions with their options."""
@@ -143,7 +153,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the chosen action; what is wrong with its options is told before anything is computed."""
-    require_writable("--out", args.out, ".html" if args.action == "page" else ".png")
+    ending, *beside = FILES[args.action]
+    require_writable("--out", args.out, ending)
+    for ending in beside:
+        require_writable(f"what is written beside --out={args.out}", Path(args.out).with_suffix(ending))
     if args.action != "ranked":
         require("matplotlib")
     if args.action in ("page", "map"):

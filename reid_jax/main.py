@@ -57,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(sys.argv[1:])
         output.finish()
         signals.work_is_done()
-    except KeyboardInterrupt:
-        return farewell(signal.SIGINT)
-    except signals.Stopped as stopped:
-        return farewell(stopped.signum)
+    except (KeyboardInterrupt, signals.Stopped) as told:
+        code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
+        signals.answered()
+        return code
     if code:
         peers.leave(peers.FAILED, code)
     return code

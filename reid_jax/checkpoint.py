@@ -1,5 +1,6 @@
 """Checkpoints of a run: asynchronous, atomic, the latest few and the best by validation. The only user of Orbax."""
 
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,7 +11,13 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
 from reid_jax import parallel, signals
+from reid_jax.errors import disk_failure
 from reid_jax.state import TrainState
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of Orbax's log says more than the next save or `close` raises: not so of a full disk."""
+    return not (record.exc_info and record.exc_info[1] and disk_failure(record.exc_info[1]))
 
 
 class Checkpoints:
@@ -23,6 +30,7 @@ class Checkpoints:
     def __init__(self, directory: str | os.PathLike, keep: int):
         """`keep`: how many of the latest stay; the best by the metric given to `save` stays besides."""
         self._chunks = 0
+        logging.getLogger("absl").addFilter(_is_news)
 
         def best_by(metrics):
             return -math.inf if metrics["best_by"] is None else metrics["best_by"]

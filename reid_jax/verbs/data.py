@@ -75,7 +75,7 @@ def _prune(data_dir: str) -> None:
     pruned = records.prune(data_dir) + synthetic.prune(data_dir)
     for folder, why, size in pruned:
         print(f"removed {folder}, {why}: {size / 2**20:.1f} MiB")
-    print(f"removed {len(pruned)} folders of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
+    print(f"removed {len(pruned)} folder(s) of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
 
 
 def _synthesize(args: argparse.Namespace) -> int:

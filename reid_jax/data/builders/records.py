@@ -104,8 +104,8 @@ def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared
     """Returns the records of a split in `data_dir`/prepared, and writes them first where they are missing.
 
     The records' folder is named by a digest of every file's name, labels, size and stamp: a source that changes gets
-    another folder, so that stale records never answer for it (`prune` takes them away). Records are written into a temporary folder beside
-    their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
+    another folder, so that stale records never answer for it (`prune` takes them away). Records are written into a
+    temporary folder beside their place, then renamed: an interrupted preparation leaves nothing that a later run reads.
 
     Raises:
       InputError: the source has no such split or is broken, or `data_dir` cannot be written.

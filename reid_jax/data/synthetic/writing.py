@@ -114,7 +114,9 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
             complaint = process.stderr.read().decode(errors="replace").strip()
             if process.wait() != 0:
                 last = complaint.splitlines()[-1] if complaint else f"exit code {process.returncode}"
-                raise InputError(f"drawing synthetic people into {root.parent.parent} failed: {last}; check space and rights")
+                raise InputError(
+                    f"drawing synthetic people into {root.parent.parent} failed: {last}; check space and rights"
+                )
     finally:
         for process in processes:
             if process.poll() is None:

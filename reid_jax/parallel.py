@@ -174,9 +174,9 @@ def require_platforms() -> None:
         try:
             jax.devices(name)
         except (RuntimeError, AssertionError) as error:
-            reason = f" ({_one_line(error)})" if str(error) else ""
+            reason = _one_line(error).partition(" (set JAX_PLATFORMS")[0]
             raise InputError(
-                f"JAX_PLATFORMS is {','.join(named)!r}, but JAX finds no {name} here{reason}; "
+                f"JAX_PLATFORMS is {','.join(named)!r}, which JAX does not find here{reason and f' ({reason})'}; "
                 f"there is {_platforms_here()}: name that, or unset JAX_PLATFORMS"
             ) from error
 

@@ -141,7 +141,7 @@ def test_a_platform_that_is_not_there_is_one_line(platforms):
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"reid-jax bench: error: JAX_PLATFORMS is '{platforms}', but JAX finds no nonsense")
+    assert done.stderr.startswith(f"reid-jax bench: error: JAX_PLATFORMS is '{platforms}', which JAX does not")
     assert "there is cpu" in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -54,8 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.keep_going()
     signals.install(lambda signum: os._exit(farewell(signum)))
     try:
-        code = _run(sys.argv[1:])
-        output.finish()
+        try:
+            code = _run(sys.argv[1:])
+        finally:  # --help leaves by SystemExit
+            output.finish()
         signals.work_is_done()
     except (KeyboardInterrupt, signals.Stopped) as told:
         code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
@@ -103,7 +105,9 @@ def _run(arguments: list[str]) -> int:
         return 2 if isinstance(error, InputError) else 1
     except Exception as error:
         peers.wait_for_news()
-        told = _platform_failure(error) or disk_failure(error)
+        told = _platform_failure(error)
+        if told is None and (disk := disk_failure(error)):
+            told = f"{disk}; make room or write elsewhere, then start the same command again"
         if told is None:
             raise
         print(f"reid-jax {known.verb}: error: {told}", file=sys.stderr)

@@ -103,6 +103,7 @@ def test_help_lists_every_verb(capsys):
         (["data", "check", "--dataset=market", "--data_dir=/nowhere"], ("'market'", "market1501")),
         (["data", "prepare", "--dataset=market1501", "--data_dir=/nowhere"], ("/nowhere",)),
         (["data", "prepare", "--data_dir=/nowhere"], ("--dataset", "--prune")),
+        (["data", "prepare", "--data_dir=/nowhere", "--prune"], ("/nowhere", "does not exist")),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):

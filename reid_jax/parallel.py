@@ -34,7 +34,7 @@ def initialize() -> None:
     Several processes on bare machines name JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
     JAX_PROCESS_ID; on TPU VMs, under `srun`, Open MPI and in indexed Kubernetes jobs all is found. A single process is
     initialised too: it is what turns SIGTERM into a notice that the run can save at, instead of the end of the process.
-    Several leave together: one that dies, fails or is told to stop before it trains ends the others within seconds, with
+    Several leave together: one that dies, fails or is told to stop before it trains ends the others in seconds, with
     a line (`reid_jax.peers`).
 
     Raises InputError for variables that do not fit together, where the other processes cannot be reached, and as

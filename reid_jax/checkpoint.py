@@ -1,6 +1,7 @@
 """Checkpoints of a run: asynchronous, atomic, the latest few and the best by validation. The only user of Orbax."""
 
 import glob
+import logging
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as managers
 
 from reid_jax import parallel, signals
-from reid_jax.errors import InputError, first_few, shown
+from reid_jax.errors import InputError, disk_failure, first_few, shown
 from reid_jax.seal import damage, seal
 from reid_jax.state import TrainState
 from reid_jax.training_log import say
@@ -96,6 +97,11 @@ def _handler(directory: Path) -> ocp.StandardCheckpointHandler | None:
     handler = ocp.StandardCheckpointHandler(use_ocdbt=False)
     handler.finalize = lambda directory: None
     return handler
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of Orbax's log says more than the next save or `close` raises: not so of a full disk."""
+    return not (record.exc_info and record.exc_info[1] and disk_failure(record.exc_info[1]))
 
 
 class Checkpoints:

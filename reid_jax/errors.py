@@ -52,7 +52,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def disk_failure(error: BaseException) -> str | None:
-    """Returns what to say of an error behind which stands a full, read-only or failing disk; None for any other.
+    """Returns the system's words for a full, read-only or failing disk that stands behind an error; None for any other.
 
     Libraries raise errors of their own for it, which only quote the system's words.
     """
@@ -65,5 +65,5 @@ def disk_failure(error: BaseException) -> str | None:
         for known in _DISK:
             if number == known or (number is None and os.strerror(known) in str(one)):
                 place = f" ({shown(one.filename)})" if number and one.filename else ""
-                return f"{os.strerror(known)}{place}; make room or write elsewhere, then start the same command again"
+                return f"{os.strerror(known)}{place}"
     return None

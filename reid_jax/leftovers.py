@@ -53,7 +53,8 @@ def sweep(parent: pathlib.Path, name: str) -> list[tuple[pathlib.Path, int]]:
         if folder.is_dir() and not folder.is_symlink() and _is_dead(folder):
             size = size_of(folder)
             shutil.rmtree(folder, ignore_errors=True)
-            swept.append((folder, size))
+            if not folder.exists():
+                swept.append((folder, size))
     return swept
 
 

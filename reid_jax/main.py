@@ -57,13 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.keep_going()
     signals.install(lambda signum: os._exit(farewell(signum)))
     try:
-        code = _run(sys.argv[1:])
-        output.finish()
+        try:
+            code = _run(sys.argv[1:])
+        finally:  # --help leaves by SystemExit
+            output.finish()
         signals.work_is_done()
-    except KeyboardInterrupt:
-        return farewell(signal.SIGINT)
-    except signals.Stopped as stopped:
-        return farewell(stopped.signum)
+    except (KeyboardInterrupt, signals.Stopped) as told:
+        code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
+        signals.answered()
+        return code
     if code:
         peers.leave(peers.FAILED, code)
     return code
@@ -108,7 +110,9 @@ def _run(arguments: list[str]) -> int:
         return 2 if isinstance(error, InputError) else 1
     except Exception as error:
         peers.wait_for_news()
-        told = _platform_failure(error) or disk_failure(error)
+        told = _platform_failure(error)
+        if told is None and (disk := disk_failure(error)):
+            told = f"{disk}; make room or write elsewhere, then start the same command again"
         if told is None:
             raise
         print(f"reid-jax {known.verb}: error: {told}", file=sys.stderr)

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 
 _PLAIN = {"±": "+-", "×": "x", "·": "*", "–": "-", "−": "-", "…": "...", "✓": "v"}
 
@@ -20,14 +21,14 @@ def keep_going() -> None:
         pass
     os.close(descriptor)
     codecs.register_error("plain", _plain)
-    sys.stdout = _text(sys.stdout, 1, "stdout")
-    sys.stderr = _text(sys.stderr, 2, "stderr")
+    sys.stdout = _lasting(sys.stdout, 1)
+    sys.stderr = _lasting(sys.stderr, 2)
 
 
 def finish() -> None:
     """Writes what is still held back; a reader of stdout that left early, such as `head`, is no news any more."""
-    sys.stdout.buffer.raw.quiet = True
     for stream in (sys.stdout, sys.stderr):
+        stream.finished = True
         stream.flush()
 
 
@@ -37,33 +38,40 @@ def tell(line: str) -> None:
         os.write(2, f"{line}\n".encode(errors="replace"))
 
 
-class _Lasting(io.FileIO):
+class _Lasting(io.TextIOWrapper):
     """A standard file that becomes /dev/null when it cannot be written."""
 
-    quiet = False
+    finished = False
 
-    def __init__(self, descriptor: int, name: str):
-        super().__init__(descriptor, "w", closefd=False)
-        self._name = name
+    def write(self, text: str) -> int:
+        """Writes the text, or drops it."""
+        with self._outliving():
+            return super().write(text)
+        return len(text)
 
-    def write(self, data) -> int | None:
+    def flush(self) -> None:
+        """Writes what is held back, or drops it."""
+        with self._outliving():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _outliving(self) -> Iterator[None]:
         try:
-            return super().write(data)
+            yield
         except BlockingIOError:
             raise
         except OSError as error:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self.fileno())
             os.close(null)
-            if self._name == "stdout" and not (self.quiet and error.errno == errno.EPIPE):
+            if self.fileno() == 1 and not (self.finished and error.errno == errno.EPIPE):
                 print(f"reid-jax: stdout is lost ({error.strerror}); the work goes on without it", file=sys.stderr)
-            return len(data)
 
 
-def _text(old: io.TextIOWrapper | None, descriptor: int, name: str) -> io.TextIOWrapper:
+def _lasting(old: io.TextIOWrapper | None, descriptor: int) -> _Lasting:
     encoding = old.encoding if old is not None else "utf-8"
     lines = descriptor == 2 or (old is not None and old.line_buffering)
-    return io.TextIOWrapper(io.BufferedWriter(_Lasting(descriptor, name)), encoding, "plain", line_buffering=lines)
+    return _Lasting(open(descriptor, "wb", closefd=False), encoding, "plain", line_buffering=lines)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

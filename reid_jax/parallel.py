@@ -34,8 +34,11 @@ def initialize() -> None:
     Several processes on bare machines name JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
     JAX_PROCESS_ID; on TPU VMs, under `srun`, Open MPI and in indexed Kubernetes jobs all is found. A single process is
     initialised too: it is what turns SIGTERM into a notice that the run can save at, instead of the end of the process.
+    Several leave together: one that dies, fails or is told to stop before it trains ends the others in seconds, with
+    a line (`reid_jax.peers`).
 
-    Raises InputError for variables that do not fit together, and where the other processes cannot be reached.
+    Raises InputError for variables that do not fit together, where the other processes cannot be reached, and as
+    `require_platforms` does.
     """
     if jax.distributed.is_initialized():
         return
@@ -46,14 +49,14 @@ def initialize() -> None:
                 jax.distributed.initialize(*bare, cluster_detection_method="deactivate")
             elif not _is_one_of_several() or not _found_by_jax():
                 _initialize_alone()
+        signals.share_with_jax()
+        joined = distributed.global_state
+        if joined.num_processes > 1:
+            peers.watch(joined.client, joined.coordinator_address, joined.process_id, joined.num_processes)
     except (RuntimeError, OSError) as error:  # the latter from a TPU VM's metadata server
         raise InputError(
             f"the processes of this run cannot be joined: {_one_line(error)}; mend it, {_ADVICE}"
         ) from error
-    signals.share_with_jax()
-    joined = distributed.global_state
-    if joined.num_processes > 1:
-        peers.watch(joined.client, joined.coordinator_address, joined.process_id, joined.num_processes)
     require_platforms()
 
 
@@ -174,9 +177,9 @@ def require_platforms() -> None:
         try:
             jax.devices(name)
         except (RuntimeError, AssertionError) as error:
-            reason = f" ({_one_line(error)})" if str(error) else ""
+            reason = _one_line(error).partition(" (set JAX_PLATFORMS")[0]
             raise InputError(
-                f"JAX_PLATFORMS is {','.join(named)!r}, but JAX finds no {name} here{reason}; "
+                f"JAX_PLATFORMS is {','.join(named)!r}, which JAX does not find here{reason and f' ({reason})'}; "
                 f"there is {_platforms_here()}: name that, or unset JAX_PLATFORMS"
             ) from error
 

@@ -1,5 +1,6 @@
 """The command: help with examples, one line for whatever is wrong, and what the short verbs print and write."""
 
+import os
 import subprocess
 import sys
 
@@ -130,6 +131,8 @@ def test_help_lists_every_verb(capsys):
         (["data", "chekc"], ("'chekc'",)),
         (["data", "check", "--dataset=market", "--data_dir=/nowhere"], ("'market'", "market1501")),
         (["data", "prepare", "--dataset=market1501", "--data_dir=/nowhere"], ("/nowhere",)),
+        (["data", "prepare", "--data_dir=/nowhere"], ("--dataset", "--prune")),
+        (["data", "prepare", "--data_dir=/nowhere", "--prune"], ("/nowhere", "does not exist")),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):
@@ -160,6 +163,33 @@ def test_the_command_itself_exits_with_2_and_no_traceback(command):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("reid-jax evaluate: error: /nowhere/run does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+def test_pruning_tells_what_it_removes(capsys, tmp_path):
+    left = tmp_path / ".synthetic-train14-abc"
+    left.mkdir()
+    (left / "half").write_bytes(bytes(2**20))
+    for path in (left / "half", left):
+        os.utime(path, (0, 0))
+    code, out, _ = run(capsys, "data", "prepare", f"--data_dir={tmp_path}", "--prune")
+    assert (code, left.exists()) == (0, False)
+    assert out.splitlines() == [
+        f"removed {left}, half-drawn by a process that has died: 1.0 MiB",
+        f"removed 1 folder(s) of {tmp_path}, 1.0 MiB",
+    ]
+
+
+@pytest.mark.parametrize("platforms", ["nonsense", "cpu,nonsense"])
+def test_a_platform_that_is_not_there_is_one_line(platforms):
+    program = "import sys; from reid_jax import main; sys.argv = ['reid-jax', 'bench', 'rank']; sys.exit(main.main())"
+    environment = {**os.environ, "JAX_PLATFORMS": platforms}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"reid-jax bench: error: JAX_PLATFORMS is '{platforms}', which JAX does not")
+    assert "there is cpu" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

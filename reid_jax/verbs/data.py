@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import time
+from pathlib import Path
 
 from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
@@ -82,10 +83,12 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _prune(data_dir: str) -> None:
+    if not Path(data_dir).expanduser().exists():
+        raise InputError(f"--data_dir is {data_dir}, which does not exist; name the folder that holds the data sets")
     pruned = records.prune(data_dir) + synthetic.prune(data_dir)
     for folder, why, size in pruned:
         print(f"removed {folder}, {why}: {size / 2**20:.1f} MiB")
-    print(f"removed {len(pruned)} folders of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
+    print(f"removed {len(pruned)} folder(s) of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
 
 
 def _synthesize(args: argparse.Namespace) -> int:

@@ -152,8 +152,9 @@ def prune(data_dir: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     for folders in versions.values():
         for _, folder in sorted(folders)[:-1]:
             size = leftovers.size_of(folder)
-            shutil.rmtree(folder)
-            pruned.append((folder, "of an older version of its source", size))
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                pruned.append((folder, "of an older version of its source", size))
     return pruned
 
 

@@ -116,6 +116,7 @@ class Checkpoints:
         self._directory = Path(directory).resolve()
         self._chunks = 0
         self._saving = None
+        logging.getLogger("absl").addFilter(_is_news)
 
         def best_by(metrics):
             return -math.inf if metrics["best_by"] is None else metrics["best_by"]

@@ -100,7 +100,8 @@ class Msmt17(Source):
             if not (_whole(identity) and camera and _whole(camera[0])):
                 raise InputError(
                     f"{self._tree.location(name)} line {number} is {shown(line)!r}; it should be a path and an "
-                    f"identity, such as '0000/0000_000_01_0303morning_0008_0.jpg 0', whose third field is the camera; {_ADVICE}"
+                    "identity, such as '0000/0000_000_01_0303morning_0008_0.jpg 0', whose third field is the camera; "
+                    f"{_ADVICE}"
                 )
             rows.append((path.strip(), int(identity), int(camera[0])))
         return rows

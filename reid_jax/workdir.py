@@ -22,7 +22,7 @@ CONFIG = "config.json"
 
 _LOCK = ".lock"
 _LOGS = (".log", ".out", ".err")  # what a shell or a scheduler writes may stand in a new run's folder
-_BELOW = 256  # bytes of the longest path in a workdir, in checkpoints that are being written
+_BELOW = 512  # bytes of the longest path in a workdir, in checkpoints that are being written
 # Of a file system that keeps no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -61,12 +61,12 @@ def settle(workdir: Path, config: ConfigDict) -> None:
 
 
 def _check_path(workdir: Path) -> None:
-    whole = str(workdir.absolute())
+    whole = os.path.realpath(workdir)
     try:
         size = len(whole.encode())
     except UnicodeEncodeError as error:
         raise InputError(f"--workdir is {shown(workdir)}, whose name is not UTF-8; give another") from error
-    if "\\" in os.path.realpath(workdir):
+    if "\\" in whole:
         raise InputError(f"--workdir is {shown(workdir)}: a backslash would end a folder in checkpoints; leave it out")
     if size + _BELOW > os.pathconf("/", "PC_PATH_MAX"):
         raise InputError(f"--workdir is {shown(workdir)}, a path of {size:,} bytes; give a shorter one")

@@ -1,10 +1,9 @@
 """Decoding of one image file to pixels. Nothing else opens images: what a file may be, and how large, stands here."""
 
-import contextlib
 import io
-import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,7 +28,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LARGE = threading.Lock()
+# One thread decodes all large images: with a lock instead, each thread's heap would keep what its largest one took.
+_LARGE = ThreadPoolExecutor(1)
 
 # Pillow warns, in two lines on stderr, before the size is known here; the bound above is the lower one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -49,8 +49,11 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
     if not data:
         raise InputError("it is empty (0 bytes)")
     try:
-        with _open(data) as image, _room_for(image, data):
-            return _pixels(image, image_size)
+        with _open(data) as image:
+            _check_room(image, data)
+            if image.width * image.height <= _ALONE:
+                return _pixels(image, image_size)
+            return _LARGE.submit(_pixels, image, image_size).result()
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -74,9 +77,8 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
 
 
-@contextlib.contextmanager
-def _room_for(image: Image.Image, data: bytes) -> Iterator[None]:
-    """Checks what decoding will take before any pixel is, and bounds what all threads take together."""
+def _check_room(image: Image.Image, data: bytes) -> None:
+    """Raises InputError, before any pixel is decoded, where that would take far more than a person crop needs."""
     pixels = image.width * image.height
     if pixels > MOST_PIXELS:
         raise InputError(
@@ -86,8 +88,6 @@ def _room_for(image: Image.Image, data: bytes) -> Iterator[None]:
         raise InputError("it has tiles far larger than the image")
     if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:
         raise InputError("it has far more scans than a JPEG needs, each of which takes as long as the whole image")
-    with _LARGE if pixels > _ALONE else contextlib.nullcontext():
-        yield
 
 
 def _tiles_fit(tags: Mapping[int, object], most: int) -> bool:

@@ -9,6 +9,7 @@ from conftest import ROOT
 from reid_jax import config
 from reid_jax.config_keys import KEYS, OTHER_NAMES
 from reid_jax.errors import InputError
+from reid_jax.plan import plan_of
 
 CONFIGS = ROOT / "configs"
 QUICKSTART = CONFIGS / "quickstart.py"
@@ -381,3 +382,18 @@ def test_a_file_that_fails_leaves_no_modules_behind(tmp_path):
     file.with_name("common.py").write_text(COMMON.format(7777))
     file.write_text(CALLS_COMMON)
     assert config.load(str(file)).seed == 7777
+
+
+def test_a_run_of_more_steps_than_an_int32_counts_is_refused():
+    c = config.default()
+    c.epochs = 1e6
+    assert plan_of(c, 2000).total == 2_000_000_000
+    with pytest.raises(InputError, match="config.epochs is 1e.06, with 3,000 steps an epoch 3,000,000,000 steps"):
+        plan_of(c, 3000)
+
+
+def test_what_an_older_run_stored_still_loads():
+    # Of a config without the keys that came later, and with the nonsense that had no effect on it.
+    assert config.from_dict({"seed": 3, "schedule": {"name": "cyclic_cosine", "boundaries": [30, 20]}}).seed == 3
+    assert config.from_dict({"model": {"repeats": [0, 0, 0]}}).model.repeats == (0, 0, 0)
+    assert config.from_dict({"seed": 2**63 - 1}).seed == 2**63 - 1

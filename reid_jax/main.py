@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signals.work_is_done()
     except (KeyboardInterrupt, signals.Stopped) as told:
         code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
-        signals.answered()
-        return code
+        # Not by the interpreter's exit: it waits for other threads, and XLA crashes where one of them still compiles.
+        os._exit(code)
     if code:
         peers.leave(peers.FAILED, code)
     return code

@@ -82,12 +82,6 @@ def work_is_done() -> None:
     _ending = 0
 
 
-def answered() -> None:
-    """Has the signals ignored to the end of the interpreter, which would restore what kills; for the main thread."""
-    for signum in ENDING:
-        signal.signal(signum, signal.SIG_IGN)
-
-
 def _heard(signum: int, frame: object) -> None:
     global _ending
     if _ending is not None or (_training and signum != signal.SIGINT):

@@ -23,7 +23,7 @@ def start(folder: Path, workdir: Path) -> subprocess.Popen:
     environment = {
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     }
     line = [sys.executable, "-m", "reid_jax.main", "train", f"--config={ROOT / 'tests' / 'tiny_config.py'}"]
@@ -57,16 +57,15 @@ def main() -> int:
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for attempt in ("first", "uninterrupted"):  # the second finds its data and compiled code, as resumed ones do
-            begin = time.monotonic()
-            process = start(folder, folder / attempt)
-            output = process.communicate()[0]
-            if process.returncode:
-                print(output, file=sys.stderr)
-                return 1
+        begin = time.monotonic()
+        process = start(folder, folder / "uninterrupted")
+        output = process.communicate()[0]
+        if process.returncode:
+            print(output, file=sys.stderr)
+            return 1
         seconds = time.monotonic() - begin
         wanted = contents(folder / "uninterrupted")
-        print(f"an uninterrupted run takes {seconds:.1f} s; two of them agree: {wanted == contents(folder / 'first')}")
+        print(f"an uninterrupted run took {seconds:.1f} s, drawing its people and compiling included")
         print("kill  run  after s  newest checkpoint  outcome", flush=True)
         kills, run, bad = 0, 1, 0
         while kills < arguments.kills:
@@ -84,7 +83,7 @@ def main() -> int:
                 continue
             bad += not told(run, process.returncode, output, workdir, wanted)
             run += 1
-            seconds = min(seconds, time.monotonic() - begin)  # a machine with other work has slow moments
+            seconds = min(seconds, time.monotonic() - begin)  # without drawing and compiling
         workdir = folder / f"run{run}"
         process = start(folder, workdir)
         output = process.communicate()[0]

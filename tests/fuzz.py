@@ -1,6 +1,6 @@
 """Mutates small valid inputs and hands them to what reads inputs: each must end in a value or in an InputError.
 
-  python tests/fuzz.py                                  # 5,000 inputs for each parser, about an hour on a slow core
+  python tests/fuzz.py                                  # 5,000 inputs for each parser, half an hour on a slow core
   python tests/fuzz.py --inputs=200 --seed=7 zips images
   python tests/fuzz.py --only=1234 torch                # one input again, with its traceback
 
@@ -417,9 +417,8 @@ def runs(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
         run.mkdir(exist_ok=True)
         for file, sound in files.items():
             (run / file).write_text(sound)
-        (
-            run / (name.decode(errors="replace") if name.decode(errors="replace") in files else "config.json")
-        ).write_bytes(text)
+        name = name.decode(errors="replace")
+        (run / (name if name in files else "config.json")).write_bytes(text)
         gather([run])
         return read_run(run)
 

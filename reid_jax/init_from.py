@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from reid_jax.errors import InputError
-from reid_jax.weights import Weights, load_weights, network_of
+from reid_jax.models.network import network_of
+from reid_jax.weights import Weights, load_weights
 
 # Of the network: classifiers may differ, and neither the compute dtype nor the scale's first value is in the weights.
 _FREE = {"identities", "dtype", "logit_scale", "parent", "name"}

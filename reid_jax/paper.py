@@ -9,8 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from reid_jax.models.network import NETWORKS, AttentionNetwork
-from reid_jax.weights import network_of
+from reid_jax.models.network import NETWORKS, AttentionNetwork, network_of
 
 UPDATES = ("none", "cycles", "swag")  # Table 3: no update, + LR scheme, + SWAG
 

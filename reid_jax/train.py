@@ -21,6 +21,7 @@ from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.init_from import start_from
 from reid_jax.models import summary
+from reid_jax.models.network import network_of
 from reid_jax.not_finite import Diagnosis, copy_state
 from reid_jax.plan import Plan, plan_of
 from reid_jax.retrieval.metrics import format_metrics
@@ -29,7 +30,7 @@ from reid_jax.state import create_state, init_variables
 from reid_jax.steps import Objective, compile_chunk, metric_names
 from reid_jax.training_log import TrainingLog, say
 from reid_jax.weight_averages import WeightAverages
-from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, network_of, save_weights
+from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, save_weights
 from reid_jax.workdir import claimed, settle
 from reid_jax.writers import MetricWriter, is_number, read_json, require_tensorboard, write_json
 

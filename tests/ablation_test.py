@@ -12,8 +12,8 @@ from conftest import ROOT
 from reid_jax import config as run_config
 from reid_jax import paper
 from reid_jax.errors import InputError
+from reid_jax.models.network import network_of
 from reid_jax.optim import warmup_step_schedule
-from reid_jax.weights import network_of
 
 ABLATION, TRICKS = ROOT / "configs" / "ablation.py", ROOT / "configs" / "tricks.py"
 

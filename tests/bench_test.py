@@ -23,9 +23,8 @@ from reid_jax.embed import embed
 from reid_jax.errors import InputError
 from reid_jax.main import main
 from reid_jax.models import summary
-from reid_jax.models.network import create_network
+from reid_jax.models.network import create_network, network_of
 from reid_jax.text_table import format_table
-from reid_jax.weights import network_of
 
 
 def test_rounds_go_in_turn_and_the_first_is_not_counted():

@@ -31,9 +31,9 @@ from reid_jax.checkpoint import Checkpoints, recover  # noqa: E402
 from reid_jax.data.builders import records  # noqa: E402
 from reid_jax.data.datasets import find_source  # noqa: E402
 from reid_jax.errors import InputError  # noqa: E402
+from reid_jax.models.network import network_of  # noqa: E402
 from reid_jax.state import create_state, init_variables  # noqa: E402
 from reid_jax.text_table import format_table  # noqa: E402
-from reid_jax.weights import network_of  # noqa: E402
 from reid_jax.workdir import claimed  # noqa: E402
 from reid_jax.writers import MetricWriter  # noqa: E402
 

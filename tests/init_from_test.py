@@ -7,7 +7,8 @@ import pytest
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
 from reid_jax.init_from import start_from
-from reid_jax.weights import Weights, network_of, save_weights
+from reid_jax.models.network import network_of
+from reid_jax.weights import Weights, save_weights
 
 
 def settings(**model):

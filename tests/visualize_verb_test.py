@@ -14,8 +14,9 @@ from PIL import Image
 
 from reid_jax import config as run_config
 from reid_jax.main import main
+from reid_jax.models.network import network_of
 from reid_jax.verbs.visualize import ACTIONS, labels
-from reid_jax.weights import Weights, network_of, save_weights
+from reid_jax.weights import Weights, save_weights
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

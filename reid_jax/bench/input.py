@@ -17,7 +17,7 @@ from reid_jax.bench.quantities import format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
 from reid_jax.embed import embed, embed_split
-from reid_jax.weights import network_of
+from reid_jax.models.network import network_of
 
 # A few of the blocks that are decoded ahead, drawn once: the first is decoded before any is embedded.
 DATASET = "synthetic:train_identities=450,test_identities=2"

@@ -20,10 +20,10 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
+from reid_jax.models.network import network_of
 from reid_jax.state import create_state
 from reid_jax.steps import compile_chunk
 from reid_jax.train import objective_of, optimizer_of, schedule_of
-from reid_jax.weights import network_of
 
 _IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
 _PEERS_BATCHES = 4  # different ones, made once

@@ -9,9 +9,12 @@ import time
 import pytest
 from conftest import ROOT
 
-# A verb that does `work` in the place of the real one: nothing of JAX is imported.
+# A verb that does `work` in the place of the real one: nothing of JAX is imported. Whatever runs these tests may ignore
+# signals, as a shell's background jobs do SIGINT and `nohup` SIGHUP: a user's command does not.
 PROGRAM = """
 import os, signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from reid_jax import main, output, signals
 from reid_jax.errors import InputError
 verb, work = sys.argv[1:]
@@ -32,9 +35,10 @@ finally:
 STUCK = """
 signals._GRACE = 0.3
 print("begun", flush=True)
-while True:
+until = time.monotonic() + 60
+while time.monotonic() < until:
     try:
-        time.sleep(60)
+        time.sleep(1)
     except BaseException:
         pass
 """
@@ -68,14 +72,14 @@ open(os.environ["DONE"], "w").close()
 """
 
 
-def start(verb, work, **options):
-    command = [sys.executable, "-c", PROGRAM, verb, work]
+def start(verb, work, program=PROGRAM, **options):
+    command = [sys.executable, "-c", program, verb, work]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(command, cwd=ROOT, text=True, **options)
 
 
-def begun(verb, work, **options):
-    process = start(verb, work, **options)
+def begun(verb, work, program=PROGRAM):
+    process = start(verb, work, program)
     assert process.stdout.readline() == "begun\n", process.communicate()
     return process
 
@@ -123,7 +127,7 @@ def test_a_run_in_training_is_left_to_save_itself():
 
 def test_a_signal_that_the_parent_ignores_stays_ignored():
     work = WAIT.replace("60", "0.3")
-    process = begun("embed", work, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = begun("embed", work, PROGRAM.replace("SIG_DFL", "SIG_IGN"))
     process.send_signal(signal.SIGHUP)
     assert process.communicate(timeout=20) == ("cleaned up\n", "")
     assert process.returncode == 0

@@ -185,7 +185,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_hinders_none(tmp_path, monke
     [
         ({"dataset": "csv:misspelt.csv"}, "misspelt.csv"),
         ({"batch.identities": 400}, "a batch holds 400 identities"),
-        ({"init_from": "/nowhere"}, "/nowhere does not exist"),
+        ({"init_from": "/nowhere/at/all"}, "/nowhere/at/all does not exist"),
         ({"model.name": "resnet"}, "'resnet'"),
     ],
     ids=str,

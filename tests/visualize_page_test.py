@@ -208,6 +208,6 @@ def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="sheet of 0 rows"):
         write_page(tmp_path / "page.html", evaluation, query, gallery, title="a", rows=0)
     monkeypatch.setattr(page, "_map", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InputError, match=r"page\.html cannot be drawn: ZeroDivisionError"):
         write_page(tmp_path / "page.html", evaluation, query, gallery, title="a")
     assert not os.listdir(tmp_path)

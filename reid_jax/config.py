@@ -5,6 +5,7 @@ that a misspelt key fails where it is written. The keys, their defaults and rang
 """
 
 import json
+import os
 import runpy
 import traceback
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,7 @@ def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises InputError for a missing or broken file, an unknown key and a value of the wrong type.
     """
     name, colon, argument = file.partition(":")
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
     try:

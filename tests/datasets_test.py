@@ -35,3 +35,9 @@ def test_unknown_names_list_the_known_ones(name, said):
 def test_one_source_is_found_at_a_time(tmp_path):
     with pytest.raises(InputError, match="joins 2 data sets"):
         datasets.find_source("market1501+dukemtmcreid", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["market1501", "mars", r"regex:(?P<identity>\d+)\.jpg", "csv:people.csv"])
+def test_the_home_of_nobody_is_no_place_for_data(name):
+    with pytest.raises(InputError, match="~nobody-of-this-name/data"):
+        datasets.find_source(name, "~nobody-of-this-name/data")

@@ -158,7 +158,7 @@ def check(name: str, data_dir: str | os.PathLike) -> Report:
     if len(datasets.check_name(name)) > 1:
         raise InputError(f"{name!r} joins several data sets; check them one by one")
     drawn = name.partition(":")[0] == synthetic_people.NAME
-    if not drawn and not pathlib.Path(data_dir).expanduser().exists():
+    if not drawn and not pathlib.Path(os.path.expanduser(data_dir)).exists():
         raise InputError(f"data_dir {str(data_dir)!r} does not exist; give the folder that holds {name}, or its zip")
     try:
         source = datasets.find_source(name, data_dir)

@@ -2,8 +2,8 @@
 
 import argparse
 import dataclasses
+import os
 import time
-from pathlib import Path
 
 from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
@@ -83,7 +83,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _prune(data_dir: str) -> None:
-    if not Path(data_dir).expanduser().exists():
+    if not os.path.exists(os.path.expanduser(data_dir)):
         raise InputError(f"--data_dir is {data_dir}, which does not exist; name the folder that holds the data sets")
     pruned = records.prune(data_dir) + synthetic.prune(data_dir)
     for folder, why, size in pruned:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """Embeds every image in the folder or zip, in the order of their names."""
     out = Path(args.out)
     require_writable("--out", out, ".npz")
-    tree, images, left_out = _find_images(Path(args.images).expanduser())
+    tree, images, left_out = _find_images(Path(args.images))
     embedding = _embed_all(tree, images, load_weights(args.weights), parallel.create_mesh(), args.flip)
     names = np.array([entry.name for entry in images])
     replace_file(out, lambda temporary: np.savez(temporary, name=names, embedding=embedding))

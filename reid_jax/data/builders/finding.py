@@ -49,7 +49,7 @@ def find_tree(
       InputError: a zip at a usual place, or `data_dir`, is broken or not the set's; or there are, beside the usual
         places, several that hold different files.
     """
-    base = pathlib.Path(data_dir).expanduser()
+    base = pathlib.Path(os.path.expanduser(data_dir))
     if os.path.isfile(base):
         if base.suffix.lower() != ".zip":
             raise InputError(f"data_dir {str(base)!r} is a file but not a zip; give a folder or the official zip")

@@ -43,7 +43,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
       InputError: a bad expression, a missing or unknown group, a split value that means none, or no match at all.
     """
     pattern = _compile(name)
-    base = pathlib.Path(data_dir).expanduser()
+    base = pathlib.Path(os.path.expanduser(data_dir))
     tree = FileTree(base, "") if base.is_file() else FileTree(base)
     folder = literal_folder(pattern.pattern)
     if not tree.has_folder(folder):

@@ -172,7 +172,7 @@ def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | 
 
 
 def _place(data_dir: str | os.PathLike) -> pathlib.Path:
-    base = pathlib.Path(data_dir).expanduser()
+    base = pathlib.Path(os.path.expanduser(data_dir))
     return (base.parent if base.is_file() else base) / "prepared"
 
 

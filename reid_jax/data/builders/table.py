@@ -60,7 +60,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     _, _, text = name.partition(":")
     if not text:
         raise InputError(f"data set {name!r} names no file; write 'csv:FILE', relative to data_dir or absolute")
-    base, file = pathlib.Path(data_dir).expanduser(), os.path.expanduser(text)
+    base, file = pathlib.Path(os.path.expanduser(data_dir)), os.path.expanduser(text)
     if not FileTree(base).has_file(file):
         file = speller(FileTree(base), composed)(file) or file
     path = base / file

@@ -147,7 +147,7 @@ def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
 
 def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     """Removes half-drawn sets of dead processes from `folder`: [(their folder, why, bytes)]."""
-    swept = leftovers.sweep(pathlib.Path(folder).expanduser(), f"{NAME}-*")
+    swept = leftovers.sweep(pathlib.Path(os.path.expanduser(folder)), f"{NAME}-*")
     return [(half, "half-drawn by a process that has died", size) for half, size in swept]
 
 
@@ -162,7 +162,7 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
     Raises:
       InputError: `folder` cannot be written.
     """
-    target = pathlib.Path(folder).expanduser() / spec.folder_name
+    target = pathlib.Path(os.path.expanduser(folder)) / spec.folder_name
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; give 1 or more")
     if _finished(spec, target):

@@ -6,7 +6,7 @@
   reid-jax train --config=configs/ablation.py:setup=1,from=runs/setup1 --workdir=runs/setup1-swag
 
 Columns hacnn, a to g and i are trained from scratch; h and robust are the second phase, with SWAG, on the finished run
-of g and of i, and so is a setup with `from`. What a column switches on stands in `reid_jax.paper.COLUMNS`;
+of g and of i, and so is a setup with `from`. What a column switches on stands in `reid_jax.reporting.paper.COLUMNS`;
 `configs/sweeps/table2.py` runs them all.
 
 Arguments: column, or setup=1 (2, 3); size=paper (nano: the same switches, for two CPU cores), data=market1501,
@@ -22,9 +22,9 @@ import swag
 from common import compress, parse_arg, run_local
 
 from reid_jax import config as run_config
-from reid_jax import paper
 from reid_jax.errors import InputError
-from reid_jax.writers import read_json
+from reid_jax.files.json_files import read_json
+from reid_jax.reporting import paper
 
 
 def get_config(arg=None):

@@ -21,7 +21,7 @@ from common import parse_arg
 
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
-from reid_jax.writers import read_json
+from reid_jax.files.json_files import read_json
 
 
 def get_config(arg=None):

@@ -19,8 +19,8 @@ longer ones too), val=0 (training identities held out to choose by), seed=0, run
 from common import compress, parse_arg, run_local
 
 from reid_jax import config as run_config
-from reid_jax import paper
 from reid_jax.errors import InputError
+from reid_jax.reporting import paper
 
 CYCLES = 15  # [P 3.1, 4, 4.2]
 FIRST_PHASE, SECOND_PHASE = 350.0, 525.0  # epochs [P eq. 1; 3.1, 4, 4.2]

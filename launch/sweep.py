@@ -40,8 +40,9 @@ from typing import Any
 
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
+from reid_jax.files.json_files import read_json
+from reid_jax.files.writing import replace_file, require_writable_folder
 from reid_jax.own_modules import own_modules
-from reid_jax.writers import read_json, replace_file, require_writable_folder
 
 TRAIN = [sys.executable, "-m", "reid_jax.main", "train"]
 _SECONDS_BETWEEN_LOOKS = 0.2

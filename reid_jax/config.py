@@ -15,12 +15,12 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from reid_jax import optim
 from reid_jax.config_keys import KEYS, keys_meant
 from reid_jax.errors import InputError, nearest, shown
-from reid_jax.models.network import network_of
+from reid_jax.models.registry import network_of
 from reid_jax.own_modules import own_modules
 from reid_jax.ranges import require
+from reid_jax.training import optim
 
 _MOST_PIXELS = 2**30  # of the images of a step: their float32 values alone take 12 GiB then
 # What ml-collections raises for a value that it cannot read or that is of another type, far too long or too deep.

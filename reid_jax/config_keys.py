@@ -7,10 +7,11 @@ those. Under `model` None takes the preset's value.
 
 from typing import Any
 
-from reid_jax import optim
-from reid_jax.losses import MININGS
-from reid_jax.models import network
+from reid_jax.models.attention_network import IMAGE_SIDE, RANGES
+from reid_jax.models.registry import NETWORKS
 from reid_jax.ranges import Numbers, Range, Switch, Text, choice, real, whole
+from reid_jax.training import optim
+from reid_jax.training.losses import MININGS
 
 _EPOCHS = real(0, 1e9, above=True)  # between two events; more than a run has: at its end alone
 _PROBABILITY = real(0, 1)
@@ -32,10 +33,10 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "init_from": ("", Text()),  # weights to start from, a run's workdir or a weights file; empty: from scratch
     # Training identities held out to choose by; the paper's runs train on all of them.
     "val_identities": (0, whole(0, 10**7)),
-    "image_size": ((160, 64), Numbers(network.IMAGE_SIDE, 2)),  # height, width [P 4]
-    "model.name": ("robust_reid_1x", choice(network.NETWORKS)),
-    **{f"model.{field}": (value, network.RANGES[field]) for field, value in _MODEL_DEFAULTS.items()},
-    **{f"model.{field}": (None, network.RANGES[field]) for field in network.RANGES if field not in _MODEL_DEFAULTS},
+    "image_size": ((160, 64), Numbers(IMAGE_SIDE, 2)),  # height, width [P 4]
+    "model.name": ("robust_reid_1x", choice(NETWORKS)),
+    **{f"model.{field}": (value, RANGES[field]) for field, value in _MODEL_DEFAULTS.items()},
+    **{f"model.{field}": (None, RANGES[field]) for field in RANGES if field not in _MODEL_DEFAULTS},
     "batch.identities": (8, whole(2, 4096)),  # [P 4]; a triplet needs two
     "batch.images": (4, whole(1, 4096)),  # of each identity [P 4]
     # Of joined sets: identities of a batch that each gives; empty mixes them by their size.

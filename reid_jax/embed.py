@@ -12,8 +12,8 @@ from reid_jax import parallel
 from reid_jax.data.augment import normalise
 from reid_jax.data.split import Images
 from reid_jax.errors import InputError
+from reid_jax.parallel import replicate
 from reid_jax.retrieval.aggregate import renormalise
-from reid_jax.retrieval.pairs import replicate
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
 # Several devices share it, and what cores there are: each then has less to spread over threads.

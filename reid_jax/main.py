@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from reid_jax import output, peers, signals
 from reid_jax.errors import InputError, disk_failure, nearest, one_line, shown
+from reid_jax.processes import output, peers, signals
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",

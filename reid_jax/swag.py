@@ -2,7 +2,7 @@
 
 Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; Maddox et al., "A Simple
 Baseline for Bayesian Uncertainty in Deep Learning", NeurIPS 2019. Averaged or sampled weights need BatchNorm statistics
-of their own: see `reid_jax.models.recalibrate`.
+of their own: see `reid_jax.averaging.batch_statistics`.
 
 Example:
   moments = swag.init(params)

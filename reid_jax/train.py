@@ -13,26 +13,31 @@ import optax
 from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
-from reid_jax import optim, parallel, run_data, signals, visualize
-from reid_jax.checkpoint import Checkpoints, begun, recover
+from reid_jax import parallel, visualize
+from reid_jax.averaging.cycles import WeightAverages
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
-from reid_jax.init_from import start_from
+from reid_jax.files.json_files import is_number, read_json, write_json
 from reid_jax.models import summary
-from reid_jax.models.network import network_of
-from reid_jax.not_finite import Diagnosis, copy_state
-from reid_jax.plan import Plan, plan_of
+from reid_jax.models.registry import network_of
+from reid_jax.parallel import one_device
+from reid_jax.processes import joining, signals
 from reid_jax.retrieval.metrics import format_metrics
-from reid_jax.retrieval.pairs import one_device
-from reid_jax.state import create_state, init_variables
-from reid_jax.steps import Objective, compile_chunk, metric_names
-from reid_jax.training_log import TrainingLog, say
-from reid_jax.weight_averages import WeightAverages
+from reid_jax.training import data as run_data
+from reid_jax.training import optim
+from reid_jax.training.assemble import objective_of, optimizer_of, plan_of, rules_of, schedule_of
+from reid_jax.training.checkpoint import Checkpoints, begun, recover
+from reid_jax.training.init_from import start_from
+from reid_jax.training.log import TrainingLog, say
+from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
+from reid_jax.training.not_finite import Diagnosis, copy_state
+from reid_jax.training.plan import Plan
+from reid_jax.training.state import create_state, init_variables
+from reid_jax.training.steps import compile_chunk, metric_names
+from reid_jax.training.workdir import claimed, settle
 from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, save_weights
-from reid_jax.workdir import claimed, settle
-from reid_jax.writers import MetricWriter, is_number, read_json, require_tensorboard, write_json
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, float]] | None:
@@ -54,7 +59,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     """
     config, workdir = run_config.check(config), Path(os.path.expanduser(workdir))
     if config.tensorboard:
-        parallel.process_zero_first(require_tensorboard)
+        joining.process_zero_first(require_tensorboard)
     with claimed(workdir, config):
         return _run(config, workdir)
 
@@ -80,16 +85,16 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     optimizer = optimizer_of(config, schedule, variables["params"])
     say(_describe_training(config, network, variables["params"], schedule, plan))
 
-    parallel.process_zero_first(lambda: _recover(workdir))
+    joining.process_zero_first(lambda: _recover(workdir))
     before = _read_before(workdir / "before.json", test)
     first = "start" if config.init_from else "untrained"
     # A resumed run needs no more of the weights it once started from than it has saved.
     if config.init_from and (before is None or not begun(workdir / "checkpoints")):
         variables, taken = start_from(config, variables)
         say(taken)
-    parallel.process_zero_first(lambda: settle(workdir, config))
+    joining.process_zero_first(lambda: settle(workdir, config))
 
-    parallel.meet()  # the checkpoints open with a collective
+    joining.meet()  # the checkpoints open with a collective
     checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     if before is None:
         before = {name: evaluate(network, variables, *pair, mesh, progress=True).metrics for name, pair in test.items()}
@@ -189,49 +194,6 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     return results
 
 
-def schedule_of(config: ConfigDict, steps_per_epoch: int):
-    """Returns the learning-rate schedule, step -> rate, that `config.schedule` describes."""
-    s = config.schedule
-    if s.name == "cyclic_cosine":
-        return optim.cyclic_cosine_schedule(
-            peak=s.peak,
-            cycle_epochs=s.cycle_epochs,
-            steps_per_epoch=steps_per_epoch,
-            decay=s.cycle_decay,
-            floor=s.floor,
-        )
-    return optim.warmup_step_schedule(
-        peak=s.peak,
-        steps_per_epoch=steps_per_epoch,
-        warmup_epochs=s.warmup_epochs,
-        boundaries=s.boundaries,
-        factor=s.factor,
-    )
-
-
-def optimizer_of(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
-    """Returns the optimiser that `config.optimizer` describes, for parameters like `params`."""
-    return optim.optimizer(
-        schedule,
-        params=params,
-        momentum=config.optimizer.momentum,
-        nesterov=config.optimizer.nesterov,
-        weight_decay=config.optimizer.weight_decay,
-        rules=_rules(config),
-    )
-
-
-def objective_of(config: ConfigDict) -> Objective:
-    """Returns the loss that `config.loss` describes."""
-    fields = config.loss.to_dict()
-    soft = fields.pop("soft_margin")
-    return Objective(**{**fields, "margin": "soft" if soft else fields["margin"]})
-
-
-def _rules(config: ConfigDict) -> list[optim.Rule]:
-    return optim.default_rules(scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate)
-
-
 def _describe_training(config: ConfigDict, network, params: Any, schedule: optax.Schedule, plan: Plan) -> str:
     """What the network costs, what the optimiser's rules caught, and the learning rate where it turns."""
     s = config.schedule
@@ -241,7 +203,7 @@ def _describe_training(config: ConfigDict, network, params: Any, schedule: optax
         turns = [epoch for epoch in (s.warmup_epochs, *s.boundaries) if 0 < epoch <= config.epochs]
     parts = (
         summary.format_costs(summary.component_costs(network, config.image_size)),
-        optim.format_rules(params, _rules(config)),
+        optim.format_rules(params, rules_of(config)),
         optim.format_schedule(schedule, epochs=turns, steps_per_epoch=plan.steps_per_epoch),
     )
     return "\n".join(parts)

@@ -18,13 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from reid_jax import config as run_config
+from reid_jax.convert.torch_file import is_torch_file
 from reid_jax.errors import InputError, shown
-from reid_jax.json_text import parse_json
-from reid_jax.models.network import AttentionNetwork, network_of
-from reid_jax.models.torch_file import is_torch_file
+from reid_jax.files.json_text import parse_json
+from reid_jax.files.writing import replace_file
+from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.registry import network_of
 from reid_jax.models.variables import require_sound
 from reid_jax.swag import Moments
-from reid_jax.writers import replace_file
 
 # The weights that a run leaves in its workdir.
 LAST = "weights.safetensors"

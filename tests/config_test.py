@@ -4,12 +4,12 @@ import sys
 from types import ModuleType
 
 import pytest
-from conftest import ROOT
+from places import ROOT
 
 from reid_jax import config
 from reid_jax.config_keys import KEYS, OTHER_NAMES
 from reid_jax.errors import InputError
-from reid_jax.plan import plan_of
+from reid_jax.training.assemble import plan_of
 
 CONFIGS = ROOT / "configs"
 QUICKSTART = CONFIGS / "quickstart.py"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 # Tests compile much and run little: XLA's costly optimisations, which change nothing but speed and rounding, would take
 # longer than the rest. JAX reads this when it is imported; the commands that tests start inherit it.
@@ -11,9 +10,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
-
-ROOT = Path(__file__).resolve().parent.parent
-TINY_CONFIG = ROOT / "tests" / "tiny_config.py"
+from places import ROOT, TINY_CONFIG  # noqa: E402
 
 
 @pytest.fixture(scope="session")

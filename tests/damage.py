@@ -27,15 +27,15 @@ import numpy as np  # noqa: E402
 
 from reid_jax import config as run_config  # noqa: E402
 from reid_jax import parallel, train  # noqa: E402
-from reid_jax.checkpoint import Checkpoints, recover  # noqa: E402
 from reid_jax.data.builders import records  # noqa: E402
 from reid_jax.data.datasets import find_source  # noqa: E402
 from reid_jax.errors import InputError  # noqa: E402
-from reid_jax.models.network import network_of  # noqa: E402
-from reid_jax.state import create_state, init_variables  # noqa: E402
+from reid_jax.models.registry import network_of  # noqa: E402
 from reid_jax.text_table import format_table  # noqa: E402
-from reid_jax.workdir import claimed  # noqa: E402
-from reid_jax.writers import MetricWriter  # noqa: E402
+from reid_jax.training.checkpoint import Checkpoints, recover  # noqa: E402
+from reid_jax.training.metric_writer import MetricWriter  # noqa: E402
+from reid_jax.training.state import create_state, init_variables  # noqa: E402
+from reid_jax.training.workdir import claimed  # noqa: E402
 
 CONFIG = ROOT / "tests" / "tiny_config.py"
 OLDER, NEWEST = 60, 80  # the checkpoints that the tiny run keeps; an earlier one that scored best is left out

@@ -193,7 +193,7 @@ def torch(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     import numpy as np
     from torch_file_test import ordered, tensor, write_legacy, write_zip
 
-    from reid_jax.models.torch_file import read_state_dict
+    from reid_jax.convert.torch_file import read_state_dict
 
     entries = {
         "conv.weight": tensor("FloatStorage", "0", 24, (4, 6), (6, 1)),
@@ -399,7 +399,7 @@ def zips(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
 
 def runs(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     from reid_jax import config
-    from reid_jax.runs import gather, read_run
+    from reid_jax.reporting.runs import gather, read_run
 
     settings = config.to_dict(config.default())
     scores = {"rank1": 0.5, "rank5": 0.6, "rank10": 0.7, "mAP": 0.4}

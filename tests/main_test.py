@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY_CONFIG
 from PIL import Image
+from places import ROOT, TINY_CONFIG
 
 from reid_jax.main import VERBS, main
 

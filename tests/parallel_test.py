@@ -10,6 +10,7 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.errors import InputError
+from reid_jax.processes import joining
 
 LAUNCHERS = ("JAX_", "SLURM_", "OMPI_", "TPU_", "MEGASCALE_", "KUBERNETES_", "JOB_COMPLETION_INDEX")
 STEP = {
@@ -44,7 +45,7 @@ def initialize(monkeypatch):
         monkeypatch.setattr(jax.distributed, "initialize", called)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        parallel.initialize()
+        joining.initialize()
         return calls
 
     return start
@@ -213,7 +214,7 @@ def test_process_zero_is_done_before_the_others_begin(everywhere):
         done.append(index)
         return 10 * index
 
-    assert everywhere(lambda index: parallel.process_zero_first(lambda: task(index))) == [0, 10, 20]
+    assert everywhere(lambda index: joining.process_zero_first(lambda: task(index))) == [0, 10, 20]
     assert done[0] == 0
     assert sorted(done) == [0, 1, 2]
 
@@ -227,7 +228,7 @@ def test_an_error_of_one_process_is_raised_in_all(everywhere, failing, begun):
         if index == failing:
             raise InputError(f"disk {index} is full")
 
-    refused = everywhere(lambda index: parallel.process_zero_first(lambda: task(index)))
+    refused = everywhere(lambda index: joining.process_zero_first(lambda: task(index)))
     assert refused == [f"refused: disk {failing} is full"] * 3
     assert called == begun
 
@@ -238,12 +239,12 @@ def test_all_wait_for_the_slowest(everywhere):
     def work(index):
         time.sleep(0.1 * index)
         here.append(index)
-        parallel.meet()
+        joining.meet()
         return len(here)
 
     assert everywhere(work) == [3, 3, 3]
 
 
 def test_a_single_process_just_runs_the_task_and_waits_for_nobody():
-    assert parallel.process_zero_first(lambda: 5) == 5
-    parallel.meet()
+    assert joining.process_zero_first(lambda: 5) == 5
+    joining.meet()

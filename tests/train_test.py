@@ -17,9 +17,10 @@ from reid_jax import config as run_config
 from reid_jax import train
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation
-from reid_jax.plan import Plan
+from reid_jax.files.json_files import read_json, write_json
+from reid_jax.training.metric_writer import read_records
+from reid_jax.training.plan import Plan
 from reid_jax.weights import load_weights
-from reid_jax.writers import read_json, read_records, write_json
 
 # Where rounding makes a decision, it may move a share so far: of 24 queries, or of the 8 images of two streams.
 ONE_DECISION = 1 / 16

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from reid_jax import config
 from reid_jax.errors import InputError
-from reid_jax.models.network import network_of
+from reid_jax.models.registry import network_of
 from reid_jax.swag import Moments
 from reid_jax.weights import Weights, _require_room, load_weights, save_weights
 

@@ -16,8 +16,8 @@ cycles=15 and cycle_epochs=35 of the second phases; and those of configs/ablatio
 from arguments import join, pick
 from common import parse_arg
 
-from reid_jax import paper
 from reid_jax.errors import InputError
+from reid_jax.reporting import paper
 
 FIRST_PHASE = {"h": "g", "robust": "i"}
 

@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from reid_jax.bench.contest import Contestant
 from reid_jax.bench.quantities import format_bytes
 from reid_jax.errors import InputError
-from reid_jax.models.network import AttentionNetwork, create_network
+from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.registry import create_network
 
 # What each kind of work is compared with.
 TRAINING = ("torch", "torch_compiled", "torchreid")

@@ -20,7 +20,8 @@ from reid_jax.bench.quantities import format_bytes
 from reid_jax.data.augment import normalise
 from reid_jax.embed import IMAGES_PER_DISPATCH, embed
 from reid_jax.models import summary
-from reid_jax.models.network import AttentionNetwork, network_of
+from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.registry import network_of
 
 _ROUND = 1.0  # seconds, about, where the number of images is left to us
 _MOST_IMAGES = 2**16

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax import parallel, run_data
+from reid_jax import parallel
 from reid_jax.bench.contest import Contest, Contestant, hold
 from reid_jax.bench.made import make_variables
 from reid_jax.bench.measure import seconds_of
@@ -17,7 +17,8 @@ from reid_jax.bench.quantities import format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
 from reid_jax.embed import embed, embed_split
-from reid_jax.models.network import network_of
+from reid_jax.models.registry import network_of
+from reid_jax.training import data as run_data
 
 # A few of the blocks that are decoded ahead, drawn once: the first is decoded before any is embedded.
 DATASET = "synthetic:train_identities=450,test_identities=2"

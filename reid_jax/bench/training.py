@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax import parallel, run_data
+from reid_jax import parallel
 from reid_jax.bench import against
 from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, hold
@@ -20,10 +20,11 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
-from reid_jax.models.network import network_of
-from reid_jax.state import create_state
-from reid_jax.steps import compile_chunk
-from reid_jax.train import objective_of, optimizer_of, schedule_of
+from reid_jax.models.registry import network_of
+from reid_jax.training import data as run_data
+from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
+from reid_jax.training.state import create_state
+from reid_jax.training.steps import compile_chunk
 
 _IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
 _PEERS_BATCHES = 4  # different ones, made once

@@ -12,8 +12,8 @@ from reid_jax.cpu import cores
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode, kind
 from reid_jax.data.image_kinds import FORMATS_OF
-from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError
+from reid_jax.progress import image_bar
 
 _AT_ONCE = 512  # files in work: bounds the memory
 _DIGEST_BYTES = 16

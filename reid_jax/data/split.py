@@ -15,8 +15,8 @@ from reid_jax.data.builders import records
 from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode
-from reid_jax.data.progress import image_bar, tell
 from reid_jax.errors import InputError, first_few
+from reid_jax.progress import image_bar, tell
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from reid_jax.models.network import AttentionNetwork
+from reid_jax.models.attention_network import AttentionNetwork
 
 LEVELS = 3
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from reid_jax.models.network import AttentionNetwork
+from reid_jax.models.attention_network import AttentionNetwork
 
 # Rows of the table: the first folder of a parameter's path, attention split into its two kinds.
 _ATTENTION = {"soft": "soft attention", "hard": "hard attention"}

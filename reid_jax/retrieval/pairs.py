@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reid_jax.errors import InputError
+from reid_jax.parallel import one_device, place, replicate
 from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 
 # Distances of some queries to every gallery item, of any kind, smaller is nearer: int [b], query numbers -> [b, ng].
@@ -226,22 +227,6 @@ def spread(function: Callable, mesh: Mesh, in_specs: tuple[PartitionSpec, ...], 
     # check_vma: a loop's carry starts the same on all devices and then differs, as it should here.
     mapped = jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=data, check_vma=False)
     return jax.jit(mapped, out_shardings=NamedSharding(mesh, data), **options)
-
-
-def one_device() -> Mesh:
-    """The mesh of the first local device."""
-    return Mesh(np.array(jax.local_devices()[:1]), ("data",), axis_types=(AxisType.Auto,))
-
-
-def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
-    """The array on the mesh; of several processes each hands over its own devices' part of the same array."""
-    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
-
-
-@functools.cache
-def replicate(mesh: Mesh) -> Callable:
-    """The function that brings arrays to every device of the mesh, so that each process can read them whole."""
-    return jax.jit(lambda arrays: arrays, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def pad(array: np.ndarray, rows: int, fill: float = 0) -> np.ndarray:

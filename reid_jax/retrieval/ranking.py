@@ -17,6 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.parallel import place
 from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.pairs import (
     PADDING,
@@ -27,7 +28,6 @@ from reid_jax.retrieval.pairs import (
     blocks,
     check_pairs,
     one_behind,
-    place,
     round_up,
     spread,
 )

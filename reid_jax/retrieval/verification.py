@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.parallel import place
 from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.metrics import no_match_error
 from reid_jax.retrieval.pairs import (
@@ -27,7 +28,6 @@ from reid_jax.retrieval.pairs import (
     Tiles,
     blocks,
     check_pairs,
-    place,
     spread,
 )
 from reid_jax.retrieval.ranking import Ranking, match_width

@@ -16,8 +16,9 @@ from reid_jax.bench.input import DATASET, bench_input
 from reid_jax.bench.training import bench_training
 from reid_jax.cpu import cores
 from reid_jax.errors import InputError
+from reid_jax.files.json_files import write_json
+from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
-from reid_jax.writers import require_writable, write_json
 
 EXAMPLES = """\
   reid-jax bench train --config=configs/robust_reid.py:size=1x --against torch torch_compiled

@@ -4,11 +4,11 @@ import argparse
 import os
 
 from reid_jax import config
+from reid_jax.convert.hacnn import convert_hacnn
+from reid_jax.convert.torch_file import read_state_dict
 from reid_jax.errors import InputError
-from reid_jax.models.convert import convert_hacnn
-from reid_jax.models.torch_file import read_state_dict
+from reid_jax.files.writing import require_writable
 from reid_jax.weights import Weights, save_weights
-from reid_jax.writers import require_writable
 
 EXAMPLES = """\
   reid-jax convert --torch=hacnn_market_xent.pth.tar --out=hacnn.safetensors

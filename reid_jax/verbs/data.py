@@ -8,10 +8,11 @@ import time
 from reid_jax.data import check as check_module
 from reid_jax.data import datasets, synthetic
 from reid_jax.data.builders import records
-from reid_jax.data.progress import tell
 from reid_jax.errors import InputError
+from reid_jax.files.json_files import write_json
+from reid_jax.files.writing import require_writable, require_writable_folder
+from reid_jax.progress import tell
 from reid_jax.ranges import whole
-from reid_jax.writers import require_writable, require_writable_folder, write_json
 
 _NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are told by `SyntheticPeople`
 

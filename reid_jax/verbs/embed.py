@@ -13,11 +13,11 @@ from reid_jax.cpu import cores
 from reid_jax.data.builders.files import Entry, FileTree, is_image, left_out_note
 from reid_jax.data.decode import decode
 from reid_jax.data.image_kinds import IMAGE_ENDINGS
-from reid_jax.data.progress import image_bar
 from reid_jax.embed import embed
 from reid_jax.errors import InputError, first_few
+from reid_jax.files.writing import replace_file, require_writable
+from reid_jax.progress import image_bar
 from reid_jax.weights import Weights, load_weights
-from reid_jax.writers import replace_file, require_writable
 
 EXAMPLES = """\
   reid-jax embed --weights=runs/quickstart --images=crops --out=crops.npz

@@ -11,15 +11,18 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax import parallel, visualize
+from reid_jax.averaging.samples import evaluate_samples, sampled_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.data.split import StoredSplit
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Protocol, evaluate
-from reid_jax.model_average import evaluate_samples, sampled_variables
+from reid_jax.files.json_files import write_json
+from reid_jax.files.writing import replace_file, require_writable
 from reid_jax.ranges import whole
 from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
-from reid_jax.run_data import augmentation_of, load_training
+from reid_jax.training.assemble import augmentation_of
+from reid_jax.training.data import load_training
 from reid_jax.verbs.protocol import (
     add_protocol,
     add_query_height,
@@ -32,7 +35,6 @@ from reid_jax.verbs.protocol import (
 )
 from reid_jax.visualize.drawing import require
 from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
-from reid_jax.writers import replace_file, require_writable, write_json
 
 EXAMPLES = """\
   reid-jax evaluate --weights=runs/quickstart

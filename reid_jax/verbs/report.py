@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from reid_jax import report
 from reid_jax.errors import InputError
-from reid_jax.runs import gather
-from reid_jax.writers import require_writable_folder
+from reid_jax.files.writing import require_writable_folder
+from reid_jax.reporting import tables as report
+from reid_jax.reporting.runs import gather
 
 EXAMPLES = """\
   reid-jax report runs/table2 --out=report
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"no finished run in {', '.join(args.runs)}; nothing is written")
     files = report.write(gathered, args.out)
     try:
-        from reid_jax.visualize.report import write_plots
+        from reid_jax.reporting.plots import write_plots
 
         files += write_plots(gathered, Path(args.out))
     except InputError as error:  # the tables are no worse without plots

@@ -4,7 +4,8 @@ import argparse
 
 from reid_jax import config
 from reid_jax.models import summary
-from reid_jax.models.network import IDENTITIES, network_of
+from reid_jax.models.attention_network import IDENTITIES
+from reid_jax.models.registry import network_of
 
 EXAMPLES = """\
   reid-jax summary --config=configs/robust_reid.py:size=2x

@@ -2,7 +2,8 @@
 
 import argparse
 
-from reid_jax import config, parallel
+from reid_jax import config
+from reid_jax.processes import joining
 
 EXAMPLES = """\
   reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Trains; see `reid_jax.train.train_and_evaluate`."""
     settings = config.load(args.config, args.overrides)
-    parallel.initialize()
+    joining.initialize()
     from reid_jax.train import train_and_evaluate
 
     train_and_evaluate(settings, args.workdir)

@@ -10,7 +10,9 @@ from reid_jax import parallel, visualize
 from reid_jax.data.split import StoredSplit, open_splits
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, embed_items, evaluate
+from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
+from reid_jax.training.metric_writer import read_records
 from reid_jax.verbs.protocol import (
     SEED,
     add_protocol,
@@ -26,7 +28,6 @@ from reid_jax.visualize import embedding_map, page
 from reid_jax.visualize.drawing import require
 from reid_jax.visualize.ranked import ORDERS
 from reid_jax.weights import Weights, load_weights
-from reid_jax.writers import read_records, require_writable
 
 EXAMPLES = """\
   reid-jax visualize page --weights=runs/quickstart --out=quickstart.html

@@ -12,6 +12,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from reid_jax.data.augment import normalise
 from reid_jax.errors import InputError
+from reid_jax.files.json_files import write_json
 from reid_jax.models.attention_maps import attention_maps
 from reid_jax.visualize.drawing import (
     BLUE,
@@ -29,7 +30,6 @@ from reid_jax.visualize.drawing import (
     save_image,
     shorten,
 )
-from reid_jax.writers import write_json
 
 if TYPE_CHECKING:
     from reid_jax.data.split import Images

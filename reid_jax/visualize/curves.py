@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reid_jax.errors import InputError
+from reid_jax.files.json_files import write_json
 from reid_jax.visualize.drawing import (
     AXIS,
     BLUE,
@@ -21,7 +22,6 @@ from reid_jax.visualize.drawing import (
     save_figure,
     style_axes,
 )
-from reid_jax.writers import write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from PIL import Image, ImageDraw, ImageFont
 
 from reid_jax.errors import InputError, shown
-from reid_jax.writers import replace_file
+from reid_jax.files.writing import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

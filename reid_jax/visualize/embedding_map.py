@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from reid_jax.csv_text import csv_text
 from reid_jax.errors import InputError
+from reid_jax.files.csv_text import csv_text
+from reid_jax.files.json_files import write_json
+from reid_jax.files.writing import replace_file
 from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_path, point_styles, require, save_figure
-from reid_jax.writers import replace_file, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from reid_jax.errors import InputError
+from reid_jax.files.writing import replace_file
 from reid_jax.retrieval import metrics
 from reid_jax.visualize import attention as attention_module
 from reid_jax.visualize import curves, embedding_map, training
@@ -24,7 +25,6 @@ from reid_jax.visualize.drawing import COLORS, picture, require
 from reid_jax.visualize.page_style import SCRIPT, STYLE
 from reid_jax.visualize.ranked import RankedQuery, Result, choose_rows, rank_queries
 from reid_jax.visualize.svg import VARIABLES, inline_svg
-from reid_jax.writers import replace_file
 
 if TYPE_CHECKING:
     from reid_jax.data.split import Images

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from reid_jax.csv_text import csv_text
 from reid_jax.errors import InputError
+from reid_jax.files.csv_text import csv_text
+from reid_jax.files.json_files import write_json
+from reid_jax.files.writing import replace_file
 from reid_jax.retrieval import metrics
 from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, picture, png_path, save_image
-from reid_jax.writers import replace_file, write_json
 
 if TYPE_CHECKING:
     from reid_jax.data.split import Images

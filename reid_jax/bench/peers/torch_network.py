@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from reid_jax.models.network import AttentionNetwork
+from reid_jax.models.attention_network import AttentionNetwork
 
 
 class ConvNorm(nn.Module):
@@ -270,7 +270,7 @@ def objective(vectors, logits, label, config: ConfigDict):
 
 
 def optimizer(network: nn.Module, config: ConfigDict, rate: float | None = None) -> torch.optim.SGD:
-    """SGD at a constant `rate`, by default the schedule's peak, with the groups of `reid_jax.optim.default_rules`."""
+    """SGD at a constant `rate`, by default the schedule's peak, in the groups of `optim.default_rules`."""
     o = config.optimizer
     rate = config.schedule.peak if rate is None else rate
     groups = collections.defaultdict(list)

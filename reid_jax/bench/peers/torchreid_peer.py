@@ -13,11 +13,11 @@ from torchreid.utils.rerank import re_ranking
 
 from reid_jax.bench.against import Task
 from reid_jax.bench.contest import Contestant
+from reid_jax.bench.made import MadeEmbeddings
 from reid_jax.bench.peers.torch_peer import module_embedders, module_trainers
-from reid_jax.bench.retrieval import MadeEmbeddings
+from reid_jax.convert.hacnn import convert_hacnn
 from reid_jax.errors import InputError
-from reid_jax.models.convert import convert_hacnn
-from reid_jax.models.network import create_network
+from reid_jax.models.registry import create_network
 
 _MOST_DIFFERENCE = 1e-4  # in mAP: distances that are all but equal may change places
 # Of re-ranked distances, the share that may differ by more than rounding does: an item that changes places with another

@@ -39,7 +39,7 @@ from reid_jax.data.builders.options import full_name, parse_options
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile, Source
 from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders
 from reid_jax.errors import InputError, first_few, shown
-from reid_jax.json_text import parse_json
+from reid_jax.files.json_text import parse_json
 
 NAME = "cuhk03"
 PEOPLE = (843, 440, 77, 58, 49)  # of each camera pair

@@ -10,9 +10,9 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 
-from reid_jax.archive import open_archive, read_member
 from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.errors import InputError, first_few
+from reid_jax.files.archive import open_archive, read_member
 
 # What systems leave beside pictures: macOS in zips, Synology's disk stations, Windows.
 _LEAVINGS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")

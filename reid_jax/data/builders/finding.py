@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from reid_jax.data.builders.files import FileTree, is_folder, is_hidden
-from reid_jax.data.progress import tell
 from reid_jax.errors import InputError, first_few
+from reid_jax.progress import tell
 
 _DEEPEST = 3  # folders below data_dir, or above the set inside a zip
 _MOST_FOLDERS = 1000  # of a data_dir that are looked into

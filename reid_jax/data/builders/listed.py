@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.spelling import composed, speller
-from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError, first_few
+from reid_jax.progress import image_bar
 
 _TOLD = 5  # missing files of which a likeness is looked for
 

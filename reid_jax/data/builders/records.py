@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from reid_jax import leftovers
 from reid_jax.data.builders.source import ImageFile, Source, drop_junk
-from reid_jax.data.progress import image_bar
 from reid_jax.errors import InputError, disk_failure
-from reid_jax.writers import read_json
+from reid_jax.files import leftovers
+from reid_jax.files.json_files import read_json
+from reid_jax.progress import image_bar
 
 _VERSION = "2.0.0"
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed

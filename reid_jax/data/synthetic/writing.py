@@ -13,15 +13,15 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-from reid_jax import leftovers
 from reid_jax.cpu import cores
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN
 from reid_jax.data.builders.split_folders import FOLDER_OF
-from reid_jax.data.progress import image_bar
 from reid_jax.data.synthetic.cameras import create_camera
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import DRAWING, NAME, SEEN, SyntheticPeople, generator
 from reid_jax.errors import InputError
+from reid_jax.files import leftovers
+from reid_jax.progress import image_bar
 
 LAYOUT_FOLDER = "Market-1501-v15.09.15"
 

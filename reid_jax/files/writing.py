@@ -1,0 +1,79 @@
+"""Where a run's figures go: JSON lines, TensorBoard where asked for, and files that are complete or not there."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from reid_jax.errors import InputError, shown
+from reid_jax.files.leftovers import temporary_file
+
+
+def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a temporary path beside `path`, of the same suffix, then renames: complete or not at all.
+
+    Raises InputError where the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = temporary_file(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; give a file in a writable folder") from error
+    finally:
+        with contextlib.suppress(OSError):  # a parent that is a file, which the error above tells
+            temporary.unlink(missing_ok=True)
+
+
+def require_writable(option: str, path: str | os.PathLike, ending: str = "") -> None:
+    """Raises InputError, naming the option, where a file could not be written at `path` later, or ends otherwise.
+
+    Nothing is made: the nearest folder that is there is tried with a file without a name.
+    """
+    name = os.fspath(path)
+    if name and ending and Path(name).suffix.lower() != ending:
+        raise InputError(f"{option} is {shown(name)!r}; it must end in {ending}")
+    with _refusing(option, name):
+        path = Path(name)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder; give a file")
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no plain file")
+        _look_at(path.with_name(f".{os.getpid()}.{path.name}"))  # as `replace_file` names it first
+        _try_to_write(path.parent)
+
+
+def require_writable_folder(option: str, path: str | os.PathLike) -> None:
+    """Raises InputError, naming the option, where files could not be written into the folder `path` later."""
+    name = os.fspath(path)
+    with _refusing(option, name):
+        _look_at(Path(name))
+        _try_to_write(Path(name))
+
+
+@contextlib.contextmanager
+def _refusing(option: str, name: str) -> Iterator[None]:
+    try:
+        if not name:
+            raise ValueError("name the place to write to")
+        yield
+    except (OSError, ValueError) as error:  # a ValueError is a name with a NUL in it, too
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{option} is {shown(name)!r}, which cannot be written: {reason}") from error
+
+
+def _look_at(path: Path) -> None:
+    """Raises OSError or ValueError for what no file can be called."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raises OSError where no file can be made in the folder, or in the nearest one above it that is there."""
+    folder = folder.absolute()
+    present = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    tempfile.TemporaryFile(dir=present).close()

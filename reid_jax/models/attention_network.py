@@ -1,0 +1,242 @@
+"""The attention network of arXiv 1910.07038 (Table 1, section 3.2) and its presets, HA-CNN among them.
+
+A global stream of three stages, each followed by harmonious attention, and a local stream of four regions that
+the hard attention places. Both end in a vector; the descriptor is the two, normalised and concatenated.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from reid_jax.errors import InputError
+from reid_jax.models import ops
+from reid_jax.models.attention import REGIONS, HarmoniousAttention
+from reid_jax.models.blocks import (
+    BatchNorm,
+    ConvNorm,
+    InceptionA,
+    InceptionB,
+    ShuffleA,
+    ShuffleB,
+    channel_shuffle,
+    kernel_init,
+)
+from reid_jax.models.chain import plan_chain
+from reid_jax.models.output import Output
+from reid_jax.models.pooling import POOLINGS, Pooling
+from reid_jax.ranges import Numbers, Range, Switch, choice, real, require, whole
+
+IMAGE_SIDE = whole(32, 1024, multiple=32)  # five halvings, the last one in the spatial attention
+
+# What each field of `AttentionNetwork` may be, but for `identities`.
+RANGES: dict[str, Range] = {
+    "dtype": choice(("float32", "bfloat16")),
+    "logit_scale": real(0, 1e4, above=True),
+    "logit_scale_learned": Switch(),
+    "block": choice(("shuffle", "inception")),
+    "stem": whole(1, 4096),
+    # Halves in the shuffle units, a sixteenth of them in the channel attention.
+    "widths": Numbers(whole(16, 8192, multiple=2), 3),
+    "repeats": Numbers(whole(0, 64), 3),
+    "global_width": whole(1, 16_384),
+    "local_width": whole(1, 16_384),
+    "regions": Switch(),
+    "pooling": choice(POOLINGS),
+    "gem_per_channel": Switch(),
+    "normalisation": choice(("l2", "inference", "bnneck")),
+    "classifier_reads": choice(("normalised", "raw")),
+    "classifier_bias": Switch(),
+    "crop_align_corners": Switch(),
+}
+IDENTITIES = whole(0, 10**7)
+
+
+class Stage(nn.Module):
+    """One stage of the global stream: [n, h, w, ci] -> [n, h / 2, w / 2, features].
+
+    Shuffle: B at stride 1, A `repeats` times, B at stride 2. Inception: A, then B at stride 2.
+    """
+
+    block: str
+    features: int
+    repeats: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.block == "inception":
+            x = InceptionA(self.features, self.dtype, name="a")(x, train)
+            return InceptionB(self.features, self.dtype, name="b")(x, train)
+        chain = plan_chain(self.features // 2, self.repeats)
+        *reads, last = chain.reads
+        first, second = ShuffleB(self.features, writes=chain.writes[:2], dtype=self.dtype, name="widen")(x, train)
+        pieces = chain.cut(0, first) | chain.cut(1, second)
+        for number, (read, writes) in enumerate(zip(reads, chain.writes[2:], strict=True), 1):
+            unit = ShuffleA(read.channels, writes, self.dtype, name=f"unit{number}")
+            pieces |= chain.cut(number + 1, unit(read.of(pieces), train))
+        halve = ShuffleB(self.features, 2, last.channels, dtype=self.dtype, name="halve")
+        return channel_shuffle(*halve(last.of(pieces), train))
+
+
+class Vector(nn.Module):
+    """Linear with bias, BatchNorm, ReLU: pooled features [n, c] -> stream vector float32 [n, features]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = nn.Dense(self.features, kernel_init=kernel_init, name="linear")(x)
+        return BatchNorm(relu=True, name="norm")(x, train)
+
+
+class Classifier(nn.Module):
+    """One linear layer, training only: stream vector [n, width] -> logits float32 [n, identities] times a scale."""
+
+    identities: int
+    use_bias: bool
+    scale: float
+    scale_learned: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.identities))
+        logits = x @ kernel
+        if self.use_bias:
+            logits = logits + self.param("bias", nn.initializers.zeros, (self.identities,))
+        scale = self.scale
+        if self.scale_learned:
+            first = nn.initializers.constant(math.log(scale))
+            scale = jnp.exp(self.param("log_scale", first, ()))
+        return logits * scale
+
+
+class AttentionNetwork(nn.Module):
+    """Robust-ReID and its relatives; every switch of the paper's ablation and of section 3.3 is a field.
+
+    `__call__(image float [n, h, w, 3], train) -> Output`, with h and w multiples of 32 (160 and 64 in the
+    paper) and `image` normalised. Initialise with `train=True`, so that the classifiers get their parameters.
+
+    Fields:
+      identities: classes of the classifiers; 0 leaves the classifiers out.
+      block: 'shuffle' or 'inception'; stem, widths, repeats: channels of Conv1 and of the stages, Shuffle-A
+        units per stage (inception stages have one A and one B whatever `repeats` says).
+      global_width, local_width: the two stream vectors' lengths.
+      regions: whether there is a local stream.
+      pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
+      normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'inference': raw vectors
+        in training; 'bnneck': a bias-free BatchNorm between the triplet's vector and the classifier's.
+        The descriptor is normalised per stream in each case.
+      classifier_reads: 'normalised' (what `normalisation` returns) or 'raw' (the vector before it).
+      classifier_bias: bias of the classifiers.
+      logit_scale: factor on the logits, which unit vectors would bound otherwise; logit_scale_learned: its
+        logarithm is a parameter, `log_scale`.
+      crop_align_corners: the grid of the region crop; see `ops.crop_regions`.
+      dtype: of the activations and convolutions; parameters, statistics and vectors stay float32.
+    Raises InputError for a field or an image size outside these.
+    """
+
+    identities: int
+    block: str = "shuffle"
+    stem: int = 32
+    widths: tuple[int, int, int] = (128, 256, 384)
+    repeats: tuple[int, int, int] = (7, 10, 7)
+    global_width: int = 512
+    local_width: int = 512
+    regions: bool = True
+    pooling: str = "gem"
+    gem_per_channel: bool = False
+    normalisation: str = "l2"
+    classifier_reads: str = "normalised"
+    classifier_bias: bool = False
+    logit_scale: float = 1.0
+    logit_scale_learned: bool = False
+    crop_align_corners: bool = True
+    dtype: Any = jnp.float32
+
+    region_size = (24, 28)  # of the crops at the first level; halved at each further one
+    region_scale = 0.25  # of the image's height
+
+    def __post_init__(self):
+        for field in ("widths", "repeats"):
+            if isinstance(getattr(self, field), list):
+                object.__setattr__(self, field, tuple(getattr(self, field)))
+        require("the number of identities", self.identities, IDENTITIES)
+        for field, allowed in RANGES.items():
+            if field != "dtype" or isinstance(self.dtype, str):  # from Python it is any of JAX's
+                require(f"model.{field}", getattr(self, field), allowed)
+        if self.block == "inception" and any(width % 4 for width in self.widths):
+            raise InputError(f"model.widths is {self.widths}; inception blocks have four streams: give multiples of 4")
+        if self.normalisation == "bnneck" and self.classifier_reads == "raw":
+            raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
+        super().__post_init__()
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The widths of the vectors that the descriptor concatenates."""
+        return (self.global_width, self.local_width) if self.regions else (self.global_width,)
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool) -> Output:
+        if image.ndim != 4 or image.shape[3] != 3 or not all(map(IMAGE_SIDE.holds, image.shape[1:3])):
+            raise InputError(
+                f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
+                f"height and width each {IMAGE_SIDE} (160 and 64 in the paper)"
+            )
+        biased = self.block == "inception"
+        x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
+        local = None
+        for level, (features, repeats) in enumerate(zip(self.widths, self.repeats, strict=True), 1):
+            y = Stage(self.block, features, repeats, self.dtype, name=f"stage{level}")(x, train)
+            attention = HarmoniousAttention(self.regions, biased, self.dtype, name=f"attention{level}")
+            soft, centres = attention(y, train)
+            if self.regions:
+                height, width = (-(-side // 2 ** (level - 1)) for side in self.region_size)
+                # The crop reads what this stage read: Conv1's output, later the last attended output. The four
+                # regions share their weights, so they are folded into the batch.
+                region = ops.crop_regions(x, centres, height, width, self.region_scale, self.crop_align_corners)
+                local = region if local is None else region + local
+                local = self._local_block(level, features, local, train)
+            x = y * soft
+
+        pooled = {"global": Pooling(self.pooling, self.gem_per_channel, name="pool_global")(x)}
+        widths = {"global": self.global_width}
+        if self.regions:
+            per_region = Pooling(self.pooling, self.gem_per_channel, name="pool_local")(local)
+            pooled["local"] = per_region.reshape(image.shape[0], REGIONS * per_region.shape[-1])
+            widths["local"] = self.local_width
+
+        descriptors, features, logits = [], [], []
+        for stream, value in pooled.items():
+            raw = Vector(widths[stream], name=f"fc_{stream}")(value, train)
+            normalised = self._normalise(stream, raw, train)
+            descriptors.append(ops.l2_normalise(normalised))
+            features.append(raw if self.normalisation == "bnneck" else normalised)
+            if train and self.identities:
+                read = raw if self.classifier_reads == "raw" else normalised
+                logits.append(self._classify(stream, read))
+        embedding = jnp.concatenate(descriptors, -1) / len(descriptors) ** 0.5
+        return Output(embedding, tuple(features), tuple(logits))
+
+    def _local_block(self, level, features, x, train):
+        if self.block == "inception":
+            return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
+        return channel_shuffle(*ShuffleB(features, 2, dtype=self.dtype, name=f"local{level}")(x, train))
+
+    def _normalise(self, stream, raw, train):
+        if self.normalisation == "l2":
+            return ops.l2_normalise(raw)
+        if self.normalisation == "bnneck":
+            return BatchNorm(use_bias=False, name=f"neck_{stream}")(raw, train)
+        return raw
+
+    def _classify(self, stream, vector):
+        return Classifier(
+            self.identities,
+            self.classifier_bias,
+            self.logit_scale,
+            self.logit_scale_learned,
+            name=f"classifier_{stream}",
+        )(vector)

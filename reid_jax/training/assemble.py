@@ -1,0 +1,99 @@
+"""From a run's config to the objects that it describes: the only place that reads one key and makes a thing of it."""
+
+from typing import Any
+
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from reid_jax.data.augment import Augmentation
+from reid_jax.data.sampler import IdentitySampler, JoinedSampler
+from reid_jax.errors import InputError
+from reid_jax.training import optim
+from reid_jax.training.losses import Objective
+from reid_jax.training.plan import Plan
+
+_MOST_STEPS = 2**31 - 1  # the state counts them as int32
+
+
+def schedule_of(config: ConfigDict, steps_per_epoch: int):
+    """Returns the learning-rate schedule, step -> rate, that `config.schedule` describes."""
+    s = config.schedule
+    if s.name == "cyclic_cosine":
+        return optim.cyclic_cosine_schedule(
+            peak=s.peak,
+            cycle_epochs=s.cycle_epochs,
+            steps_per_epoch=steps_per_epoch,
+            decay=s.cycle_decay,
+            floor=s.floor,
+        )
+    return optim.warmup_step_schedule(
+        peak=s.peak,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=s.warmup_epochs,
+        boundaries=s.boundaries,
+        factor=s.factor,
+    )
+
+
+def optimizer_of(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
+    """Returns the optimiser that `config.optimizer` describes, for parameters like `params`."""
+    return optim.optimizer(
+        schedule,
+        params=params,
+        momentum=config.optimizer.momentum,
+        nesterov=config.optimizer.nesterov,
+        weight_decay=config.optimizer.weight_decay,
+        rules=rules_of(config),
+    )
+
+
+def objective_of(config: ConfigDict) -> Objective:
+    """Returns the loss that `config.loss` describes."""
+    fields = config.loss.to_dict()
+    soft = fields.pop("soft_margin")
+    return Objective(**{**fields, "margin": "soft" if soft else fields["margin"]})
+
+
+def rules_of(config: ConfigDict) -> list[optim.Rule]:
+    """Returns the optimiser's rules: which parameters decay, and at which multiple of the rate they move."""
+    return optim.defaultrules_of(
+        scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate
+    )
+
+
+def augmentation_of(config: ConfigDict) -> Augmentation:
+    """Returns the augmentation that `config.augment` describes."""
+    return Augmentation(**config.augment.to_dict())
+
+
+def sampler_of(config: ConfigDict, label: np.ndarray, origin: np.ndarray) -> IdentitySampler | JoinedSampler:
+    """Returns the sampler that `config.batch` describes, for the labels and data sets int [n] of training images."""
+    if config.batch.shares:
+        return JoinedSampler(label, origin, config.batch.shares, config.batch.images)
+    return IdentitySampler(label, config.batch.identities, config.batch.images)
+
+
+def plan_of(config: ConfigDict, steps_per_epoch: int) -> Plan:
+    """Returns the plan that `config` describes; every interval is at least one step.
+
+    Raises InputError for more steps than an int32 counts.
+    """
+
+    def steps(epochs: float) -> int:
+        return max(1, round(epochs * steps_per_epoch))
+
+    if steps(config.epochs) > _MOST_STEPS:
+        raise InputError(
+            f"config.epochs is {config.epochs:g}, with {steps_per_epoch:,} steps an epoch {steps(config.epochs):,} "
+            f"steps; a run has at most {_MOST_STEPS:,}"
+        )
+
+    return Plan(
+        steps(config.epochs),
+        steps_per_epoch,
+        config.steps_per_dispatch,
+        steps(config.eval_every),
+        steps(config.checkpoint_every),
+        steps(config.schedule.cycle_epochs) if config.swag.collect else None,
+    )

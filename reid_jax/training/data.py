@@ -1,0 +1,74 @@
+"""What a run trains on and is scored on, as its config names it."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.hold_out import hold_out
+from reid_jax.data.split import Split, StoredSplit, open_splits
+from reid_jax.errors import InputError
+from reid_jax.processes import joining
+from reid_jax.retrieval.metrics import removal_note
+
+HOLD_OUT_SEED = 0  # the same identities for every config.seed: runs of several seeds then compare
+
+Pair = list[Split] | list[StoredSplit]  # query and gallery
+
+
+def load_data(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, list[StoredSplit]]]:
+    """Loads what a run needs, records prepared where they are missing: by process 0 before the others look for them.
+
+    Returns (training images, query and gallery of held-out identities or None, {full name of a test set: its query and
+    gallery, not decoded yet}). Raises InputError for what is wrong with the data sets or missing.
+    """
+    training, test = joining.process_zero_first(lambda: (_open_training(config), _open_tests(config)))
+    return *_held_out(config, training), test
+
+
+def load_training(config: ConfigDict) -> tuple[Split, list[Split] | None]:
+    """Loads what a run trains on, and query and gallery of its held-out identities, None where it holds out none."""
+    return _held_out(config, _open_training(config))
+
+
+def describe(config: ConfigDict, train: Split, validation: Pair | None, test: dict[str, Pair]) -> str:
+    """Returns lines for the start of a run: what there is, and where unknown cameras change the protocol."""
+    lines = [f"training    {len(train):,} images of {len(np.unique(train.identity)):,} identities, {config.dataset}"]
+    if validation:
+        query, gallery = validation
+        lines.append(
+            f"held out    {len(np.unique(query.identity))} identities: {len(query):,} queries, "
+            f"{len(gallery):,} gallery images"
+        )
+    for name, (query, gallery) in test.items():
+        lines.append(f"test        {len(query):,} queries, {len(gallery):,} gallery images, {name}")
+        note = removal_note(query.camera, gallery.camera)
+        if note:
+            lines.append(f"            {note}")
+    return "\n".join(lines)
+
+
+def _open_training(config: ConfigDict) -> StoredSplit:
+    return open_splits(config.dataset, ["train"], config.data_dir, config.image_size)[0]
+
+
+def _held_out(config: ConfigDict, training: StoredSplit) -> tuple[Split, list[Split] | None]:
+    train = training.load()
+    if not config.val_identities:
+        return train, None
+    train, *validation = hold_out(train, config.val_identities, HOLD_OUT_SEED)
+    return train, validation
+
+
+def _open_tests(config: ConfigDict) -> dict[str, list[StoredSplit]]:
+    test = {}
+    for name in split_names(config.test_dataset or config.dataset):
+        source = find_source(name, config.data_dir)
+        if not config.test_dataset and not {"query", "gallery"} <= set(source.splits):
+            continue  # a set for training only
+        test[source.name] = open_splits(name, ["query", "gallery"], config.data_dir, config.image_size)
+    if not test:
+        raise InputError(
+            f"config.dataset {config.dataset!r} has no query and gallery to score; name a set that has in "
+            "config.test_dataset"
+        )
+    return test

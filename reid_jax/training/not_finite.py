@@ -1,0 +1,103 @@
+"""What was not finite first in a step whose loss or gradient is not: that step is taken once more and looked into."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from reid_jax import parallel
+from reid_jax.data.augment import Augmentation
+from reid_jax.models.calls import recorded_calls
+from reid_jax.training.losses import Objective
+from reid_jax.training.state import TrainState
+from reid_jax.training.steps import draw_batch, gradients_of, norm_of
+
+# A chunk takes over the memory of the state that it begins with: this is a copy, where that lies.
+copy_state = jax.jit(lambda state: jax.tree.map(jnp.copy, state))
+
+_LOSSES = ("cross_entropy", "triplet", "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """Looks into one step of a chunk. The fields are what the run trains with.
+
+    `chunk` as `steps.compile_chunk` returns it, with `image`, `label` and `key` as it takes them.
+    """
+
+    chunk: Callable[..., tuple[TrainState, Any]]
+    network: Any
+    objective: Objective
+    augmentation: Augmentation
+    mesh: Mesh
+    image: jax.Array
+    label: jax.Array
+    key: jax.Array
+
+    def __call__(self, begin: TrainState, indices: np.ndarray, number: int) -> str:
+        """Returns what was not finite first in step `number`, from 0, of the chunk that began with the state `begin`.
+
+        Such as 'the output of stage1/halve/reduce/norm' or 'the gradient of pool_global/gem/p', in the order in which a
+        step computes: parameters, what modules read and return, losses, gradients (the last module's first), their
+        norm. At most a chunk is taken again; `begin` is donated to it. All processes call this alike.
+        """
+        state, _ = self.chunk(begin, self.image, self.label, indices, number, self.key)
+        split = self.image, self.label, indices[number], self.key
+        findings = jax.device_get(_look(self.network, self.objective, self.augmentation, self.mesh, state, *split))
+        found = next((name for name, good in zip(findings.names, findings.finite, strict=True) if not good), None)
+        return found or "nothing that is found when the step is taken once more: it is at the edge of float32"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Findings:
+    """A pytree: whether all numbers of what is named are finite, bool scalars."""
+
+    finite: list[jax.Array]
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+
+def _findings(named: list[tuple[str, Any]]) -> _Findings:
+    return _Findings([_all_finite(tree) for _, tree in named], tuple(name for name, _ in named))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _look(network, objective, augmentation, mesh, state, image, label, indices, key) -> _Findings:
+    """Looks at all that a step computes, in its order."""
+    with recorded_calls() as calls:
+
+        def observed(output, label):  # within the gradient's trace, which nothing else that is seen there may leave
+            loss, metrics = objective(output, label)
+            modules = [(f"the {side} of {path or 'the network'}", value) for path, side, value in calls]
+            losses = [(f"the {name} of the batch", metrics[name]) for name in _LOSSES if name in metrics]
+            return loss, _findings(modules + losses)
+
+        batch = draw_batch(image, label, indices, augmentation, mesh, key, state.step)
+        gradients, (forward, _) = gradients_of(network, observed, state, *batch)
+    place = {call.path: number for number, call in enumerate(calls) if call.side == "input"}
+
+    def by_module(what: str, tree: Any) -> list[tuple[str, jax.Array]]:
+        """The leaves of a tree like the parameters, in the order in which their modules are called."""
+        leaves = [
+            (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        ]
+        leaves.sort(key=lambda leaf: place.get(leaf[0].rpartition("/")[0], 0))
+        return [(f"the {what} {name}", leaf) for name, leaf in leaves]
+
+    before = _findings(by_module("parameter", state.params))
+    backward = reversed(by_module("gradient of", gradients))
+    after = _findings([*backward, ("the norm of the gradients", norm_of(gradients))])
+    every = _Findings(before.finite + forward.finite + after.finite, before.names + forward.names + after.names)
+    return jax.lax.with_sharding_constraint(every, parallel.replicated(mesh))
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of the arrays of a tree are finite; what is no array does not count."""
+    arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    return jnp.all(jnp.array([jnp.isfinite(array).all() for array in arrays]))

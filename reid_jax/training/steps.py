@@ -1,0 +1,124 @@
+"""Pure training steps, and the chunk of them that runs in one dispatch."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from reid_jax import parallel
+from reid_jax.data.augment import Augmentation, augment
+from reid_jax.models.pooling import gem_exponents
+from reid_jax.training.losses import Objective
+from reid_jax.training.state import TrainState
+
+
+def train_step(
+    network,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    state: TrainState,
+    image: jax.Array,
+    label: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Takes one step on normalised images [n, h, w, 3] and labels int32 [n]: (next state, metrics)."""
+    gradients, (metrics, batch_stats) = gradients_of(network, objective, state, image, label)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics["gradient_norm"] = norm_of(gradients)
+    metrics |= gem_exponents(state.params)
+    state = dataclasses.replace(state, step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state)
+    return state, metrics
+
+
+def gradients_of(
+    network, objective: Callable[..., tuple[jax.Array, Any]], state: TrainState, image: jax.Array, label: jax.Array
+) -> tuple[Any, tuple[Any, Any]]:
+    """Returns (gradients, (what the objective returns beside the loss, next BatchNorm statistics)) of a step."""
+
+    def loss_of(params):
+        output, changed = network.apply(
+            {"params": params, "batch_stats": state.batch_stats}, image, train=True, mutable=["batch_stats"]
+        )
+        loss, metrics = objective(output, label)
+        return loss, (metrics, changed["batch_stats"])
+
+    return jax.grad(loss_of, has_aux=True)(state.params)
+
+
+def norm_of(gradients: Any) -> jax.Array:
+    """Returns the Euclidean norm of all gradients together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(each)) for each in jax.tree.leaves(gradients)))
+
+
+def draw_batch(
+    image: jax.Array,
+    label: jax.Array,
+    indices: jax.Array,
+    augmentation: Augmentation,
+    mesh: Mesh,
+    key: jax.Array,
+    step: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the images `indices` of the training split, augmented by fold_in(key, step), and their labels.
+
+    `indices` int32 [batch]; both are spread over the mesh.
+    """
+    sharded = parallel.by_example(mesh)
+    chosen = jax.lax.with_sharding_constraint(indices, sharded)
+    batch = augment(jax.random.fold_in(key, step), image[chosen], augmentation)
+    return jax.lax.with_sharding_constraint(batch, sharded), label[chosen]
+
+
+def compiler_options(platform: str) -> dict[str, str]:
+    """Returns XLA's options for training on a platform.
+
+    XLA for a CPU takes optimization barriers away before it fuses: what a barrier in `reid_jax.models.ops` has written
+    to memory once, each reader would compute anew, in slower code. Without that pass they stand.
+    """
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if platform == "cpu" else {}
+
+
+def compile_chunk(
+    network,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    augmentation: Augmentation,
+    mesh: Mesh,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """Returns the jitted `chunk(state, image, label, indices, steps, key)` that takes `steps` steps in one dispatch.
+
+    `image` uint8 [n, h, w, 3] and `label` int32 [n] are the whole training split, on the device; `indices` int32
+    [k, batch] names the images of up to k batches, of which the first `steps` are used, so that a shorter chunk
+    runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
+    augmentation from fold_in(key, s).
+    """
+    whole = parallel.replicated(mesh)
+
+    def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
+        def one(number, carry):
+            state, history = carry
+            batch = draw_batch(image, label, indices[number], augmentation, mesh, key, state.step)
+            state, metrics = train_step(network, optimizer, objective, state, *batch)
+            return state, jax.tree.map(lambda all_, new: all_.at[number].set(new), history, metrics)
+
+        history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective, state.params)}
+        return jax.lax.fori_loop(0, steps, one, (state, history))
+
+    return jax.jit(
+        chunk,
+        donate_argnums=0,
+        # The indices come from the host, which may hand over whole arrays only; each batch of them is spread above.
+        in_shardings=(whole, whole, whole, whole, whole, whole),
+        out_shardings=(whole, whole),
+        compiler_options=compiler_options(mesh.devices.flat[0].platform),
+    )
+
+
+def metric_names(objective: Objective, params: Any) -> tuple[str, ...]:
+    """Returns the names of the metrics of a step that moves `params`, in the order they are shown."""
+    triplet = ("triplet",) if objective.triplet_weight else ()
+    return ("loss", "cross_entropy", *triplet, "accuracy", "gradient_norm", *gem_exponents(params))

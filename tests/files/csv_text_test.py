@@ -1,0 +1,26 @@
+"""CSV that no spreadsheet runs, and that reads back."""
+
+import csv
+import io
+import pathlib
+
+import pytest
+
+from reid_jax.files.csv_text import csv_text
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1_c1.jpg", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "'"]
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, "a.jpg", "", "a,b", 'a"b', "a\nb", "a\rb", "a\r\nb", "ü 人", " =1", "1=1"])
+def test_names_read_back_less_one_apostrophe(name):
+    text = csv_text([["name", "score"], [name, -0.5]])
+    (_, (cell, score)) = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert cell.removeprefix("'") == name
+    assert score == "-0.5"
+    assert (cell[:1] == "'") == (name in FORMULAS)
+    assert text.startswith("name,score\n")
+    assert text.endswith(",-0.5\n")
+
+
+def test_numbers_and_nothing_stay_bare_and_paths_are_texts():
+    assert csv_text([[-1, -1.5, None, True, pathlib.PurePosixPath("-a/b")]]) == "-1,-1.5,,True,'-a/b\n"

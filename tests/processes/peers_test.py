@@ -1,0 +1,107 @@
+"""Processes of one run: how one that dies, fails, stops or finishes ends the others, or does not."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from places import ROOT
+
+PROGRAM = """
+import os, sys, time
+from reid_jax import parallel
+from reid_jax.processes import peers
+joining.initialize()
+print("joined", flush=True)
+sys.stdin.readline()
+exec(sys.argv[1])
+"""
+WAIT = "time.sleep(60)"
+COMPUTE = "while True: sum(range(1000))"  # keeps Python busy
+MEET = "joining.meet()"
+
+
+@pytest.fixture
+def pair():
+    """pair(work of process 0, work of process 1) -> both, joined, each waiting for a line on stdin."""
+    started = []
+
+    def start(*works):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        for index, work in enumerate(works):
+            environment = {
+                **os.environ,
+                "JAX_PLATFORMS": "cpu",
+                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+                "JAX_NUM_PROCESSES": str(len(works)),
+                "JAX_PROCESS_ID": str(index),
+            }
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM, work],
+                    env=environment,
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        for process in started:
+            assert process.stdout.readline() == "joined\n", process.communicate()[1]
+        return started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def begin(*processes):
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+
+
+@pytest.mark.parametrize(("victim", "work"), [(0, COMPUTE), (1, MEET)])
+def test_a_killed_process_ends_the_other_with_one_line(pair, victim, work):
+    processes = pair(work, work)
+    other = processes[1 - victim]
+    begin(other)
+    processes[victim].kill()
+    _, told = other.communicate(timeout=30)
+    assert told == (
+        f"reid-jax: process {victim} of 2 has died, and this one ends with it; the same command resumes the run\n"
+    )
+    assert other.returncode == 1
+
+
+def test_processes_that_finish_at_different_times_end_well(pair):
+    first, last = pair("time.sleep(1)", "pass")
+    begin(last)
+    time.sleep(1)  # it waits for the other, as JAX has it
+    begin(first)
+    for process in (first, last):
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("work", "words", "code"),
+    [
+        ("peers.leave(peers.STOPPED, 0)", "was told to stop, and this one stops with it", 0),
+        ("raise ValueError('a fault')", "has failed, and this one ends with it", 1),
+    ],
+)
+def test_a_process_that_ends_early_ends_the_others_as_itself(pair, work, words, code):
+    processes = pair(WAIT, WAIT.replace("60", "61"), work)
+    begin(*processes)
+    for process in processes[:2]:
+        _, told = process.communicate(timeout=30)
+        assert words in told
+        assert told.startswith("reid-jax: process 2 of 3 ")
+        assert told.count("\n") == 1
+        assert process.returncode == code

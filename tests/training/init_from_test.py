@@ -1,0 +1,96 @@
+"""Starting from another run's weights: what is taken over, what stays, and what is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from reid_jax import config as run_config
+from reid_jax.errors import InputError
+from reid_jax.models.registry import network_of
+from reid_jax.training.init_from import start_from
+from reid_jax.weights import Weights, save_weights
+
+
+def settings(**model):
+    config = run_config.default()
+    config.model.name = "nano"
+    config.model.stem, config.model.widths, config.model.repeats = 8, (16, 16, 32), (1, 1, 1)
+    config.model.update(model)
+    config.image_size = (64, 32)
+    return config
+
+
+def variables(config, identities, seed):
+    """Random numbers in the shapes of the network: nothing is compiled."""
+    network = network_of(config, identities)
+    image = jax.ShapeDtypeStruct((2, 64, 32, 3), np.float32)
+    shapes = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
+    random = np.random.default_rng(seed)
+    arrays = jax.tree.map(lambda leaf: np.asarray(random.uniform(size=leaf.shape), np.float32), shapes)
+    return {"params": arrays["params"], "batch_stats": arrays["batch_stats"]}
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """stored(config, identities) -> the variables saved, and the config of a run that starts from them."""
+
+    def save(config, identities, **changes):
+        theirs = variables(config, identities, seed=1)
+        save_weights(tmp_path / "a.safetensors", Weights(config, identities, theirs))
+        mine = settings()
+        mine.update(changes)
+        mine.init_from = str(tmp_path / "a.safetensors")
+        return theirs, mine
+
+    return save
+
+
+def classifiers(tree):
+    return {key: value for key, value in tree["params"].items() if key.startswith("classifier_")}
+
+
+def others(tree):
+    return {**tree, "params": {k: v for k, v in tree["params"].items() if not k.startswith("classifier_")}}
+
+
+def test_the_same_people_bring_their_classifiers(stored):
+    theirs, config = stored(settings(), 5)
+    taken, line = start_from(config, variables(config, 5, seed=2))
+    jax.tree.map(np.testing.assert_array_equal, taken, theirs)
+    assert line.endswith("a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("identities", "changes"), [(7, {}), (0, {}), (5, {"dataset": "msmt17"}), (5, {"val_identities": 3})]
+)
+def test_classifiers_of_other_people_stay_as_initialised(stored, identities, changes):
+    theirs, config = stored(settings(), identities, **changes)
+    fresh = variables(config, 5, seed=2)
+    taken, line = start_from(config, fresh)
+    jax.tree.map(np.testing.assert_array_equal, others(taken), others(theirs))
+    jax.tree.map(np.testing.assert_array_equal, classifiers(taken), classifiers(fresh))
+    assert "classifier_global/kernel" in line
+    assert line.endswith("as initialised")
+
+
+def test_what_a_preset_says_anyway_makes_no_other_network(stored):
+    theirs, config = stored(settings(block="shuffle", pooling="gem"), 5)
+    config.model.dtype = "bfloat16"
+    taken, _ = start_from(config, variables(config, 5, seed=2))
+    jax.tree.map(np.testing.assert_array_equal, taken, theirs)
+
+
+@pytest.mark.parametrize(
+    ("model", "word"), [({"pooling": "max"}, "model.pooling"), ({"widths": (16, 16, 16)}, "model.widths")]
+)
+def test_another_network_is_refused_by_its_field(stored, model, word):
+    _, config = stored(settings(**model), 5)
+    with pytest.raises(InputError, match=rf"another network \(its config differs in {word}\)"):
+        start_from(config, variables(config, 5, seed=2))
+
+
+def test_another_image_size_is_refused(stored):
+    _, config = stored(settings(), 5)
+    config.image_size = (96, 32)
+    with pytest.raises(InputError, match="differs in image_size"):
+        start_from(config, variables(config, 5, seed=2))

@@ -25,8 +25,8 @@ from reid_jax.models.registry import network_of
 from reid_jax.parallel import one_device
 from reid_jax.processes import joining, signals
 from reid_jax.retrieval.metrics import format_metrics
+from reid_jax.training import assemble, optim
 from reid_jax.training import data as run_data
-from reid_jax.training import optim
 from reid_jax.training.assemble import objective_of, optimizer_of, plan_of, rules_of, schedule_of
 from reid_jax.training.checkpoint import Checkpoints, begun, recover
 from reid_jax.training.init_from import start_from
@@ -73,7 +73,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     train, validation, test = run_data.load_data(config)
     say(run_data.describe(config, train, validation, test))
     identity, label = np.unique(train.identity, return_inverse=True)
-    sampler = run_data.sampler_of(config, label, train.origin)
+    sampler = assemble.sampler_of(config, label, train.origin)
     parallel.check_divisible(sampler.batch_size, mesh)
     plan = plan_of(config, sampler.steps_per_epoch)
 
@@ -116,7 +116,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
         say("no checkpoint is there yet: the run starts again from its first step")
     step = int(state.step)
 
-    objective, augmentation = objective_of(config), run_data.augmentation_of(config)
+    objective, augmentation = objective_of(config), assemble.augmentation_of(config)
     chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
     diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
     writer = MetricWriter(workdir, step, config.tensorboard)

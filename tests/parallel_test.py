@@ -174,7 +174,7 @@ def everywhere(monkeypatch):
 
     def start(work):
         outcomes = [None] * 3
-        meeting = next(parallel._meetings)
+        meeting = next(joining._meetings)
 
         def process(index):
             mine.index = index
@@ -183,7 +183,7 @@ def everywhere(monkeypatch):
             except InputError as error:
                 outcomes[index] = f"refused: {error}"
 
-        monkeypatch.setattr(parallel, "_meetings", Always(meeting))
+        monkeypatch.setattr(joining, "_meetings", Always(meeting))
         threads = [threading.Thread(target=process, args=(index,), daemon=True) for index in range(3)]
         for thread in threads:
             thread.start()

@@ -18,7 +18,7 @@ from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
 from reid_jax.embed import embed, embed_split
 from reid_jax.models.registry import network_of
-from reid_jax.training import data as run_data
+from reid_jax.training import assemble
 
 # A few of the blocks that are decoded ahead, drawn once: the first is decoded before any is embedded.
 DATASET = "synthetic:train_identities=450,test_identities=2"
@@ -74,7 +74,7 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
     network = network_of(config, 0)
     (stored,) = open_splits(dataset, ["train"], data_dir, config.image_size)
     split = stored.load()
-    sampler = run_data.sampler_of(config, split.identity, split.origin)
+    sampler = assemble.sampler_of(config, split.identity, split.origin)
     variables = jax.device_put(make_variables(network, config.image_size), parallel.replicated(mesh))
 
     def decode():

@@ -21,7 +21,7 @@ from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
 from reid_jax.models.registry import network_of
-from reid_jax.training import data as run_data
+from reid_jax.training import assemble
 from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
 from reid_jax.training.state import create_state
 from reid_jax.training.steps import compile_chunk
@@ -89,13 +89,13 @@ def bench_training(
     against.check_network(peers, network, config, trains=True)
     label = np.repeat(np.arange(identities, dtype=np.int32), _IMAGES_OF_AN_IDENTITY)
     origin = label * max(1, len(config.batch.shares)) // identities  # joined sets: as many identities each
-    sampler = run_data.sampler_of(config, label, origin)
+    sampler = assemble.sampler_of(config, label, origin)
     parallel.check_divisible(sampler.batch_size, mesh)
 
     image = make_images(len(label), config.image_size)
     variables = make_variables(network, config.image_size)
     optimizer = optimizer_of(config, schedule_of(config, sampler.steps_per_epoch), variables["params"])
-    chunk = compile_chunk(network, optimizer, objective_of(config), run_data.augmentation_of(config), mesh)
+    chunk = compile_chunk(network, optimizer, objective_of(config), assemble.augmentation_of(config), mesh)
 
     def batches(begin: int, count: int) -> np.ndarray:
         return np.stack([sampler.indices(config.seed, step) for step in range(begin, begin + count)])

@@ -57,9 +57,7 @@ def objective_of(config: ConfigDict) -> Objective:
 
 def rules_of(config: ConfigDict) -> list[optim.Rule]:
     """Returns the optimiser's rules: which parameters decay, and at which multiple of the rate they move."""
-    return optim.defaultrules_of(
-        scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate
-    )
+    return optim.default_rules(scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate)
 
 
 def augmentation_of(config: ConfigDict) -> Augmentation:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from reid_jax import config as run_config
 from reid_jax import parallel
-from reid_jax.bench import against, retrieval
+from reid_jax.bench import against, made, retrieval
 from reid_jax.bench.embedding import bench_embedding
 from reid_jax.bench.input import DATASET, bench_input
 from reid_jax.bench.training import bench_training
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     for name, (_, text) in _RETRIEVAL.items():
         action = add(name, text)
-        action.add_argument("--size", choices=retrieval.SIZES, default="market1501", help="(default %(default)s)")
+        action.add_argument("--size", choices=made.SIZES, default="market1501", help="(default %(default)s)")
         text = "of a descriptor (default %(default)s)"
         action.add_argument("--dimensions", type=whole(1, 100_000), default=1024, help=text)
         if name in _CONTESTS:
@@ -143,20 +143,20 @@ def _nano():
 
 
 def _retrieval(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str, Any]:
-    size = retrieval.SIZES[args.size]
+    size = made.SIZES[args.size]
     if args.work == "rerank":
         against.check_reranking(peers, size.queries + size.gallery)
     print(
         f"{args.size}: {size.queries:,} queries x {size.gallery:,} gallery items x {args.dimensions} numbers",
         flush=True,
     )
-    made = retrieval.make_embeddings(size, args.dimensions)
-    measured = _RETRIEVAL[args.work][0](made, args.rounds, mesh)
+    embeddings = made.make_embeddings(size, args.dimensions)
+    measured = _RETRIEVAL[args.work][0](embeddings, args.rounds, mesh)
     print(f"{args.work:8} {measured}", flush=True)
     report = {"size": dataclasses.asdict(size), "dimensions": args.dimensions}
     report |= {"median_seconds": statistics.median(measured.seconds), **dataclasses.asdict(measured)}
     if peers:
-        contest = _CONTESTS[args.work][0](made, args.rounds, mesh)
+        contest = _CONTESTS[args.work][0](embeddings, args.rounds, mesh)
         print(contest.table())
         report["contestants"] = contest.figures()
     return report

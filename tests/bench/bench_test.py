@@ -12,7 +12,7 @@ from places import TINY_CONFIG
 
 from reid_jax import config as run_config
 from reid_jax import parallel
-from reid_jax.bench import against, contest, measure, retrieval
+from reid_jax.bench import against, contest, made, measure
 from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, Standing
 from reid_jax.bench.input import index_seconds
@@ -186,7 +186,7 @@ def test_bench_data_measures_each_part_and_both_at_once(tmp_path, data_dir, caps
 
 @pytest.mark.parametrize("work", ["rank", "verify", "rerank"])
 def test_bench_of_retrieval_writes_what_it_measured(tmp_path, monkeypatch, work):
-    monkeypatch.setitem(retrieval.SIZES, "market1501", retrieval.Size(12, 40, 5, 3, 4))
+    monkeypatch.setitem(made.SIZES, "market1501", made.Size(12, 40, 5, 3, 4))
     report = run(tmp_path, work, "--dimensions=8", "--rounds=2")
     assert (report["work"], report["size"]["gallery"], len(report["seconds"])) == (work, 40, 2)
     assert report["median_seconds"] == pytest.approx(np.mean(report["seconds"]))
@@ -246,7 +246,7 @@ def test_what_is_wrong_is_told_in_one_line(capsys, arguments, words):
 
 def test_more_items_than_a_peer_finds_memory_for_are_told_before_anything_runs(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setitem(retrieval.SIZES, "msmt17", retrieval.Size(10**6, 10**7, 750, 6))
+    monkeypatch.setitem(made.SIZES, "msmt17", made.Size(10**6, 10**7, 750, 6))
     line = told(capsys, "rerank", "--size=msmt17", "--against=torchreid")
     for words in ("11,000,000 items", "GiB", "--size"):
         assert words in line

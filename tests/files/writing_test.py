@@ -10,7 +10,7 @@ from reid_jax.errors import InputError
 from reid_jax.files import writing as writers
 from reid_jax.files.json_files import read_json, write_json
 from reid_jax.files.writing import require_writable, require_writable_folder
-from reid_jax.training.metric_writer import MetricWriter, read_records
+from reid_jax.training.metric_writer import MetricWriter, read_records, require_tensorboard
 
 
 def write(workdir, steps, resume_step=0):
@@ -177,7 +177,7 @@ def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path):
 
 def test_tensorboard_that_is_missing_is_told_by_every_process(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    for tell in (writers.require_tensorboard, lambda: MetricWriter(tmp_path, 0, tensorboard=True)):
+    for tell in (require_tensorboard, lambda: MetricWriter(tmp_path, 0, tensorboard=True)):
         with pytest.raises(InputError, match=r"needs tensorboardX; pip install 'reid_jax\[tensorboard\]'"):
             tell()
 

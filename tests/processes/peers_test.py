@@ -11,7 +11,7 @@ from places import ROOT
 
 PROGRAM = """
 import os, sys, time
-from reid_jax import parallel
+from reid_jax.processes import joining
 from reid_jax.processes import peers
 joining.initialize()
 print("joined", flush=True)

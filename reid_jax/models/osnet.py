@@ -13,7 +13,7 @@ Layers at 256x128 for width 1 (Table 1 of the paper); a block, below, is the res
   average, linear    1 x 1      512
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -22,38 +22,17 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.blocks import ConvNorm, kernel_init
-from reid_jax.models.fields import check_fields
+from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.heads import RANGES as HEAD_RANGES
 from reid_jax.models.heads import read_out, require_reader
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import POOLINGS, Pooling
 from reid_jax.ranges import Numbers, Range, Switch, choice, whole
 
-IMAGE_SIDE = whole(16, 1024)  # four halvings; a transition drops the last of an odd number of rows or columns
-
-# What each field of `OSNet` may be, but for `identities`.
-RANGES: dict[str, Range] = {
-    "dtype": choice(("float32", "bfloat16")),
-    "stem": whole(1, 4096),
-    "widths": Numbers(whole(4, 8192, multiple=4), 3),  # a quarter of them within the blocks
-    "repeats": Numbers(whole(1, 64), 3),
-    "scales": whole(1, 16),
-    "global_width": whole(1, 16_384),
-    "pooling": choice(POOLINGS),
-    "gem_per_channel": Switch(),
-    **HEAD_RANGES,
-}
-
-# Fields of each preset: the width multipliers of the paper's table 6.
-PRESETS: dict[str, dict[str, Any]] = {
-    "osnet_x1_0": {},
-    "osnet_x0_75": dict(stem=48, widths=(192, 288, 384)),
-    "osnet_x0_5": dict(stem=32, widths=(128, 192, 256)),
-    "osnet_x0_25": dict(stem=16, widths=(64, 96, 128)),
-}
-
 _BOTTLENECK = 4  # a block's channels over those within it
 _GATE_REDUCTION = 16
+_ARRAYS_OF_A_LITE = 6  # two kernels, and what normalises: scale, bias, mean and variance
+_ARRAYS_OF_A_BLOCK = 14  # two convolutions with theirs, and two linear layers of the gate
 
 
 class Pointwise(nn.Module):
@@ -192,10 +171,50 @@ class OSNet(nn.Module):
     logit_scale_learned: bool = False
     dtype: Any = jnp.float32
 
+    # The width multipliers that the paper publishes.
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "osnet_x1_0": {},
+        "osnet_x0_75": dict(stem=48, widths=(192, 288, 384)),
+        "osnet_x0_5": dict(stem=32, widths=(128, 192, 256)),
+        "osnet_x0_25": dict(stem=16, widths=(64, 96, 128)),
+    }
+    RANGES: ClassVar[dict[str, Range]] = {
+        "dtype": DTYPE,
+        "stem": whole(1, 4096),
+        "widths": Numbers(whole(_BOTTLENECK, 8192, multiple=_BOTTLENECK), 3),
+        "repeats": Numbers(whole(1, 64), 3),
+        "scales": whole(1, 16),
+        "global_width": whole(1, 16_384),
+        "pooling": choice(POOLINGS),
+        "gem_per_channel": Switch(),
+        **HEAD_RANGES,
+    }
+    # Four halvings; a transition drops the last row or column of an odd number.
+    IMAGE_SIZE: ClassVar[Range] = Numbers(whole(16, 1024), 2)
+    COMPONENTS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("conv1", "conv1"),
+        (r"stage(\d)", r"stage\1"),
+        ("conv5", "conv5"),
+        ("pool_", "pooling"),
+        ("fc_", "fc"),
+        ("neck_", "neck"),
+    )
+
     def __post_init__(self):
-        check_fields(self, RANGES)
+        require_fields(self)
         require_reader(self)
         super().__post_init__()
+
+    def least_size(self) -> dict[str, tuple[int, int]]:
+        """Returns (numbers, arrays) that the variables have at the least by a field, for each that makes them many."""
+        blocks = sum(self.repeats)
+        return {
+            "stem": (self.stem, 0),
+            "global_width": (self.global_width, 0),
+            "widths": (max(width**2 // _BOTTLENECK for width in self.widths), 0),
+            "repeats": (0, blocks * _ARRAYS_OF_A_BLOCK),
+            "scales": (0, blocks * self.scales * (self.scales + 1) // 2 * _ARRAYS_OF_A_LITE),
+        }
 
     @property
     def streams(self) -> tuple[int, ...]:
@@ -204,10 +223,10 @@ class OSNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> Output:
-        if image.ndim != 4 or image.shape[3] != 3 or not all(map(IMAGE_SIDE.holds, image.shape[1:3])):
+        if image.ndim != 4 or image.shape[3] != 3 or not self.IMAGE_SIZE.holds(image.shape[1:3]):
             raise InputError(
                 f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
-                f"height and width each {IMAGE_SIDE} (256 and 128 in the paper)"
+                f"height and width each {self.IMAGE_SIZE.each} (256 and 128 in the paper)"
             )
         x = ConvNorm(self.stem, 7, 2, dtype=self.dtype, name="conv1")(image, train)
         x = ops.max_pool(x)

@@ -195,14 +195,14 @@ def check(config: ConfigDict) -> ConfigDict:
             raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default({name!r})")
         if value is not None or flat[key] is not None:  # None takes the preset's
             require(f"config.{key}", flat[key], allowed)
+    try:
+        registry.build_network(config, 0)  # some of its fields exclude each other
+    except InputError as error:
+        raise InputError(f"config.{error}" if str(error).startswith("model.") else str(error)) from error
     _check_batch(config)
     _check_augmentation(config)
     _check_loss(config.loss)
     _check_schedule(config)
-    try:
-        registry.check_network(config)  # some of its fields exclude each other
-    except InputError as error:
-        raise InputError(f"config.{error}" if str(error).startswith("model.") else str(error)) from error
     return config
 
 

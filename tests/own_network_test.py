@@ -49,7 +49,7 @@ def test_its_fields_are_keys_of_the_config(settings):
     for override, words in (
         (
             "model.widths=4",
-            "config of the network tiny_network:Tiny; did you mean model.width\?",
+            r"config of the network tiny_network:Tiny; did you mean model.width\?",
         ),
         ("model.stem=8", "model.stem is no key of the config of the network tiny_network:Tiny"),
         ("model.width=wide", "model.width is 'wide'; it takes a whole number"),

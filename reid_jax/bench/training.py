@@ -20,7 +20,7 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import dtype_of, network_of
 from reid_jax.training import assemble
 from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
 from reid_jax.training.state import create_state
@@ -115,7 +115,7 @@ def bench_training(
 
     work()
     host_memory = peak_memory()
-    machine = measure_machine(mesh, config.model.dtype)
+    machine = measure_machine(mesh, dtype_of(config))
     contestants = [Contestant(OURS, work, steps * sampler.batch_size)]
     if peers:
         few = batches(0, _PEERS_BATCHES)
@@ -133,7 +133,7 @@ def bench_training(
     gflop = _PASSES * gflop_of(network, config.image_size)
     # Memory that was free while others ran has gone back to the system, in a virtual machine to its host: to have it
     # again costs seconds, which a run that goes on and on pays once.
-    contest = hold(contestants, rounds, "images", gflop, machine.gflops[config.model.dtype], again=True)
+    contest = hold(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], again=True)
     spent = index_seconds(sampler, rounds)
     return Training(contest, machine, times, _memory_of(compiled), host_memory, sampler.batch_size, steps, spent)
 

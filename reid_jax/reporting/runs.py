@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from reid_jax import config as run_config
 from reid_jax.errors import InputError, shown
 from reid_jax.files.json_files import read_json
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import build_network, network_of
 from reid_jax.ranges import real
 from reid_jax.reporting import paper
 from reid_jax.training.metric_writer import read_records
@@ -281,7 +281,7 @@ def _facts(config: ConfigDict) -> dict[str, Any]:
     """
     idle = _idle_keys(config)
     flat = {key: value for key, value in _flat(config.to_dict()) if key not in idle}
-    network = network_of(config, 0)
+    network = build_network(config, 0)
     for key in flat:
         if key.startswith("model.") and key != "model.dtype":
             flat[key] = getattr(network, key.removeprefix("model."))
@@ -293,7 +293,7 @@ def _facts(config: ConfigDict) -> dict[str, Any]:
 def _idle_keys(config: ConfigDict) -> set[str]:
     """Keys that the values of others leave without effect."""
     idle = {"model.name"}  # its fields stand for it
-    network = network_of(config, 0)
+    network = build_network(config, 0)
     if paper.in_papers_terms(network) and network.block == "inception":
         idle.add("model.repeats")  # such a stage has one unit of each kind
     if config.schedule.name == "warmup_step":
@@ -339,7 +339,7 @@ def _nearest(config: ConfigDict) -> tuple[str, str, dict[str, str]]:
     Of a network that the paper has no terms for: (its name, '', what differs from a run by default with it).
     """
     facts, switches = _facts(config), paper.switches_of(config)
-    if paper.in_papers_terms(network_of(config, 0)):
+    if paper.in_papers_terms(build_network(config, 0)):
         candidates = [one for one in _references() if one[2] == switches] or _references()
     else:
         name = config.model.name

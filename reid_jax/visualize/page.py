@@ -17,6 +17,7 @@ from PIL import Image
 
 from reid_jax.errors import InputError
 from reid_jax.files.writing import replace_file
+from reid_jax.models.attention_maps import has_attention_maps
 from reid_jax.retrieval import metrics
 from reid_jax.visualize import attention as attention_module
 from reid_jax.visualize import curves, embedding_map, training
@@ -78,7 +79,7 @@ def write_page(
       evaluation: of `query` and `gallery`, whose images are decoded where they are shown.
       title: the heading, such as 'quickstart on market1501'.
       facts: further lines of what was evaluated, in order: weights, data set, network.
-      network, variables: for the attention, which is left out without them.
+      network, variables: for the attention, which is left out without them, and for a network that has none.
       runs: metric records by run, for the training curves; left out without them.
       by_height: metrics by the height of the queries in pixels; left out without them.
       rows: queries in each of the lists worst, best and random. top: results in a row.
@@ -99,7 +100,7 @@ def write_page(
     if by_height:
         sections.append(("height", "Small queries", _height(by_height)))
     sections.append(("ranked", "Ranked results", _ranked(lists)))
-    if network is not None and variables is not None:
+    if network is not None and variables is not None and has_attention_maps(network):
         shown = attend(network, variables, query, _attention_rows(evaluation, precision, seed))
         sections.append(("attention", "Attention", _attention(shown)))
     sections.append(("map", "Embedding map", _map(evaluation, items, seed)))
@@ -349,10 +350,10 @@ def _attention(shown: Sequence[Attention]) -> str:
     if shown[0].boxes:
         bars = "".join(
             f'<span><span class="swatch bar" style="border-color:{_variable(color)}"></span>region {number}</span>'
-            for number, color in enumerate(attention_module.REGION_COLORS, 1)
+            for number, color in enumerate(attention_module.region_colors(len(shown[0].boxes[0])), 1)
         )
         words += (
-            "<p>The hard attention places four regions at each level, as wide as the image and a quarter as high; the "
+            f"<p>The hard attention places {len(shown[0].boxes[0])} regions at each level, as wide as the image; the "
             "local stream reads these alone. A box is open where it leaves the image: there it reads zeros.</p>"
             f'<div class="legend">{bars}</div>'
         )
@@ -378,9 +379,10 @@ def _attention_row(one: Attention, ranges: Sequence[tuple[float, float]]) -> str
 
 
 def _regions(image: np.ndarray, boxes: np.ndarray, label: str) -> str:
-    """The image with the four boxes as SVG: sharp at any size, with numbered bars beside it."""
+    """The image with the regions' boxes as SVG: sharp at any size, with numbered bars beside it."""
     height, width = image.shape[:2]
-    line, lane, gutter = 0.0125 * height, 0.03 * height, 0.14 * height
+    lanes, colors = -(-len(boxes) // 2), attention_module.region_colors(len(boxes))
+    line, lane, gutter = 0.0125 * height, 0.03 * height, (0.08 + 0.03 * lanes) * height
     # An svg within cuts off what lies outside of the image: a box that leaves it is open there.
     inner = f"{-line:.2f} {-line:.2f} {width + 2 * line:.2f} {height + 2 * line:.2f}"
     x, y, w, h = inner.split()
@@ -388,7 +390,7 @@ def _regions(image: np.ndarray, boxes: np.ndarray, label: str) -> str:
         f'<svg x="{x}" y="{y}" width="{w}" height="{h}" viewBox="{inner}">',
         f'<image href="{_data_uri(_jpeg(Image.fromarray(image)))}" width="{width}" height="{height}"/>',
     ]
-    for box, color in zip(boxes, attention_module.REGION_COLORS, strict=True):
+    for box, color in zip(boxes, colors, strict=True):
         left, top, right, bottom = (float(edge) for edge in box)
         for paint, thick in (("#ffffff", 1.8 * line), (_variable(color), line)):
             parts.append(
@@ -398,8 +400,8 @@ def _regions(image: np.ndarray, boxes: np.ndarray, label: str) -> str:
     parts.append("</svg>")
     bars = attention_module.place_bars(boxes, height, apart=0.075 * height)
     for number, (lane_number, top, bottom, text) in enumerate(bars, 1):
-        color = _variable(attention_module.REGION_COLORS[number - 1])
-        outwards, beside = lane * (lane_number + 0.6), 2.2 * lane
+        color = _variable(colors[number - 1])
+        outwards, beside = lane * (lane_number + 0.6), (lanes + 0.2) * lane
         x, label_x, anchor = (-outwards, -beside, "end") if number % 2 else (width + outwards, width + beside, "start")
         parts.append(
             f'<path d="M{x:.2f} {top:.2f}V{bottom:.2f}" style="stroke:{color};stroke-width:{line:.2f}"/>'

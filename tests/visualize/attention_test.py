@@ -127,7 +127,7 @@ def test_regions_are_drawn_on_the_rows_that_the_geometry_says():
     image = np.full((160, 64, 3), 128, np.uint8)
     boxes = np.float32([[0, 8, 64, 48], [0, 60, 64, 100], [16, 104, 80, 144], [-16, 125, 48, 165]])
     drawn = np.asarray(draw_regions(image, boxes, height=320))  # twice as large: every pixel is two
-    inside = drawn[:, attention.GUTTER : attention.GUTTER + 128]
+    inside = drawn[:, attention.gutter(4) : attention.gutter(4) + 128]
 
     def rows_of(color, column):
         return np.flatnonzero((inside[:, column] == ImageColor.getrgb(color)).all(1))
@@ -141,7 +141,7 @@ def test_regions_are_drawn_on_the_rows_that_the_geometry_says():
     assert len(rows_of(fourth, 95)) + len(rows_of(fourth, 96)) > 60
     assert rows_of(fourth, 20).tolist() == [row for row in rows_of(fourth, 20) if row < 255]
     # A region of its own colour, and a bar as high as the region beside the image.
-    left = drawn[:, : attention.GUTTER]
+    left = drawn[:, : attention.gutter(4)]
     bar = (left == ImageColor.getrgb(first)).all(2)
     assert 80 <= bar.any(1).sum() <= 84
     assert np.flatnonzero(bar.any(1))[0] in (15, 16)

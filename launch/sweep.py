@@ -43,6 +43,7 @@ from reid_jax.errors import InputError
 from reid_jax.files.json_files import read_json
 from reid_jax.files.writing import replace_file, require_writable_folder
 from reid_jax.own_modules import own_modules
+from reid_jax.text_table import format_table
 
 TRAIN = [sys.executable, "-m", "reid_jax.main", "train"]
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -223,11 +224,10 @@ class Pool:
 
 def summary(runs: Sequence[Run], state: dict[str, str], note: dict[str, str]) -> str:
     """A line a run (its state, what it scored or what is wrong) and one with the counts."""
-    width = max(len(run.name) for run in runs)
-    lines = [f"{run.name:{width}}  {state[run.name]:8} {note[run.name] or _scores(run)}".rstrip() for run in runs]
+    table = format_table([(run.name, state[run.name], note[run.name] or _scores(run)) for run in runs], left=3)
     states = list(state.values())
     counts = [f"{states.count(one)} {one}" for one in dict.fromkeys(["done", *sorted(set(states))]) if one in states]
-    return "\n".join([*lines, f"{len(runs)} runs: {', '.join(counts)}"])
+    return "\n".join([table, f"{len(runs)} runs: {', '.join(counts)}"])
 
 
 def _scores(run: Run) -> str:

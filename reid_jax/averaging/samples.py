@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from reid_jax import parallel, swag
 from reid_jax.averaging.batch_statistics import recalibrate
@@ -20,6 +19,7 @@ from reid_jax.data.augment import Augmentation
 from reid_jax.data.split import Images
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Items, Protocol, embed_items, score
+from reid_jax.progress import with_progress
 from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.swag import Moments
 
@@ -86,8 +86,7 @@ def average_items(
     sums: list[np.ndarray] = []
     squares: list[np.ndarray] = []
     items: list[Items] = []
-    bar = tqdm(drawn, progress, total=samples, unit="sample", delay=2, disable=not progress or jax.process_index() != 0)
-    for variables in bar:
+    for variables in with_progress(drawn, progress, "samples", samples):
         items = [embed_items(network, variables, images, mesh, flip=flip) for images in splits]
         embeddings = [one.embedding for one in items]
         sums = [a + b for a, b in zip(sums, embeddings, strict=True)] if sums else embeddings

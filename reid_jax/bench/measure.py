@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
+from reid_jax.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def in_turn(works: Sequence[Callable[[], object]], rounds: int, again: bool = Fa
     another of the same work that is not, as in a run that does nothing else. Returns the seconds [rounds] of each.
     """
     seconds: list[list[float]] = [[] for _ in works]
-    with tqdm(total=(rounds + 1) * len(works), desc="measuring", unit=" turns", delay=2) as bar:
+    with progress_bar((rounds + 1) * len(works), "measuring", "turns") as bar:
         for number in range(rounds + 1):
             for work, its in zip(works, seconds, strict=True):
                 if number and again:

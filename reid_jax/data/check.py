@@ -13,6 +13,7 @@ from reid_jax.data.builders import synthetic_people
 from reid_jax.data.builders.source import GALLERY, QUERY, STILL, TRAIN, UNKNOWN_CAMERA, Counts, Source, drop_junk
 from reid_jax.data.contents import Contents, look_inside
 from reid_jax.errors import InputError, first_few
+from reid_jax.text_table import format_table
 
 _BATCH_IDENTITIES = 8  # that the default batch holds
 
@@ -89,7 +90,7 @@ class Report:
         """The report as lines of text for a reader."""
         lines = [f"{self.dataset} in {self.place}" if self.place else self.dataset]
         if self.splits:
-            lines += _aligned(self._rows())
+            lines.append(format_table(self._rows()))
             lines.append(
                 f"queries without a match: {self.queries_without_match:,}; unreadable: {len(self.unreadable):,}, "
                 f"of 0 bytes: {len(self.empty):,}; odd-sized: {len(self.odd_sized):,}; "
@@ -419,12 +420,3 @@ def _self_matches(
     for row in np.flatnonzero(in_query):
         found[row] = bool(_kept(cameras_of.get((group[row], identity[row]), set()), int(camera[row])))
     return found
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
-        lines.append("  ".join(cells))
-    return lines

@@ -16,7 +16,7 @@ from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode
 from reid_jax.errors import InputError, first_few
-from reid_jax.progress import image_bar, tell
+from reid_jax.progress import progress_bar, tell
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
 
@@ -49,7 +49,7 @@ class Split:
 
     def blocks(self, size: int, progress: str = "") -> Iterator["Split"]:
         """Consecutive parts of `size` rows, the last one shorter; `progress` names a bar on stderr."""
-        with image_bar(len(self), progress) as bar:
+        with progress_bar(len(self), progress) as bar:
             for start in range(0, len(self), size):
                 part = self.select(np.arange(start, min(start + size, len(self))))
                 yield part
@@ -111,7 +111,7 @@ class StoredSplit:
         with (
             ThreadPoolExecutor(cores()) as pool,
             ThreadPoolExecutor(1) as ahead,
-            image_bar(len(self), progress) as bar,
+            progress_bar(len(self), progress) as bar,
         ):
             rows = [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
             pending = ahead.submit(self._read, rows[0], pool)
@@ -128,7 +128,7 @@ class StoredSplit:
         Raises:
           InputError: images that cannot be decoded; the first few of them are named, of all that there are.
         """
-        with ThreadPoolExecutor(cores()) as pool, image_bar(len(self), f"decoding {self._title}") as bar:
+        with ThreadPoolExecutor(cores()) as pool, progress_bar(len(self), f"decoding {self._title}") as bar:
             return self._read(np.arange(len(self)), pool, bar)
 
     def _read(self, rows: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm | None = None) -> Split:

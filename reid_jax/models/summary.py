@@ -11,6 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.text_table import format_table
 
 # Rows of the table: the first folder of a parameter's path, attention split into its two kinds.
 _ATTENTION = {"soft": "soft attention", "hard": "hard attention"}
@@ -72,13 +73,7 @@ def format_costs(costs: dict[str, Cost]) -> str:
     body = {name: cost for name, cost in costs.items() if name != "classifiers"}
     for name, cost in (*body.items(), ("total", total(costs))):
         rows.append((name, f"{cost.parameters:,}", f"{cost.statistics:,}", f"{cost.multiply_adds:,}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    lines = [format_table(rows, rules=(0, len(rows) - 2))]
     lines.append(f"with 3 per BatchNorm and 1 per ReLU element: {total(costs).with_elementwise:,}")
     if "classifiers" in costs:
         lines.append(f"classifiers, training only: {costs['classifiers'].parameters:,} parameters")

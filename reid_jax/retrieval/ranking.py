@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
-from tqdm import tqdm
 
 from reid_jax.errors import InputError
 from reid_jax.parallel import place
+from reid_jax.progress import progress_bar, with_progress
 from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.pairs import (
     PADDING,
@@ -205,9 +205,7 @@ def count_negatives(
     gathering = sorted((chunk, b) for b, own in enumerate(chunks) for chunk in own)
     done = {(own[0], b) for b, own in enumerate(chunks) if len(own) == 1}
     counting = [(chunk, b) for chunk in range(tiles.chunks) for b in range(len(parts)) if (chunk, b) not in done]
-    bar = tqdm(
-        total=len(gathering) + len(counting), desc=progress, unit="tile", delay=2, disable=jax.process_index() != 0
-    )
+    bar = progress_bar(len(gathering) + len(counting), progress, "tiles")
 
     def flat(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where a block's columns stand in the flat arrays: bool [b, width], and the places of the true ones."""
@@ -331,7 +329,7 @@ def _nearest(tiles: Tiles, labels: CheckedLabels, rows: np.ndarray, k: int) -> t
     work = [(chunk, part) for chunk in range(tiles.chunks) for part in blocks(np.arange(len(rows)), tiles.block)]
 
     def tops() -> Iterator:
-        for chunk, part in tqdm(work, "nearest", unit="tile", delay=2, disable=jax.process_index() != 0):
+        for chunk, part in with_progress(work, "nearest", "tiles"):
             tile_score, sight = tiles.tile(chunk, rows[part])
             query_sight = tiles.place(labels.query_sight[rows[part]])
             value, item = function(tile_score, query_sight, sight)

@@ -14,9 +14,9 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from scipy import sparse
-from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.progress import with_progress
 from reid_jax.retrieval import pairs
 from reid_jax.retrieval.pairs import Distances
 from reid_jax.retrieval.top_k import top_k
@@ -142,7 +142,7 @@ def _neighbours(mesh: Mesh, placed: tuple[jax.Array, jax.Array], count: int, k: 
     function = _neighbour_function(mesh, k)
     size = pairs.block_rows(mesh, count, len(placed[0])) * mesh.size
     blocks = pairs.blocks(np.arange(count), size)
-    bar = tqdm(blocks, "neighbours", unit="block", delay=2, disable=jax.process_index() != 0)
+    bar = with_progress(blocks, "neighbours", "blocks")
     dispatched = ((block, function(_place_rows(mesh, block, size), *placed)) for block in bar)
     for block, results in pairs.one_behind(mesh, dispatched):
         neighbour[block], farthest[block] = (result[: len(block)] for result in results)
@@ -156,7 +156,7 @@ def _encode(item: np.ndarray, neighbour: np.ndarray, farthest: np.ndarray, k1: i
     half_size = np.diff(half.indptr)
     parts = []
     starts = range(0, len(neighbour), ITEMS_AT_ONCE)
-    for start in tqdm(starts, "re-ranking", unit="block", delay=2, disable=jax.process_index() != 0):
+    for start in with_progress(starts, "re-ranking", "blocks"):
         near_block = near[start : start + ITEMS_AT_ONCE]
         # At (i, c) the size of the intersection of R(i, k1) and R(c, k1 / 2): `half` is symmetric. c is in both.
         overlap = (near_block @ half).multiply(near_block).tocsr()

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm import tqdm
 
 from reid_jax.errors import InputError
 from reid_jax.parallel import place
+from reid_jax.progress import with_progress
 from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
 from reid_jax.retrieval.metrics import no_match_error
 from reid_jax.retrieval.pairs import (
@@ -238,8 +238,7 @@ def _count(
         (chunk, part) for chunk in range(tiles.chunks) for part in blocks(np.arange(len(query_identity)), tiles.block)
     ]
     counts, last = None, None
-    bar = tqdm(work, progress, unit="tile", delay=2, disable=jax.process_index() != 0)
-    for number, (chunk, part) in enumerate(bar, 1):
+    for number, (chunk, part) in enumerate(with_progress(work, progress, "tiles"), 1):
         if counts is None:
             counts = place(tiles.mesh, np.zeros((tiles.mesh.size, bins), np.int32), PartitionSpec("data"))
         score, gallery_identity = tiles.tile(chunk, part)

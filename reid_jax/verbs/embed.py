@@ -16,7 +16,7 @@ from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.embed import embed
 from reid_jax.errors import InputError, first_few
 from reid_jax.files.writing import replace_file, require_writable
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 from reid_jax.weights import Weights, load_weights
 
 EXAMPLES = """\
@@ -68,7 +68,7 @@ def _find_images(path: Path) -> tuple[FileTree, list[Entry], dict[str, str]]:
 def _embed_all(tree: FileTree, images: Sequence[Entry], weights: Weights, mesh: Mesh, flip: bool) -> np.ndarray:
     """The descriptors float32 [n, d] of n images; raises InputError that names all that cannot be decoded."""
     parts, broken = [], []
-    with tree.reader() as read, ThreadPoolExecutor(cores()) as pool, image_bar(len(images), "embedding") as bar:
+    with tree.reader() as read, ThreadPoolExecutor(cores()) as pool, progress_bar(len(images), "embedding") as bar:
 
         def decoded(entry: Entry) -> np.ndarray | None:
             try:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from reid_jax.errors import InputError
 from reid_jax.files.csv_text import csv_text
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import replace_file
+from reid_jax.progress import announce
 from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_path, point_styles, require, save_figure
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     require("scikit-learn")
     from sklearn.manifold import TSNE
 
-    print(f"placing {len(embedding):,} descriptors on a plane (t-SNE)", file=sys.stderr, flush=True)
+    announce(f"placing {len(embedding):,} descriptors on a plane (t-SNE)")
     # Where all descriptors are equal there are no principal components to start from.
     start = "pca" if np.ptp(embedding, axis=0).max() > 0 and embedding.shape[1] > 1 else "random"
     tsne = TSNE(perplexity=min(30.0, len(embedding) / 4), init=start, learning_rate="auto", random_state=seed)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, first_few
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 
 _TOLD = 5  # missing files of which a likeness is looked for
 
@@ -26,7 +26,7 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
     """
     respell = speller(tree, composed)
     found, missing = [], []
-    with image_bar(len(names), "looking up") as bar:
+    with progress_bar(len(names), "looking up") as bar:
         for name in names:
             entry = tree.entry(name)
             if entry is None and (respelt := respell(name)) is not None:

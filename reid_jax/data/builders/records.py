@@ -19,7 +19,7 @@ from reid_jax.data.builders.source import ImageFile, Source, drop_junk
 from reid_jax.errors import InputError, disk_failure
 from reid_jax.files import leftovers
 from reid_jax.files.json_files import read_json
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 
 _VERSION = "2.0.0"
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
@@ -74,7 +74,7 @@ class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self):
         title = f"preparing {self._source.key} {self._split}"
-        with self._source.reader() as read, image_bar(len(self._files), title) as bar:
+        with self._source.reader() as read, progress_bar(len(self._files), title) as bar:
             for index, file in enumerate(self._files):
                 image = read(file.name)
                 if not image:

@@ -21,7 +21,7 @@ from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import DRAWING, NAME, SEEN, SyntheticPeople, generator
 from reid_jax.errors import InputError
 from reid_jax.files import leftovers
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 
 LAYOUT_FOLDER = "Market-1501-v15.09.15"
 
@@ -174,7 +174,7 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
                 (root / split_folder).mkdir(parents=True)
             shots = list(_shots(spec))
             workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
-            with image_bar(len(shots), "drawing synthetic people") as bar:
+            with progress_bar(len(shots), "drawing synthetic people") as bar:
                 if workers == 1:
                     for _ in _write(spec, shots, root):
                         bar.update()

@@ -17,11 +17,11 @@ from reid_jax.visualize.drawing import (
     TITLE,
     VERMILION,
     new_figure,
-    picture,
     point_styles,
     save_figure,
     style_axes,
 )
+from reid_jax.visualize.failures import one_line_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def write_plots(gathered: Gathered, folder: Path) -> list[Path]:
     return [folder / name for name in figures]
 
 
-@picture
+@one_line_failures
 def _write_plot(path: Path, figure: Callable[[Gathered], "Figure"], gathered: Gathered) -> None:
     save_figure(path, figure(gathered))
 

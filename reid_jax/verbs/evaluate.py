@@ -33,7 +33,7 @@ from reid_jax.verbs.protocol import (
     protocol_of,
     score_heights,
 )
-from reid_jax.visualize.drawing import require
+from reid_jax.visualize.failures import require
 from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
 
 EXAMPLES = """\

@@ -17,11 +17,11 @@ from reid_jax.visualize.drawing import (
     VERMILION,
     line_styles,
     new_figure,
-    picture,
     png_path,
     save_figure,
     style_axes,
 )
+from reid_jax.visualize.failures import one_line_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,14 +123,14 @@ def risk_figure(by: Mapping[str, "RiskCoverage"]) -> "Figure":
     return figure
 
 
-@picture
+@one_line_failures
 def write_risk_curve(path: str | os.PathLike, by: Mapping[str, "RiskCoverage"]) -> None:
     """Writes `risk_figure` as PNG; raises InputError as it does, or where the path does not end in .png."""
     path = png_path(path)
     save_figure(path, risk_figure(by))
 
 
-@picture
+@one_line_failures
 def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> None:
     """Writes the CMC and ROC curves side by side as PNG, and their points as JSON beside it under the same stem.
 
@@ -149,7 +149,7 @@ def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"
     save_figure(path, figure)
 
 
-@picture
+@one_line_failures
 def write_height_curve(path: str | os.PathLike, by_height: Mapping[int, Mapping[str, float]]) -> None:
     """Writes `height_figure` as PNG; raises InputError as it does, or where the path does not end in .png."""
     path = png_path(path)

@@ -12,11 +12,11 @@ from reid_jax.visualize.drawing import (
     TITLE,
     line_styles,
     new_figure,
-    picture,
     png_path,
     save_figure,
     style_axes,
 )
+from reid_jax.visualize.failures import one_line_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def training_figure(runs: Mapping[str, Records]) -> "Figure":
     return figure
 
 
-@picture
+@one_line_failures
 def training_curves(path: str | os.PathLike, runs: Records | Mapping[str, Records]) -> None:
     """Writes `training_figure` of one run's records, or of several runs' by their names, as PNG.
 

@@ -9,7 +9,7 @@ from places import ROOT
 
 from reid_jax import visualize
 from reid_jax.errors import InputError
-from reid_jax.visualize import drawing
+from reid_jax.visualize import failures
 
 RECORDS = [{"step": step, "epoch": step / 4, "loss": 1 / step} for step in (1, 2, 3)]
 
@@ -39,10 +39,10 @@ def test_a_broken_package_is_told(monkeypatch):
     def broken(name):
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
-    monkeypatch.setattr(drawing.importlib, "import_module", broken)
+    monkeypatch.setattr(failures.importlib, "import_module", broken)
     for package in ("matplotlib", "scikit-learn"):
         with pytest.raises(InputError, match=f"{package} cannot be loaded: UnicodeDecodeError"):
-            drawing.require(package)
+            failures.require(package)
 
 
 def test_settings_of_matplotlib_change_no_byte(tmp_path):

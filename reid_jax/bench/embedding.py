@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from reid_jax import parallel
 from reid_jax.bench import against
 from reid_jax.bench.compilation import CompileTimes, compile_times
-from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory, seconds_of
@@ -32,7 +32,7 @@ _COMPARED = 8  # images whose descriptors are compared
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """What was measured of embedding; host_memory: the most bytes held when ours had run and no peer yet."""
+    """What was measured of embedding; host_memory: the most bytes held after our rounds and before any peer's."""
 
     contest: Contest
     machine: Machine
@@ -93,7 +93,7 @@ def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: 
             -(-images // size),
         )
         contestants += against.embedding_peers(peers, task)
-    contest = hold(
+    contest = run_contest(
         contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[config.model.dtype]
     )
     return Embedding(contest, machine, times.less(spent), host_memory, images)

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from reid_jax import parallel
-from reid_jax.bench.contest import Contest, Contestant, hold
+from reid_jax.bench.contest import Contest, Contestant, run_contest
 from reid_jax.bench.made import make_variables
 from reid_jax.bench.measure import seconds_of
 from reid_jax.bench.quantities import format_rate, format_seconds
@@ -42,11 +42,11 @@ class Input:
         """Both together, in % of the slower one alone: the median over the rounds. 100 is the most there can be."""
         return 100 * statistics.median(
             max(decoding, network) / both
-            for decoding, network, both in zip(*(s.seconds for s in self.contest.standings), strict=True)
+            for decoding, network, both in zip(*(s.seconds for s in self.contest.results), strict=True)
         )
 
     def __str__(self) -> str:
-        decoding, network, _ = self.contest.standings
+        decoding, network, _ = self.contest.results
         apart = decoding.median + network.median
         return "\n".join(
             (
@@ -86,7 +86,7 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
         "network": lambda: embed(network, variables, split.image, mesh),
         "together": lambda: embed_split(network, variables, stored, mesh),
     }
-    contest = hold([Contestant(name, work, len(split)) for name, work in works.items()], rounds, "images")
+    contest = run_contest([Contestant(name, work, len(split)) for name, work in works.items()], rounds, "images")
     return Input(contest, len(split), sampler.batch_size, index_seconds(sampler, rounds))
 
 

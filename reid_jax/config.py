@@ -4,6 +4,7 @@ A config file defines `get_config(arg)`; it starts from `default()` and sets wha
 that a misspelt key fails where it is written. The keys, their defaults and ranges stand in `reid_jax.config_keys`.
 """
 
+import copy
 import json
 import os
 import runpy
@@ -15,11 +16,11 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
-from reid_jax.config_keys import KEYS, keys_meant
+from reid_jax.config_keys import keys_meant, keys_of
 from reid_jax.errors import InputError, nearest, shown
-from reid_jax.models.registry import network_of
+from reid_jax.models import registry
 from reid_jax.own_modules import own_modules
-from reid_jax.ranges import require
+from reid_jax.ranges import Range, Text, require
 from reid_jax.training import optim
 
 _MOST_PIXELS = 2**30  # of the images of a step: their float32 values alone take 12 GiB then
@@ -27,10 +28,13 @@ _MOST_PIXELS = 2**30  # of the images of a step: their float32 values alone take
 _UNREADABLE = (flags.Error, TypeError, ValueError, OverflowError, SyntaxError, RecursionError, MemoryError)
 
 
-def default() -> ConfigDict:
-    """Returns every key of a run with its default, the paper's 1x run on Market-1501: locked, typed by the defaults."""
+def default(network: str = registry.DEFAULT) -> ConfigDict:
+    """Returns every key of a run with its default, the paper's run on Market-1501 with `network`: locked, and typed.
+
+    Under `model` are the fields of the network's class. Raises InputError where there is no such network.
+    """
     config = ConfigDict()
-    for key, (value, allowed) in KEYS.items():
+    for key, (value, allowed) in keys_of(network).items():
         *groups, name = key.split(".")
         group = config
         for each in groups:
@@ -51,14 +55,14 @@ def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     path = Path(os.path.expanduser(name))
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
-    try:
-        with own_modules(path):
+    with own_modules(path):
+        try:
             config = runpy.run_path(str(path))["get_config"](*([argument] if colon else []))
-    except Exception as error:  # a config file is the user's own code: it may raise anything
-        raise InputError(f"config {path}: {_explain(error, str(path))}") from error
-    if not isinstance(config, ConfigDict):
-        raise InputError(f"config {path}: get_config() returns {config!r:.60}; it returns a ConfigDict")
-    return _override(check(config), overrides)
+        except Exception as error:  # a config file is the user's own code: it may raise anything
+            raise InputError(f"config {path}: {_explain(error, str(path))}") from error
+        if not isinstance(config, ConfigDict):
+            raise InputError(f"config {path}: get_config() returns {config!r:.60}; it returns a ConfigDict")
+        return _override(check(config), overrides)  # a network's class may stand beside the file too
 
 
 def _explain(error: Exception, file: str) -> str:
@@ -73,42 +77,79 @@ def _explain(error: Exception, file: str) -> str:
 
 
 def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """Applies '--config.KEY=VALUE' in their order; a value is read as its key's type."""
-    keys = _flatten(config.to_dict())
-    for override in overrides:
-        key, equals, value = override.removeprefix("--config.").partition("=")
+    """Applies '--config.KEY=VALUE' in their order; a value is read as its key's type.
+
+    The network that the last '--config.model.name' names decides which fields there are. One of another class begins
+    with the defaults of its own, but for `dtype`, which means the same for all.
+    """
+    pairs = [override.removeprefix("--config.").partition("=") for override in overrides]
+    names = [value for key, _, value in pairs if key == "model.name" and value]
+    keys = _keys_of(names[-1] if names else config.model.name)
+    for key, equals, value in pairs:
         if key not in keys:
-            told = shown(value) if equals else "VALUE"
-            raise InputError(f"--config.{shown(key)} is no key of the config{_hint(key, told)}")
+            of_network = f" of the network {shown(keys['model.name'][0])}" if key.startswith("model.") else ""
+            hint = _hint(key, keys, shown(value) if equals else "VALUE")
+            raise InputError(f"--config.{shown(key)} is no key of the config{of_network}{hint}")
         if not equals:
             raise InputError(f"--config.{key} has no value; write --config.{key}=VALUE")
-        arguments = ["reid-jax", override]
-        values = flags.FlagValues()
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
-        try:
-            values(arguments)
-        except _UNREADABLE as error:
-            _, allowed = KEYS[key]
-            raise InputError(f"--config.{key} is {shown(value)!r}; it takes {allowed}") from error
-        config = values.config
-    return check(config)
+    if names and not registry.same_class(names[-1], config.model.name):
+        config = _with_model(config, default(names[-1]).model, {"dtype"})
+    try:
+        return check(_parsed(config, overrides))
+    except _UNREADABLE as error:
+        if isinstance(error, InputError):
+            raise
+        for (key, _, value), override in zip(pairs, overrides, strict=True):
+            try:
+                _parsed(config, [override])
+            except _UNREADABLE:
+                raise InputError(f"--config.{key} is {shown(value)!r}; it takes {keys[key][1]}") from error
+        raise
+
+
+def _parsed(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """A copy of the config with the overrides, whose keys it has."""
+    arguments = ["reid-jax", *overrides]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", copy.deepcopy(config), flag_values=values, sys_argv=arguments)
+    values(arguments)
+    return values.config
+
+
+def _with_model(config: ConfigDict, model: ConfigDict, kept: set[str]) -> ConfigDict:
+    """A copy of the config with the fields `model` in place of its own, but for those `kept` that both have."""
+    config = copy.deepcopy(config).unlock()
+    before, config.model = config.model, model
+    for field in kept & set(before) & set(model):
+        config.model[field] = before[field]
+    return config.lock()
 
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
-    """Rebuilds a config from plain JSON values, lists turned to tuples; InputError for unknown keys and wrong types."""
+    """Rebuilds a config from plain JSON values, lists turned to tuples; InputError for unknown keys and wrong types.
+
+    Keys that are absent have their defaults. The class of a network named 'module:Class' is imported.
+    """
     try:
         flat = _flatten(values)
     except (AttributeError, RecursionError) as error:
         raise InputError(f"the stored config is {shown(type(values).__name__)}, no nested keys and values") from error
-    config = default()
+    name = flat.get("model.name", registry.DEFAULT)
+    if not isinstance(name, str):
+        raise InputError(f"the stored config has model.name={shown(name)!r}; it takes the name of a network")
+    try:
+        keys = keys_of(name)
+    except InputError as error:
+        raise InputError(f"the stored config cannot be read: config.{error}") from error
+    config = default(name)
     for key, value in flat.items():
-        if key not in KEYS:
+        if key not in keys:
             raise InputError(f"the stored config has an unknown key {shown(key)!r}; it was written by another version")
         value = tuple(value) if isinstance(value, list) else value
         try:
             config.update_from_flattened_dict({key: value})
         except _UNREADABLE as error:
-            raise InputError(f"the stored config has {key}={shown(value)!r}; it takes {KEYS[key][1]}") from error
+            raise InputError(f"the stored config has {key}={shown(value)!r}; it takes {keys[key][1]}") from error
     return check(config)
 
 
@@ -118,36 +159,72 @@ def to_dict(config: ConfigDict) -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lists 'key: old -> new' for every key whose value differs between two nested dicts."""
+    """Lists 'key: old -> new' for every key whose value differs between two nested dicts.
+
+    A key that is absent is no different from one that is None, which takes its preset's value.
+    """
     a, b = _flatten(old), _flatten(new)
     missing = "absent"
     return [
         f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
         for key in sorted(set(a) | set(b))
-        if a.get(key, missing) != b.get(key, missing)
+        if a.get(key) != b.get(key)
     ]
 
 
 def check(config: ConfigDict) -> ConfigDict:
     """Returns the config if its keys, their values and what they are to each other are right.
 
-    Raises InputError, naming the key, its value and what it takes, otherwise.
+    Where nothing under `model` was changed but the name, to one of another class, the config that is returned is a copy
+    with the fields of that class. Raises InputError, naming the key, its value and what it takes, otherwise.
     """
+    config = _with_own_fields(config)
     flat = _flatten(config.to_dict())
+    name = flat.get("model.name", registry.DEFAULT)
+    keys = _keys_of(name)
     for key in flat:
-        if key not in KEYS:
-            raise InputError(f"config.{key} is no known key{_hint(key)}")
-    for key, (value, allowed) in KEYS.items():
+        if key.startswith("model.") and key not in keys:
+            raise InputError(
+                f"config.{key} is no field of the network {shown(name)}{_hint(key, keys)}; start get_config() from "
+                f"reid_jax.config.default({shown(name)!r})"
+            )
+        if key not in keys:
+            raise InputError(f"config.{key} is no known key{_hint(key, keys)}")
+    for key, (value, allowed) in keys.items():
         if key not in flat:
-            raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default()")
+            raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default({name!r})")
         if value is not None or flat[key] is not None:  # None takes the preset's
             require(f"config.{key}", flat[key], allowed)
-    network_of(config, 0)  # some of its fields exclude each other
     _check_batch(config)
     _check_augmentation(config)
     _check_loss(config.loss)
     _check_schedule(config)
+    try:
+        registry.check_network(config)  # some of its fields exclude each other
+    except InputError as error:
+        raise InputError(f"config.{error}" if str(error).startswith("model.") else str(error)) from error
     return config
+
+
+def _keys_of(name: Any) -> dict[str, tuple[Any, Range]]:
+    require("config.model.name", name, Text(filled=True))
+    try:
+        return keys_of(name)
+    except InputError as error:
+        raise InputError(f"config.{error}") from error
+
+
+def _with_own_fields(config: ConfigDict) -> ConfigDict:
+    """The config, or, where `model` has the default network's fields under the name of another class, see `check`."""
+    usual = default().model
+    model = config.get("model")
+    if not isinstance(model, ConfigDict) or set(model) != set(usual) or not isinstance(model.name, str):
+        return config
+    keys = _keys_of(model.name)
+    changed = {field for field in model if field != "name" and model[field] != usual[field]}
+    if all(f"model.{field}" in keys for field in model) or not all(f"model.{field}" in keys for field in changed):
+        return config
+    return _with_model(config, default(model.name).model, changed)
 
 
 def _check_batch(config: ConfigDict) -> None:
@@ -209,15 +286,15 @@ def _check_schedule(config: ConfigDict) -> None:
         )
 
 
-def _hint(key: str, value: str = "VALUE") -> str:
-    """The end of a message about an unknown key: the group it is, the key of that name, or the nearest one."""
-    group = [known for known in KEYS if known.startswith(f"{key}.")]
+def _hint(key: str, keys: Mapping[str, Any], value: str = "VALUE") -> str:
+    """The end of a message about an unknown key: the group it is, the key of that name, or the nearest of `keys`."""
+    group = [known for known in keys if known.startswith(f"{key}.")]
     if f"{key}.name" in group:
         return f"; write --config.{key}.name={value}"
     if group:
         return f", but a group of keys: {', '.join(group)}"
-    meant = keys_meant(key)
-    if not meant and (close := nearest(key, KEYS)):
+    meant = keys_meant(key, keys)
+    if not meant and (close := nearest(key, keys)):
         meant = [close]
     return f"; did you mean {' or '.join(meant)}?" if meant else ""
 

@@ -1,14 +1,14 @@
 """Every key of a run's config: its default, what it may be, and where the default comes from.
 
 [P] marks a number printed in arXiv 1910.07038, with the section, equation or table; the others are ours, and
-`configs/README.md` gives the reasons. The ranges of the network's fields and of the optimiser's arguments stand beside
-those. Under `model` None takes the preset's value.
+`configs/README.md` gives the reasons. `model.name` decides which keys there are under `model`: the fields of that
+network's class, whose ranges and defaults stand beside them, as do those of the optimiser's arguments.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from reid_jax.models.attention_network import IMAGE_SIDE, RANGES
-from reid_jax.models.registry import NETWORKS
+from reid_jax.models import registry
 from reid_jax.ranges import Numbers, Range, Switch, Text, choice, real, whole
 from reid_jax.training import optim
 from reid_jax.training.losses import MININGS
@@ -16,13 +16,8 @@ from reid_jax.training.losses import MININGS
 _EPOCHS = real(0, 1e9, above=True)  # between two events; more than a run has: at its end alone
 _PROBABILITY = real(0, 1)
 _LOSS_WEIGHT = real(0, 1e4)
-_MODEL_DEFAULTS = {
-    "dtype": "float32",
-    # Unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
-    "logit_scale": 16.0,
-    "logit_scale_learned": True,
-}
 
+# Those of every run; `keys_of` has those of its network too.
 KEYS: dict[str, tuple[Any, Range]] = {
     # JAX's keys take the lower 32 bits of the seed, the sampler all of them.
     "seed": (0, whole(0, 2**63 - 1)),
@@ -33,10 +28,8 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "init_from": ("", Text()),  # weights to start from, a run's workdir or a weights file; empty: from scratch
     # Training identities held out to choose by; the paper's runs train on all of them.
     "val_identities": (0, whole(0, 10**7)),
-    "image_size": ((160, 64), Numbers(IMAGE_SIDE, 2)),  # height, width [P 4]
-    "model.name": ("robust_reid_1x", choice(NETWORKS)),
-    **{f"model.{field}": (value, RANGES[field]) for field, value in _MODEL_DEFAULTS.items()},
-    **{f"model.{field}": (None, RANGES[field]) for field in RANGES if field not in _MODEL_DEFAULTS},
+    "image_size": ((160, 64), registry.image_size_of(registry.DEFAULT)),  # height, width [P 4]
+    "model.name": (registry.DEFAULT, Text(filled=True)),  # of `registry.NETWORKS`, or MODULE:CLASS
     "batch.identities": (8, whole(2, 4096)),  # [P 4]; a triplet needs two
     "batch.images": (4, whole(1, 4096)),  # of each identity [P 4]
     # Of joined sets: identities of a batch that each gives; empty mixes them by their size.
@@ -142,11 +135,26 @@ OTHER_NAMES = {
 }
 
 
-def keys_meant(name: str) -> list[str]:
-    """The keys that `name` names without being one: by another library's word, or by the last part alone."""
+def keys_of(name: str) -> dict[str, tuple[Any, Range]]:
+    """Returns every key of a run with the network `name`: key -> (default, range).
+
+    A default of None under `model` takes the preset's value. Raises InputError where there is no such network.
+    """
+    keys = dict(KEYS)
+    keys["image_size"] = (KEYS["image_size"][0], registry.image_size_of(name))
+    keys["model.name"] = (name, KEYS["model.name"][1])
+    return keys | registry.model_keys(name)
+
+
+def keys_meant(name: str, keys: Iterable[str] | None = None) -> list[str]:
+    """The ones of `keys` that `name` names without being one: by another library's word, or by the last part alone.
+
+    Without `keys` those of a run with the default network.
+    """
+    keys = keys_of(registry.DEFAULT) if keys is None else keys
     name = name.casefold().replace("-", "_")
     last = name.rpartition(".")[2]
     for known in (name, last):
-        if known in OTHER_NAMES:
+        if OTHER_NAMES.get(known) in keys:
             return [OTHER_NAMES[known]]
-    return [key for key in KEYS if key.rpartition(".")[2] == last]
+    return [key for key in keys if key.rpartition(".")[2] == last]

@@ -7,8 +7,9 @@ import pytest
 from places import ROOT
 
 from reid_jax import config
-from reid_jax.config_keys import KEYS, OTHER_NAMES
+from reid_jax.config_keys import OTHER_NAMES, keys_of
 from reid_jax.errors import InputError
+from reid_jax.models.registry import DEFAULT, NETWORKS
 from reid_jax.training.assemble import plan_of
 
 CONFIGS = ROOT / "configs"
@@ -249,9 +250,12 @@ def test_what_has_no_effect_may_be_anything_within_its_range():
 
 
 def test_every_default_lies_within_its_range():
-    for key, (value, allowed) in KEYS.items():
-        assert value is None or allowed.holds(value), key
-    assert set(OTHER_NAMES.values()) <= set(KEYS)
+    for network in NETWORKS:
+        keys = keys_of(network)
+        for key, (value, allowed) in keys.items():
+            assert value is None or allowed.holds(value), key
+        config.check(config.default(network))
+    assert set(OTHER_NAMES.values()) <= set(keys_of(DEFAULT))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map of pixels and channels, four hard regions."""
+"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map of pixels and channels, and hard regions."""
 
 import flax.linen as nn
 import jax
@@ -6,10 +6,6 @@ import jax.numpy as jnp
 
 from reid_jax.models import ops
 from reid_jax.models.blocks import ConvNorm
-
-REGIONS = 4
-# Before the tanh, as (tx, ty) for each region from head to feet; after it ty = -.635, -.245, .245, .635.
-_FIRST_CENTRES = (0.0, -0.75, 0.0, -0.25, 0.0, 0.25, 0.0, 0.75)
 
 
 class SoftAttention(nn.Module):
@@ -43,33 +39,39 @@ class SoftAttention(nn.Module):
 
 
 class HardAttention(nn.Module):
-    """Region centres from the pooled features: [n, h, w, c] -> float32 [n, 4, 2] as (tx, ty) in (-1, 1)."""
+    """Region centres from the pooled features: [n, h, w, c] -> float32 [n, regions, 2] as (tx, ty) in (-1, 1).
+
+    Before the tanh the first centres lie evenly from head to feet: of four at ty = -.75, -.25, .25, .75, after it at
+    -.635, -.245, .245, .635; tx = 0.
+    """
+
+    regions: int = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         def first_centres(key, shape, dtype=jnp.float32):
-            return jnp.asarray(_FIRST_CENTRES, dtype)
+            return jnp.asarray([(0.0, (2 * i + 1) / self.regions - 1) for i in range(self.regions)], dtype).reshape(-1)
 
         pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
-        linear = nn.Dense(2 * REGIONS, kernel_init=nn.initializers.zeros, bias_init=first_centres, name="linear")
-        return jnp.tanh(linear(pooled)).reshape(-1, REGIONS, 2)
+        linear = nn.Dense(2 * self.regions, kernel_init=nn.initializers.zeros, bias_init=first_centres, name="linear")
+        return jnp.tanh(linear(pooled)).reshape(-1, self.regions, 2)
 
 
 class HarmoniousAttention(nn.Module):
-    """Both attentions on one feature map [n, h, w, c]: (soft map [n, h, w, c], region centres [n, 4, 2]).
+    """Both attentions on one feature map [n, h, w, c]: (soft map [n, h, w, c], region centres [n, regions, 2]).
 
-    The centres are None where `regions` is off. Both are sown into 'intermediates' as `soft_map` and
+    The centres are None where there are 0 regions. Both are sown into 'intermediates' as `soft_map` and
     `region_centres`, for `reid_jax.models.attention_maps`; nothing is kept where that collection is not asked for.
     """
 
-    regions: bool = True
+    regions: int = 4
     use_bias: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array | None]:
         soft = SoftAttention(use_bias=self.use_bias, dtype=self.dtype, name="soft")(x, train)
-        centres = HardAttention(name="hard")(x) if self.regions else None
+        centres = HardAttention(self.regions, name="hard")(x) if self.regions else None
         self.sow("intermediates", "soft_map", soft)
         if self.regions:
             self.sow("intermediates", "region_centres", centres)

@@ -1,11 +1,11 @@
 """The attention network of arXiv 1910.07038 (Table 1, section 3.2) and its presets, HA-CNN among them.
 
-A global stream of three stages, each followed by harmonious attention, and a local stream of four regions that
-the hard attention places. Both end in a vector; the descriptor is the two, normalised and concatenated.
+A global stream of three stages, each followed by harmonious attention, and a local stream of regions, four in the
+paper, that the hard attention places. Both end in a vector; the descriptor is the two, normalised and concatenated.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from reid_jax.errors import InputError
 from reid_jax.models import ops
-from reid_jax.models.attention import REGIONS, HarmoniousAttention
+from reid_jax.models.attention import HarmoniousAttention
 from reid_jax.models.blocks import (
     BatchNorm,
     ConvNorm,
@@ -25,33 +25,12 @@ from reid_jax.models.blocks import (
     kernel_init,
 )
 from reid_jax.models.chain import plan_chain
+from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import POOLINGS, Pooling
-from reid_jax.ranges import Numbers, Range, Switch, choice, real, require, whole
+from reid_jax.ranges import Numbers, Range, Switch, choice, real, whole
 
-IMAGE_SIDE = whole(32, 1024, multiple=32)  # five halvings, the last one in the spatial attention
-
-# What each field of `AttentionNetwork` may be, but for `identities`.
-RANGES: dict[str, Range] = {
-    "dtype": choice(("float32", "bfloat16")),
-    "logit_scale": real(0, 1e4, above=True),
-    "logit_scale_learned": Switch(),
-    "block": choice(("shuffle", "inception")),
-    "stem": whole(1, 4096),
-    # Halves in the shuffle units, a sixteenth of them in the channel attention.
-    "widths": Numbers(whole(16, 8192, multiple=2), 3),
-    "repeats": Numbers(whole(0, 64), 3),
-    "global_width": whole(1, 16_384),
-    "local_width": whole(1, 16_384),
-    "regions": Switch(),
-    "pooling": choice(POOLINGS),
-    "gem_per_channel": Switch(),
-    "normalisation": choice(("l2", "inference", "bnneck")),
-    "classifier_reads": choice(("normalised", "raw")),
-    "classifier_bias": Switch(),
-    "crop_align_corners": Switch(),
-}
-IDENTITIES = whole(0, 10**7)
+_ARRAYS_OF_A_UNIT = 15  # of `blocks.ShuffleA`: three convolutions, and what normalises each
 
 
 class Stage(nn.Module):
@@ -125,6 +104,9 @@ class AttentionNetwork(nn.Module):
         units per stage (inception stages have one A and one B whatever `repeats` says).
       global_width, local_width: the two stream vectors' lengths.
       regions: whether there is a local stream.
+      region_count: how many regions the hard attention places; at first evenly from head to feet.
+      region_size: (height, width) of the crops at the first level, halved at each further one; region_scale: a
+        region's height as a part of the feature map's (its width is the whole one).
       pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
       normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'inference': raw vectors
         in training; 'bnneck': a bias-free BatchNorm between the triplet's vector and the classifier's.
@@ -146,6 +128,9 @@ class AttentionNetwork(nn.Module):
     global_width: int = 512
     local_width: int = 512
     regions: bool = True
+    region_count: int = 4
+    region_size: tuple[int, int] = (24, 28)
+    region_scale: float = 0.25
     pooling: str = "gem"
     gem_per_channel: bool = False
     normalisation: str = "l2"
@@ -156,22 +141,74 @@ class AttentionNetwork(nn.Module):
     crop_align_corners: bool = True
     dtype: Any = jnp.float32
 
-    region_size = (24, 28)  # of the crops at the first level; halved at each further one
-    region_scale = 0.25  # of the image's height
+    # arXiv 1910.07038, Table 1, and HA-CNN's public re-implementation.
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "robust_reid_1x": {},
+        # The printed FC-local width is unreadable; 1280 is the multiple of 64 that gives the paper's 6.4M parameters.
+        "robust_reid_2x": dict(stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=1280),
+        "robust_reid_2x_table": dict(
+            stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=960
+        ),
+        "hacnn": dict(block="inception", pooling="average", normalisation="inference", classifier_bias=True),
+        # For laptops and tests: the same plan, small.
+        "nano": dict(stem=16, widths=(64, 96, 128), repeats=(1, 2, 1), global_width=128, local_width=128),
+    }
+    RANGES: ClassVar[dict[str, Range]] = {
+        "dtype": DTYPE,
+        "logit_scale": real(0, 1e4, above=True),
+        "logit_scale_learned": Switch(),
+        "block": choice(("shuffle", "inception")),
+        "stem": whole(1, 4096),
+        # Halves in the shuffle units, a sixteenth of them in the channel attention.
+        "widths": Numbers(whole(16, 8192, multiple=2), 3),
+        "repeats": Numbers(whole(0, 64), 3),
+        "global_width": whole(1, 16_384),
+        "local_width": whole(1, 16_384),
+        "regions": Switch(),
+        "region_count": whole(1, 16),
+        "region_size": Numbers(whole(8, 256), 2),  # a quarter of it at the third level, halved once more there
+        "region_scale": real(0, 1, above=True),
+        "pooling": choice(POOLINGS),
+        "gem_per_channel": Switch(),
+        "normalisation": choice(("l2", "inference", "bnneck")),
+        "classifier_reads": choice(("normalised", "raw")),
+        "classifier_bias": Switch(),
+        "crop_align_corners": Switch(),
+    }
+    # Unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
+    CONFIG_DEFAULTS: ClassVar[dict[str, Any]] = {"logit_scale": 16.0, "logit_scale_learned": True}
+    # Five halvings, the last one in the spatial attention.
+    IMAGE_SIZE: ClassVar[Range] = Numbers(whole(32, 1024, multiple=32), 2)
+    COMPONENTS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("conv1", "conv1"),
+        (r"stage(\d)", r"stage\1"),
+        (r"attention(\d)/soft", r"soft attention \1"),
+        (r"attention(\d)/hard", r"hard attention \1"),
+        (r"local(\d)", r"local\1"),
+        ("pool_", "pooling"),
+        (r"fc_(\w+)", r"fc \1"),
+        ("neck_", "necks"),
+    )
 
     def __post_init__(self):
-        for field in ("widths", "repeats"):
-            if isinstance(getattr(self, field), list):
-                object.__setattr__(self, field, tuple(getattr(self, field)))
-        require("the number of identities", self.identities, IDENTITIES)
-        for field, allowed in RANGES.items():
-            if field != "dtype" or isinstance(self.dtype, str):  # from Python it is any of JAX's
-                require(f"model.{field}", getattr(self, field), allowed)
+        require_fields(self)
         if self.block == "inception" and any(width % 4 for width in self.widths):
             raise InputError(f"model.widths is {self.widths}; inception blocks have four streams: give multiples of 4")
         if self.normalisation == "bnneck" and self.classifier_reads == "raw":
             raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
         super().__post_init__()
+
+    def least_size(self) -> dict[str, tuple[int, int]]:
+        """Returns (numbers, arrays) that the variables have at the least by a field, for each that makes them many."""
+        # Each has a vector of so many numbers or more, each stage a square matrix over half of its channels.
+        least = {"stem": (self.stem, 0), "global_width": (self.global_width, 0)}
+        if self.regions:
+            least["local_width"] = (self.local_width, 0)
+            least["region_count"] = (self.region_count, 0)
+        least["widths"] = (max(width**2 // 4 for width in self.widths), 0)
+        if self.block == "shuffle":
+            least["repeats"] = (0, sum(self.repeats) * _ARRAYS_OF_A_UNIT)
+        return least
 
     @property
     def streams(self) -> tuple[int, ...]:
@@ -180,21 +217,22 @@ class AttentionNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> Output:
-        if image.ndim != 4 or image.shape[3] != 3 or not all(map(IMAGE_SIDE.holds, image.shape[1:3])):
+        if image.ndim != 4 or image.shape[3] != 3 or not self.IMAGE_SIZE.holds(image.shape[1:3]):
             raise InputError(
                 f"the network got images of shape {tuple(image.shape)}; it takes [n, height, width, 3] with "
-                f"height and width each {IMAGE_SIDE} (160 and 64 in the paper)"
+                f"height and width each {self.IMAGE_SIZE.each} (160 and 64 in the paper)"
             )
         biased = self.block == "inception"
         x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
         local = None
         for level, (features, repeats) in enumerate(zip(self.widths, self.repeats, strict=True), 1):
             y = Stage(self.block, features, repeats, self.dtype, name=f"stage{level}")(x, train)
-            attention = HarmoniousAttention(self.regions, biased, self.dtype, name=f"attention{level}")
+            regions = self.region_count if self.regions else 0
+            attention = HarmoniousAttention(regions, biased, self.dtype, name=f"attention{level}")
             soft, centres = attention(y, train)
             if self.regions:
                 height, width = (-(-side // 2 ** (level - 1)) for side in self.region_size)
-                # The crop reads what this stage read: Conv1's output, later the last attended output. The four
+                # The crop reads what this stage read: Conv1's output, later the last attended output. The
                 # regions share their weights, so they are folded into the batch.
                 region = ops.crop_regions(x, centres, height, width, self.region_scale, self.crop_align_corners)
                 local = region if local is None else region + local
@@ -205,7 +243,7 @@ class AttentionNetwork(nn.Module):
         widths = {"global": self.global_width}
         if self.regions:
             per_region = Pooling(self.pooling, self.gem_per_channel, name="pool_local")(local)
-            pooled["local"] = per_region.reshape(image.shape[0], REGIONS * per_region.shape[-1])
+            pooled["local"] = per_region.reshape(image.shape[0], self.region_count * per_region.shape[-1])
             widths["local"] = self.local_width
 
         descriptors, features, logits = [], [], []

@@ -1,38 +1,86 @@
-"""The networks by name: their presets, and how a config names one."""
+"""The networks by name: a class and the fields of its preset; what a class must be, see `reid_jax.models.contract`.
+
+A network of the package is one file and one entry in `CLASSES`; one of a user's own is named 'module:Class'.
+"""
 
 from typing import Any
 
+import flax.linen as nn
 from ml_collections import ConfigDict
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, did_you_mean, shown
 from reid_jax.models.attention_network import AttentionNetwork
-from reid_jax.ranges import choice, require
+from reid_jax.models.contract import require_class, require_network
+from reid_jax.models.fields import config_fields, image_size_range
+from reid_jax.models.own_class import is_own, own_class
+from reid_jax.ranges import Range
 
-# Fields of each preset; arXiv 1910.07038, Table 1, and HA-CNN's public re-implementation.
-NETWORKS: dict[str, dict[str, Any]] = {
-    "robust_reid_1x": {},
-    # The printed FC-local width is unreadable; 1280 is the multiple of 64 that gives the paper's 6.4M parameters.
-    "robust_reid_2x": dict(stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=1280),
-    "robust_reid_2x_table": dict(
-        stem=36, widths=(240, 320, 480), repeats=(8, 11, 8), global_width=960, local_width=960
-    ),
-    "hacnn": dict(block="inception", pooling="average", normalisation="inference", classifier_bias=True),
-    # For laptops and tests: the same plan, small.
-    "nano": dict(stem=16, widths=(64, 96, 128), repeats=(1, 2, 1), global_width=128, local_width=128),
+CLASSES: tuple[type[nn.Module], ...] = (AttentionNetwork,)
+
+# name -> class, and the fields that differ from its defaults
+NETWORKS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    name: (network_class, fields) for network_class in CLASSES for name, fields in network_class.PRESETS.items()
 }
+DEFAULT = "robust_reid_1x"
 
 
-def create_network(name: str, identities: int, **fields: Any) -> AttentionNetwork:
-    """Returns the network of preset `name` with `fields` in place of the preset's own; InputError for unknown ones."""
-    require("model.name", name, choice(NETWORKS))
-    known = set(AttentionNetwork.__dataclass_fields__) - {"parent", "name", "identities"}
+def find_network(name: str) -> tuple[type[nn.Module], dict[str, Any]]:
+    """Returns the class that `name` names, and the fields of its preset; 'module:Class' is imported.
+
+    Raises InputError for a name that is none, and for a class that is no network.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if not is_own(name):
+        raise InputError(
+            f"model.name is {shown(name)!r}; it takes one of {', '.join(NETWORKS)}, or MODULE:CLASS, a class of your "
+            f"own{did_you_mean(name, NETWORKS)}"
+        )
+    network_class = own_class(name)
+    require_class(name, network_class)
+    return network_class, {}
+
+
+def same_class(name: str, other: str) -> bool:
+    """Whether two names are of networks of one class, whose configs have the same keys."""
+    return find_network(name)[0] is find_network(other)[0]
+
+
+def model_keys(name: str) -> dict[str, tuple[Any, Range]]:
+    """Returns the keys of a config that the network `name` has: 'model.FIELD' -> (default, range).
+
+    A default of None takes the preset's value.
+    """
+    network_class, _ = find_network(name)
+    return {f"model.{field}": entry for field, entry in config_fields(network_class).items()}
+
+
+def image_size_of(name: str) -> Range:
+    """Returns what (height, width) of the images may be, in pixels, for the network `name`."""
+    return image_size_range(find_network(name)[0])
+
+
+def create_network(name: str, identities: int, **fields: Any) -> nn.Module:
+    """Returns the network `name` with `fields` in place of its preset's own; InputError for unknown ones."""
+    network_class, preset = find_network(name)
+    known = set(network_class.__dataclass_fields__) - {"parent", "name", "identities"}
     unknown = sorted(set(fields) - known)
     if unknown:
         raise InputError(f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}")
-    return AttentionNetwork(identities=identities, **{**NETWORKS[name], **fields})
+    return network_class(identities=identities, **{**preset, **fields})
 
 
-def network_of(config: ConfigDict, identities: int) -> AttentionNetwork:
+def network_of(config: ConfigDict, identities: int) -> nn.Module:
     """Returns the network that `config.model` describes; keys that are None take the preset's value."""
     fields = {key: value for key, value in config.model.to_dict().items() if value is not None}
     return create_network(fields.pop("name"), identities, **fields)
+
+
+def check_network(config: ConfigDict) -> None:
+    """Raises InputError where the network that `config.model` describes cannot be, or is none by its class's contract.
+
+    Classes of the package keep the contract; a user's own is traced once for it.
+    """
+    network = network_of(config, 0)
+    if is_own(config.model.name):
+        require_network(config.model.name, network, tuple(config.image_size))

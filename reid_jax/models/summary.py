@@ -2,19 +2,21 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.contract import is_classifier
 from reid_jax.text_table import format_table
 
-# Rows of the table: the first folder of a parameter's path, attention split into its two kinds.
-_ATTENTION = {"soft": "soft attention", "hard": "hard attention"}
+CLASSIFIERS = "classifiers"  # the row of what serves training only
+_ITSELF = "the network itself"  # of what no module of the network computes or has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,88 +42,107 @@ class Cost:
         return self.multiply_adds + 3 * self.batch_norm_elements + self.relu_elements
 
 
-def component_costs(network: AttentionNetwork, image_size: tuple[int, int]) -> dict[str, Cost]:
+def component_costs(network: nn.Module, image_size: tuple[int, int]) -> dict[str, Cost]:
     """Returns the cost of each component of `network` for one image of (height, width), classifiers apart.
 
+    The components are those of the network's class (`COMPONENTS`, see `reid_jax.models.contract`), else the modules of
+    the network in the order of their calls.
     Nothing is computed: parameters are counted in the abstract variable tree, multiply-adds in the jaxpr of the
     forward pass, by shape. Resizes and crops (interpolation) are not counted, as usual.
     """
     image = jax.ShapeDtypeStruct((1, *image_size, 3), jnp.float32)
     variables = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
-    costs: dict[str, Cost] = collections.defaultdict(Cost)
+    patterns = getattr(network, "COMPONENTS", ())
+    costs: dict[tuple[int, str], Cost] = collections.defaultdict(Cost)
+
+    def record(call, arguments, options, context):
+        """A row for each module, in the order of their calls; the work of Flax's own BatchNorm, which has no scope."""
+        module, entry = context.module, _component(context.module.path, patterns)
+        if module.path and (entry[0] != len(patterns) or not patterns):
+            flaxs = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
+            costs[entry] += Cost(batch_norm_elements=int(np.prod(arguments[0].shape)) if flaxs else 0)
+        return call(*arguments, **options)
+
+    with nn.intercept_methods(record):
+        forward = jax.make_jaxpr(lambda v, i: network.apply(v, i, train=False).embedding)(variables, image)
+    for scopes, times, equation in _equations(forward.jaxpr, (), 1):
+        cost = Cost() if "interpolation" in scopes else _equation_cost(scopes, times, equation)
+        if cost != Cost():
+            # Flax opens a scope for each module, the network's own among them; 'module.method' is another method's.
+            modules = [scope.partition(".")[0] for scope in scopes]
+            costs[_component([each for each in modules if each != type(network).__name__], patterns)] += cost
     for kind, field in (("params", "parameters"), ("batch_stats", "statistics")):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(variables[kind]):
-            keys = [entry.key for entry in path]
-            costs[_component(keys)] += Cost(**{field: int(np.prod(leaf.shape))})
-    forward = jax.make_jaxpr(lambda v, i: network.apply(v, i, train=False).embedding)(variables, image)
-    for scopes, equation in _equations(forward.jaxpr, ()):
-        # Flax opens a scope for each module, the network's own first.
-        modules = [scope for scope in scopes if not scope.startswith(type(network).__name__)]
-        if modules and "interpolation" not in scopes:
-            costs[_component(modules)] += _equation_cost(scopes, equation)
-    return {name: costs[name] for name in sorted(costs, key=_order)}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables.get(kind, {})):
+            modules = [entry.key for entry in path][:-1]
+            costs[_component(modules, patterns)] += Cost(**{field: int(np.prod(leaf.shape))})
+    # Rows of the class's patterns in their order, by name within one; others in that of their calls.
+    calls = [*costs]
+    return {
+        row: costs[number, row]
+        for number, row in sorted(
+            calls, key=lambda key: (key[0], key[1] if key[0] < len(patterns) else calls.index(key))
+        )
+    }
 
 
 def total(costs: dict[str, Cost]) -> Cost:
     """Returns the sum of all components but the classifiers, which serve training only."""
-    return sum((cost for name, cost in costs.items() if name != "classifiers"), Cost())
+    return sum((cost for name, cost in costs.items() if name != CLASSIFIERS), Cost())
 
 
 def format_costs(costs: dict[str, Cost]) -> str:
     """Returns the table of components, with totals, as text."""
     rows = [("component", "parameters", "statistics", "multiply-adds")]
-    body = {name: cost for name, cost in costs.items() if name != "classifiers"}
+    body = {name: cost for name, cost in costs.items() if name != CLASSIFIERS}
     for name, cost in (*body.items(), ("total", total(costs))):
         rows.append((name, f"{cost.parameters:,}", f"{cost.statistics:,}", f"{cost.multiply_adds:,}"))
     lines = [format_table(rows, rules=(0, len(rows) - 2))]
     lines.append(f"with 3 per BatchNorm and 1 per ReLU element: {total(costs).with_elementwise:,}")
-    if "classifiers" in costs:
-        lines.append(f"classifiers, training only: {costs['classifiers'].parameters:,} parameters")
+    if CLASSIFIERS in costs:
+        lines.append(f"classifiers, training only: {costs[CLASSIFIERS].parameters:,} parameters")
     return "\n".join(lines)
 
 
-def _component(keys: list[str]) -> str:
-    first = keys[0]
-    if first.startswith("attention"):
-        return f"{_ATTENTION.get(keys[1], f'{keys[1]} attention')} {first[-1]}"
-    for kind in ("classifier", "pool", "neck"):
-        if first.startswith(f"{kind}_"):
-            return {"classifier": "classifiers", "pool": "pooling", "neck": "necks"}[kind]
-    return first.replace("_", " ")
+def _component(modules: Sequence[str], patterns: Sequence[tuple[str, str]]) -> tuple[int, str]:
+    """(number of the first pattern that the modules' path begins with, row); classifiers come last of all."""
+    path = "/".join(modules)
+    for number, (pattern, row) in enumerate(patterns):
+        if match := re.match(pattern, path):
+            return number, match.expand(row)
+    if is_classifier(path):
+        return len(patterns) + 1, CLASSIFIERS
+    return len(patterns), modules[0].replace("_", " ") if modules else _ITSELF
 
 
-def _order(component: str) -> tuple[float, str]:
-    """The order of the layer table, by level within a kind; parts of other networks come before their classifiers."""
-    kinds = ("conv1", "stage", "soft", "hard", "local", "pooling", "fc", "necks", "classifiers")
-    known = (number for number, kind in enumerate(kinds) if component.startswith(kind))
-    return next(known, len(kinds) - 1.5), component
-
-
-def _equations(jaxpr: core.Jaxpr, scopes: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields every equation, those of inner jaxprs too, with the scopes that it stands in."""
+def _equations(jaxpr: core.Jaxpr, scopes: tuple[str, ...], times: int) -> Iterator[tuple[tuple[str, ...], int, Any]]:
+    """Yields every equation, those of inner jaxprs too, with the scopes that it stands in and how often it is done."""
     for equation in jaxpr.eqns:
         inside = (*scopes, *filter(None, str(equation.source_info.name_stack).split("/")))
+        if equation.params.get("name") == "relu":  # `jax.nn.relu`
+            inside = (*inside, "relu")
+        again = times * equation.params["length"] if equation.primitive.name == "scan" else times
         inner = [value for value in equation.params.values() if hasattr(value, "eqns") or hasattr(value, "jaxpr")]
         if not inner:
-            yield inside, equation
+            yield inside, times, equation
         for value in inner:
-            yield from _equations(getattr(value, "jaxpr", value), inside)
+            yield from _equations(getattr(value, "jaxpr", value), inside, again)
 
 
-def _equation_cost(scopes: tuple[str, ...], equation: Any) -> Cost:
+def _equation_cost(scopes: tuple[str, ...], times: int, equation: Any) -> Cost:
     name, shape = equation.primitive.name, getattr(equation.outvars[0].aval, "shape", ())
-    elements = int(np.prod(shape))
+    elements = times * int(np.prod(shape))
     if name == "dot_general":
         (left, _), _ = equation.params["dimension_numbers"]
         contracted = np.prod([equation.invars[0].aval.shape[axis] for axis in left])
         return Cost(multiply_adds=int(elements * contracted))
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape  # HWIO: O filters of H x W x I
-        return Cost(multiply_adds=elements * int(np.prod(kernel[:3])))
+        # A number of the result sums over the window and over the inputs of its group.
+        kernel, axes = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
+        return Cost(multiply_adds=elements * int(np.prod(kernel)) // kernel[axes[0]])
     if name == "mul" and "depthwise_conv" in scopes:
         return Cost(multiply_adds=elements)
-    if name == "mul" and scopes[-1] == "batch_norm":
+    if name == "mul" and scopes[-1:] == ("batch_norm",):
         return Cost(batch_norm_elements=elements)
-    if name == "max" and scopes[-1] == "relu":
+    if name == "max" and scopes[-1:] == ("relu",):
         return Cost(relu_elements=elements)
     return Cost()

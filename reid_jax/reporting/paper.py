@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from reid_jax.models.attention_network import AttentionNetwork
-from reid_jax.models.registry import NETWORKS, network_of
+from reid_jax.models.registry import network_of
 
 UPDATES = ("none", "cycles", "swag")  # Table 3: no update, + LR scheme, + SWAG
 
@@ -188,19 +188,22 @@ def set_switches(config: ConfigDict, switches: Switches, size: str = "paper") ->
 def switches_of(config: ConfigDict) -> Switches | None:
     """Returns the switches of a run from scratch; None where it is between two columns.
 
-    That is: a part of the bag of tricks, another kind of schedule, or a network that is no size of `SIZES`.
+    That is: a part of the bag of tricks, another kind of schedule, or a network that is no size of `SIZES`, as those of
+    other classes are.
     """
     if config.schedule.name != "warmup_step" or config.init_from:
         return None
     network = network_of(config, 0)
     deeper = next((deeper for plan, deeper, _ in _plans() if plan == _plan_of(network)), None)
+    if deeper is None:
+        return None
     tricks = {
         config.schedule.warmup_epochs > 0,
         config.augment.erase_probability > 0,
         config.loss.label_smoothing > 0,
         not network.classifier_bias,
     }
-    if deeper is None or len(tricks) > 1:
+    if len(tricks) > 1:
         return None
     triplet = config.loss.triplet_weight > 0
     return Switches(
@@ -220,7 +223,14 @@ def size_of(config: ConfigDict) -> str | None:
     return next((size for known, _, size in _plans() if known == plan), None)
 
 
-def _plan_of(network: AttentionNetwork) -> tuple:
+def in_papers_terms(network: Any) -> bool:
+    """Whether Table 2 has terms for the network: those of other classes have no size and no column there."""
+    return isinstance(network, AttentionNetwork)
+
+
+def _plan_of(network: Any) -> tuple | None:
+    if not in_papers_terms(network):
+        return None
     plan = {key: getattr(network, key) for key in PLAN}
     if network.block == "inception":  # one unit of each kind a stage, whatever `repeats` says
         plan["repeats"] = None
@@ -233,6 +243,6 @@ def _plans() -> list[tuple[tuple, bool, str]]:
     for size, pair in SIZES.items():
         for deeper, (preset, changed) in enumerate(pair):
             for block in ("shuffle", "inception"):
-                network = AttentionNetwork(0, **{**NETWORKS[preset], **changed, "block": block})
+                network = AttentionNetwork(0, **{**AttentionNetwork.PRESETS[preset], **changed, "block": block})
                 plans.append((_plan_of(network), bool(deeper), size))
     return plans

@@ -117,8 +117,10 @@ class Group:
     """Runs that differ in nothing but the seed, and what they are in the paper's terms.
 
     switches: of the first phase, exactly; None where they are between two columns. nearest: a column or a setup that
-    the network and losses are closest to. size: key of `paper.SIZES`. differs: key -> value where the first phase's
-    config departs from the paper's run of `nearest`, the data set in any case; later: the same of the second phase.
+    the network and losses are closest to; for a network that the paper has no terms for, its name. size: key of
+    `paper.SIZES`, or '' for such a network. differs: key -> value where the first phase's config departs from the
+    paper's run of `nearest`, or from the default one with such a network, the data set in any case; later: the same of
+    the second phase.
     """
 
     runs: list[Run]
@@ -273,20 +275,26 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
 
 
 def _facts(config: ConfigDict) -> dict[str, Any]:
-    """Every key of a config that has an effect, flat, with the network's own fields in place of its preset's."""
+    """Every key of a config that has an effect, flat, with the network's own fields in place of its preset's.
+
+    Under 'model.name' is the class of a network that the paper has no terms for.
+    """
     idle = _idle_keys(config)
     flat = {key: value for key, value in _flat(config.to_dict()) if key not in idle}
     network = network_of(config, 0)
     for key in flat:
         if key.startswith("model.") and key != "model.dtype":
             flat[key] = getattr(network, key.removeprefix("model."))
+    if not paper.in_papers_terms(network):
+        flat["model.name"] = type(network).__name__
     return flat
 
 
 def _idle_keys(config: ConfigDict) -> set[str]:
     """Keys that the values of others leave without effect."""
     idle = {"model.name"}  # its fields stand for it
-    if network_of(config, 0).block == "inception":
+    network = network_of(config, 0)
+    if paper.in_papers_terms(network) and network.block == "inception":
         idle.add("model.repeats")  # such a stage has one unit of each kind
     if config.schedule.name == "warmup_step":
         idle |= {"schedule.cycle_epochs", "schedule.cycle_decay", "schedule.floor"}
@@ -326,9 +334,16 @@ def _group(runs: list[Run]) -> Group:
 
 
 def _nearest(config: ConfigDict) -> tuple[str, str, dict[str, str]]:
-    """(column or setup, size, key -> value that differs from the paper's run of it), the fewest differences first."""
+    """(column or setup, size, key -> value that differs from the paper's run of it), the fewest differences first.
+
+    Of a network that the paper has no terms for: (its name, '', what differs from a run by default with it).
+    """
     facts, switches = _facts(config), paper.switches_of(config)
-    candidates = [one for one in _references() if one[2] == switches] or _references()
+    if paper.in_papers_terms(network_of(config, 0)):
+        candidates = [one for one in _references() if one[2] == switches] or _references()
+    else:
+        name = config.model.name
+        candidates = [(name, "", None, _facts(run_config.default(name)))]
     sized, found = paper.size_of(config) is not None, []
     for name, size, _, wanted in candidates:
         wanted = dict(wanted)
@@ -411,7 +426,8 @@ def _order(group: Group) -> tuple:
     return (
         group.size != "paper",
         group.size,
-        names.index(group.nearest),
+        names.index(group.nearest) if group.nearest in names else len(names),
+        group.nearest,
         len(group.differs),
         str(group.differs),
         group.second_phase,
@@ -443,8 +459,8 @@ def remarks(group: Group, data: str = "", shared: Mapping[str, str] | None = Non
 def label(group: Group, data: str = "", shared: Mapping[str, str] | None = None) -> str:
     """One line that tells a group from the others: size, column or the nearest one, phase, and its `remarks`."""
     exact = group.switches in (*paper.COLUMNS.values(), *paper.SETUPS.values())
-    name = "" if exact else "near "
-    name += group.nearest if group.size == "paper" else f"{group.size} {group.nearest}"
+    name = "" if exact or not group.size else "near "
+    name += group.nearest if group.size in ("paper", "") else f"{group.size} {group.nearest}"
     if group.second_phase:
         name += ", second phase"
     told = ", ".join(filter(None, remarks(group, data, shared)))

@@ -4,7 +4,7 @@ import argparse
 
 from reid_jax import config
 from reid_jax.models import summary
-from reid_jax.models.attention_network import IDENTITIES
+from reid_jax.models.fields import IDENTITIES
 from reid_jax.models.registry import network_of
 
 EXAMPLES = """\

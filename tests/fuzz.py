@@ -399,7 +399,8 @@ def zips(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
 
 def runs(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     from reid_jax import config
-    from reid_jax.reporting.runs import gather, read_run
+    from reid_jax.reporting.groups import gather
+    from reid_jax.reporting.runs import read_run
 
     settings = config.to_dict(config.default())
     scores = {"rank1": 0.5, "rank5": 0.6, "rank10": 0.7, "mAP": 0.4}

@@ -29,7 +29,7 @@ from reid_jax.training import assemble, optim
 from reid_jax.training import data as run_data
 from reid_jax.training.assemble import objective_of, optimizer_of, plan_of, rules_of, schedule_of
 from reid_jax.training.checkpoint import Checkpoints, begun, recover
-from reid_jax.training.init_from import start_from
+from reid_jax.training.init_from import digest_of, start_from
 from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
 from reid_jax.training.not_finite import Diagnosis, copy_state
@@ -73,6 +73,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     train, validation, test = run_data.load_data(config)
     say(run_data.describe(config, train, validation, test))
     identity, label = np.unique(train.identity, return_inverse=True)
+    people = digest_of(train)
     sampler = assemble.sampler_of(config, label, train.origin)
     parallel.check_divisible(sampler.batch_size, mesh)
     plan = plan_of(config, sampler.steps_per_epoch)
@@ -90,7 +91,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     first = "start" if config.init_from else "untrained"
     # A resumed run needs no more of the weights it once started from than it has saved.
     if config.init_from and (before is None or not begun(workdir / "checkpoints")):
-        variables, taken = start_from(config, variables)
+        variables, taken = start_from(config, variables, people)
         say(taken)
     joining.process_zero_first(lambda: settle(workdir, config))
 
@@ -160,26 +161,26 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
             log.write_validation(step, metrics)
             if best is None or metrics["mAP"] > best:
                 best = metrics["mAP"]
-                _save_weights(workdir / BEST, Weights(config, len(identity), state.variables))
+                _save_weights(workdir / BEST, Weights(config, len(identity), state.variables, people=people))
         checkpoints.save(state, metrics["mAP"] if validates else None)
         if told_to_stop and step < plan.total:
             checkpoints.close()
             writer.close()
             # Under a name of its own: what asks for a run's weights is to refuse those of one that has not ended.
-            _save_weights(workdir / STOPPED, Weights(config, len(identity), state.variables))
+            _save_weights(workdir / STOPPED, Weights(config, len(identity), state.variables, people=people))
             say(f"stopped at step {step} of {plan.total} and saved; the same command resumes the run")
             return None
 
     checkpoints.close()
     writer.close()
-    _save_weights(workdir / LAST, Weights(config, len(identity), state.variables))
+    _save_weights(workdir / LAST, Weights(config, len(identity), state.variables, people=people))
     if jax.process_index() == 0:
         (workdir / STOPPED).unlink(missing_ok=True)
     signals.nothing_to_save()  # what follows is done anew by the same command
     if averages:
         if mean is None:  # resumed after the last cycle, or ended within one
             mean = averages.mean(state.swag)
-        _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag))
+        _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag, people))
         averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
     results, pictured = {}, None
     for name, pair in test.items():

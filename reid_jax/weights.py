@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -22,7 +23,6 @@ from reid_jax.convert.torch_file import is_torch_file
 from reid_jax.errors import InputError, shown
 from reid_jax.files.json_text import parse_json
 from reid_jax.files.writing import replace_file
-from reid_jax.models.attention_network import AttentionNetwork
 from reid_jax.models.registry import network_of
 from reid_jax.models.variables import require_sound
 from reid_jax.swag import Moments
@@ -36,8 +36,6 @@ AVERAGED = "swag.safetensors"  # the mean of those at the ends of the cycles, wi
 _VERSION = 1
 _TYPES = {"float32": "F32", "int32": "I32"}  # as safetensors calls them
 
-_ARRAYS_OF_A_UNIT = 15  # of `blocks.ShuffleA`: three convolutions, and what normalises each
-
 _Claims = dict[str, tuple[str, tuple[int, ...]]]  # array -> type in safetensors' words, shape
 
 
@@ -46,15 +44,18 @@ class Weights:
     """A trained network: its config, its identities (0 without classifiers) and its variables of numpy arrays.
 
     `moments` are SWAG's, with `variables['params']` as their mean, where the weights are an average; None otherwise.
+    `people` is the digest of the identities that the classifiers tell apart (`training.init_from.digest_of`), '' where
+    it is not known.
     """
 
     config: ConfigDict
     identities: int
     variables: dict[str, Any]
     moments: Moments | None = None
+    people: str = ""
 
     @property
-    def network(self) -> AttentionNetwork:
+    def network(self) -> Any:
         """The network that takes these variables."""
         return network_of(self.config, self.identities)
 
@@ -66,12 +67,11 @@ def save_weights(path: str | os.PathLike, weights: Weights) -> None:
         tree["swag"] = {"count": weights.moments.count, "variance": weights.moments.variance}
         if weights.moments.deviations is not None:
             tree["swag"]["deviations"] = weights.moments.deviations
-    flat = {
-        jax.tree_util.keystr(key, simple=True, separator="/"): np.asarray(leaf, order="C")
-        for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    flat = {key: np.asarray(leaf, order="C") for key, leaf in flatten_dict(tree, sep="/").items()}
     # One entry: safetensors writes several in a random order, and equal weights are to be equal files.
     header = {"version": _VERSION, "identities": weights.identities, "config": run_config.to_dict(weights.config)}
+    if weights.people:
+        header["people"] = weights.people
     data = save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)})
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
@@ -87,7 +87,7 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     path = _file_of(Path(os.path.expanduser(path)), name)
     try:
         with safe_open(path, framework="numpy") as file:
-            config, identities = _read_header(path, file.metadata() or {})
+            config, identities, people = _read_header(path, file.metadata() or {})
             entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
             _require(path, claims, _expected(path, config, identities, claims))
@@ -102,9 +102,9 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
         require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))
     except InputError as error:
         raise InputError(f"{path}: {error}; its run went wrong, or the file is damaged") from error
-    variables = _nested(flat)
+    variables = {"batch_stats": {}, **unflatten_dict(flat, sep="/")}  # a network may have no BatchNorm
     moments = variables.pop("swag", None)
-    weights = Weights(config, identities, variables)
+    weights = Weights(config, identities, variables, people=people)
     if moments is None:
         return weights
     moments = Moments(moments["count"], variables["params"], moments["variance"], moments.get("deviations"))
@@ -125,7 +125,8 @@ def _file_of(path: Path, name: str) -> Path:
     return path
 
 
-def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int]:
+def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int, str]:
+    """(config, identities, digest of the identities)."""
     if "reid_jax" not in metadata:
         raise InputError(
             f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see `reid-jax convert`"
@@ -135,11 +136,11 @@ def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int]
     except InputError as error:
         raise InputError(f"{path}: its header {error}; fetch it again") from error
     header = header if isinstance(header, dict) else {}
-    config, identities = header.get("config"), header.get("identities")
-    if not isinstance(config, dict) or type(identities) is not int or identities < 0:
+    config, identities, people = header.get("config"), header.get("identities"), header.get("people", "")
+    if not isinstance(config, dict) or type(identities) is not int or identities < 0 or not isinstance(people, str):
         raise InputError(f"{path}: its header has no readable config and identities; fetch it again")
     try:
-        return run_config.from_dict(config), identities
+        return run_config.from_dict(config), identities, people
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -154,11 +155,7 @@ def _expected(path: Path, config: ConfigDict, identities: int, claims: _Claims) 
     except Exception as error:  # Flax and JAX raise many kinds for a network that nobody could mean
         reason = shown(str(error).partition("\n")[0] or type(error).__name__)
         raise InputError(f"{path}: the network of its config cannot be built ({reason}); fetch it again") from error
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    expected = {
-        jax.tree_util.keystr(key, simple=True, separator="/"): (_TYPES[leaf.dtype.name], leaf.shape)
-        for key, leaf in leaves
-    }
+    expected = {key: (_TYPES[leaf.dtype.name], leaf.shape) for key, leaf in flatten_dict(dict(tree), sep="/").items()}
     if not any(key.startswith("swag/") for key in claims):
         return expected
     params = {key: shape for key, (_, shape) in expected.items() if key.startswith("params/")}
@@ -171,31 +168,16 @@ def _expected(path: Path, config: ConfigDict, identities: int, claims: _Claims) 
     return expected | {f"swag/{key}": claim for key, claim in swag.items()}
 
 
-def _require_room(network: AttentionNetwork, claims: _Claims) -> None:
-    """Checks that the file holds what a network of these sizes has at the least: tracing takes time by them."""
+def _require_room(network: Any, claims: _Claims) -> None:
+    """Checks that the file holds what a network of these fields has at the least: tracing takes time by them."""
+    least = network.least_size() if hasattr(network, "least_size") else {}
+    least |= {"identities": (network.identities * len(network.streams), 0)}
     elements = sum(math.prod(shape) for _, shape in claims.values())
-    # Each has a vector of so many numbers or more, each stage a square matrix over half of its channels.
-    least = {"stem": network.stem, "global_width": network.global_width, "identities": network.identities}
-    if network.regions:
-        least["local_width"] = network.local_width
-    least |= {"widths": max(width**2 // 4 for width in network.widths)}
-    for field, count in least.items():
-        if count > elements:
-            raise InputError(f"{field} asks for at least {count:,} numbers, and the file has {elements:,}")
-    arrays = sum(network.repeats) * _ARRAYS_OF_A_UNIT if network.block == "shuffle" else 0
-    if arrays > len(claims):
-        raise InputError(f"repeats ask for at least {arrays:,} arrays, and the file has {len(claims):,}")
-
-
-def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *folders, leaf = key.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[leaf] = value
-    return tree
+    for field, (numbers, arrays) in least.items():
+        if numbers > elements:
+            raise InputError(f"{field} asks for at least {numbers:,} numbers, and the file has {elements:,}")
+        if arrays > len(claims):
+            raise InputError(f"{field} ask for at least {arrays:,} arrays, and the file has {len(claims):,}")
 
 
 def _require(path: Path, claims: _Claims, expected: _Claims) -> None:

@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 
 from reid_jax import parallel
@@ -56,7 +56,8 @@ def recalibrate(
       batch_stats like the network's, float32, biased variances.
 
     Raises:
-      InputError: there are fewer than two images, or `batch` is below 1.
+      InputError: there are fewer than two images, `batch` is below 1, or the network has statistics of a layer that is
+        neither `flax.linen.BatchNorm` nor `reid_jax.models.blocks.BatchNorm`.
     """
     if len(image) < 2:
         raise InputError(f"BatchNorm statistics were asked for over {len(image)} images; give at least 2")
@@ -111,19 +112,10 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
 
     def record(call, arguments, options, context):
         module = context.module
-        if isinstance(module, BatchNorm) and context.method_name == "__call__":
-            x = arguments[0].astype(jnp.float32)
-            shift = arguments[2] if len(arguments) > 2 else None
-            # Regions are folded into the batch: an image then has several rows, one after the other.
-            weight = jnp.repeat(kept, x.shape[0] // len(kept)).reshape(-1, *[1] * (x.ndim - 1))
-            axes = tuple(range(x.ndim - 1))
-            count = weight.sum() * (x.size // (x.shape[0] * x.shape[-1]))
-            mean = jnp.sum(weight * x, axes) / count
-            squares = jnp.sum(weight * (x - mean) ** 2, axes)
-            if shift is not None:
-                mean = mean + shift
-            mean, squares = module.in_plain_order(mean), module.in_plain_order(squares)
-            found[module.path] = (count, mean, squares)
+        if isinstance(module, BatchNorm | nn.BatchNorm) and context.method_name == "__call__":
+            count, mean, squares = moments = _moments_read(module, arguments, kept)
+            # A layer that is called again, its weights shared, reads more of the same.
+            found[module.path] = _merged(found[module.path], moments) if module.path in found else moments
             if statistics is None:
                 module.put_variable("batch_stats", "mean", mean)
                 module.put_variable("batch_stats", "var", squares / count)
@@ -132,8 +124,40 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
     # Never in training mode, whose own statistics know no weights: a batch's stand in the place of fixed ones.
     variables = {"params": params, "batch_stats": {} if statistics is None else statistics}
     with nn.intercept_methods(record):
-        network.apply(variables, image, train=False, mutable=["batch_stats"])
+        _, changed = network.apply(variables, image, train=False, mutable=["batch_stats"])
+    for path in flatten_dict(changed.get("batch_stats", {})):
+        if path[:-1] not in found:
+            raise InputError(
+                f"the statistics {'/'.join(path)} cannot be computed anew: they belong to no BatchNorm of "
+                "flax.linen or reid_jax.models.blocks"
+            )
     return found
+
+
+def _moments_read(module: BatchNorm | nn.BatchNorm, arguments: tuple, kept: jax.Array) -> tuple:
+    """(count, mean, sum of squared deviations), by channel as in the module's statistics, of what it is called with."""
+    x = arguments[0].astype(jnp.float32)
+    if len(x) % len(kept):
+        raise InputError(
+            f"{'/'.join(module.path)} normalises an array of shape {list(x.shape)} for {len(kept)} images; BatchNorm "
+            "statistics are computed anew where images are the first axis"
+        )
+    shift = None
+    if isinstance(module, BatchNorm):
+        shift = arguments[2] if len(arguments) > 2 else None
+    else:
+        x = jnp.moveaxis(x, module.axis, -1)
+    # Regions are folded into the batch: an image then has several rows, one after the other.
+    weight = jnp.repeat(kept, x.shape[0] // len(kept)).reshape(-1, *[1] * (x.ndim - 1))
+    axes = tuple(range(x.ndim - 1))
+    count = weight.sum() * (x.size // (x.shape[0] * x.shape[-1]))
+    mean = jnp.sum(weight * x, axes) / count
+    squares = jnp.sum(weight * (x - mean) ** 2, axes)
+    if shift is not None:
+        mean = mean + shift
+    if isinstance(module, BatchNorm):
+        mean, squares = module.in_plain_order(mean), module.in_plain_order(squares)
+    return count, mean, squares
 
 
 def _unchanged(before, after) -> bool:

@@ -1,4 +1,4 @@
-"""The peers that a bench compares with, by name: what each takes, and whether this network has a form there.
+"""The peers that a bench compares with, by name: what each takes, and which networks have a form there.
 
 The modules under `peers` import packages that whoever measures installs, so they are imported when a peer is asked for.
 """
@@ -35,7 +35,7 @@ _INSTALL = {
     "torchreid": "install it from its public repository, KaiyangZhou/deep-person-reid, which compiles its ranking",
 }
 
-# The fields of a network that `peers.torch_network` and torchreid's HA-CNN have.
+# The fields that a network has where `peers.torch_network` has a form of it.
 _TORCH_NETWORK: dict[str, Any] = dict(
     block="shuffle",
     pooling="gem",
@@ -45,10 +45,41 @@ _TORCH_NETWORK: dict[str, Any] = dict(
     classifier_bias=False,
     logit_scale_learned=True,
     regions=True,
+    region_count=4,
     crop_align_corners=True,
 )
-_TORCHREID_FIELDS = ("block", "stem", "widths", "global_width", "local_width", "regions", "pooling", "normalisation")
-_TORCHREID_SIZE = (160, 64)
+_HACNN_FIELDS = (
+    "block",
+    "stem",
+    "widths",
+    "global_width",
+    "local_width",
+    "regions",
+    "region_count",
+    "region_size",
+    "region_scale",
+    "pooling",
+    "normalisation",
+)
+_HACNN = create_network("hacnn", 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What a network has to be for a peer to have it too: fields -> values, and the image size where only one is."""
+
+    name: str
+    fields: dict[str, Any]
+    image_size: tuple[int, int] | None = None
+
+
+# Class of the network, and of those derived from it -> peer -> its form of such a network. Without one there is none.
+FORMS: dict[type, dict[str, Form]] = {
+    AttentionNetwork: {
+        **dict.fromkeys(("torch", "torch_compiled", "openvino"), Form("network", _TORCH_NETWORK)),
+        "torchreid": Form("HA-CNN", {field: getattr(_HACNN, field) for field in _HACNN_FIELDS}, (160, 64)),
+    },
+}
 # Its re-ranking, for each pair of items: float32 distances and encodings, and the order of all items, int64 and int32.
 _TORCHREID_RERANKING_BYTES = 20
 
@@ -64,7 +95,7 @@ class Task:
     """
 
     config: ConfigDict
-    network: AttentionNetwork
+    network: Any
     variables: dict[str, Any]
     embedding: np.ndarray
     batches: Sequence[np.ndarray]
@@ -90,20 +121,20 @@ def check(names: Sequence[str]) -> None:
                 raise InputError(f"--against={name} needs {package}, which is missing; {_INSTALL[package]}")
 
 
-def check_network(names: Sequence[str], network: AttentionNetwork, config: ConfigDict, trains: bool = False) -> None:
+def check_network(names: Sequence[str], network: Any, config: ConfigDict, trains: bool = False) -> None:
     """Raises InputError where a peer has no form of the network, or of the loss if it trains."""
+    forms = next((forms for network_class, forms in FORMS.items() if isinstance(network, network_class)), {})
     for name in names:
-        if name == "torchreid":
-            preset = create_network("hacnn", network.identities)
-            wanted = {field: getattr(preset, field) for field in _TORCHREID_FIELDS}
-            if tuple(config.image_size) != _TORCHREID_SIZE:
-                raise InputError(
-                    f"--against=torchreid: its HA-CNN takes images of {_TORCHREID_SIZE}; config.image_size is "
-                    f"{tuple(config.image_size)}"
-                )
-        else:
-            wanted = _TORCH_NETWORK
-        for field, value in wanted.items():
+        if name not in forms:
+            others = f" (it can be compared with {', '.join(forms)})" if forms else ""
+            raise InputError(f"--against={name} has no form of {type(network).__name__}{others}; leave this peer out")
+        form = forms[name]
+        if form.image_size and tuple(config.image_size) != form.image_size:
+            raise InputError(
+                f"--against={name}: its {form.name} takes images of {form.image_size}; config.image_size is "
+                f"{tuple(config.image_size)}"
+            )
+        for field, value in form.fields.items():
             if getattr(network, field) != value:
                 raise InputError(
                     f"--against={name} has networks with {field}={value!r} only, and config.model's is "

@@ -20,8 +20,7 @@ from reid_jax.bench.quantities import format_bytes
 from reid_jax.data.augment import normalise
 from reid_jax.embed import IMAGES_PER_DISPATCH, embed
 from reid_jax.models import summary
-from reid_jax.models.attention_network import AttentionNetwork
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import dtype_of, network_of
 
 _ROUND = 1.0  # seconds, about, where the number of images is left to us
 _MOST_IMAGES = 2**16
@@ -79,7 +78,7 @@ def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: 
 
     work()
     host_memory = peak_memory()
-    machine = measure_machine(mesh, config.model.dtype)
+    machine = measure_machine(mesh, dtype_of(config))
     contestants = [Contestant(OURS, work, images)]
     if peers:
         size = min(images, _PEERS_BATCH.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH))
@@ -94,17 +93,18 @@ def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: 
         )
         contestants += against.embedding_peers(peers, task)
     contest = run_contest(
-        contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[config.model.dtype]
+        contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[dtype_of(config)]
     )
     return Embedding(contest, machine, times.less(spent), host_memory, images)
 
 
-def gflop_of(network: AttentionNetwork, image_size: tuple[int, int]) -> float:
+def gflop_of(network: Any, image_size: tuple[int, int]) -> float:
     """The GFLOP of one image's forward pass: two for each multiply-add, classifiers and interpolation left out."""
     return 2 * summary.total(summary.component_costs(network, image_size)).multiply_adds / 1e9
 
 
-def reference(network: AttentionNetwork, variables: dict[str, Any], image: np.ndarray, mesh: Mesh) -> np.ndarray:
+def reference(network: Any, variables: dict[str, Any], image: np.ndarray, mesh: Mesh) -> np.ndarray:
     """The descriptors of the first few of uint8 images [n, h, w, 3], computed in float32: what peers must give too."""
     with jax.default_matmul_precision("highest"):
-        return embed(network.clone(dtype="float32"), variables, image[:_COMPARED], mesh)
+        exact = network.clone(dtype="float32") if hasattr(network, "dtype") else network
+        return embed(exact, variables, image[:_COMPARED], mesh)

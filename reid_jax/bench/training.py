@@ -20,7 +20,7 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import dtype_of, network_of
 from reid_jax.training import assemble
 from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
 from reid_jax.training.state import create_state
@@ -117,7 +117,7 @@ def bench_training(
 
     work()
     host_memory = peak_memory()
-    machine = measure_machine(mesh, config.model.dtype)
+    machine = measure_machine(mesh, dtype_of(config))
     contestants = [Contestant(OURS, work, steps * sampler.batch_size)]
     if peers:
         few = batches(0, _PEERS_BATCHES)
@@ -135,7 +135,7 @@ def bench_training(
     gflop = _PRODUCTS_OF_A_LAYER * gflop_of(network, config.image_size)
     # While others run, our freed memory goes back to the system, in a virtual machine to its host. To get it back costs
     # seconds, which a run in training pays once: so an untimed chunk goes before each timed one.
-    contest = run_contest(contestants, rounds, "images", gflop, machine.gflops[config.model.dtype], preceded=True)
+    contest = run_contest(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], preceded=True)
     spent = index_seconds(sampler, rounds)
     return Training(contest, machine, times, _memory_of(compiled), host_memory, sampler.batch_size, steps, spent)
 

@@ -3,10 +3,12 @@
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from reid_jax.errors import InputError
 from reid_jax.models.attention_network import AttentionNetwork
 
 LEVELS = 3
@@ -16,16 +18,23 @@ class AttentionMaps(NamedTuple):
     """The attention of n images, an array for each of the three levels; all float32 on the host."""
 
     soft: tuple[np.ndarray, ...]  # [n, h, w], in [0.5, 1): the mean over the channels of the map that is multiplied in
-    centres: tuple[np.ndarray, ...]  # [n, 4, 2], (tx, ty) in (-1, 1); empty for a network without regions
-    boxes: tuple[np.ndarray, ...]  # [n, 4, 4], (left, top, right, bottom) in image pixels; empty without regions
+    centres: tuple[np.ndarray, ...]  # [n, regions, 2], (tx, ty) in (-1, 1); empty for a network without regions
+    boxes: tuple[np.ndarray, ...]  # [n, regions, 4], (left, top, right, bottom) in image pixels; empty without regions
 
 
-def attention_maps(network: AttentionNetwork, variables: dict[str, Any], image: jax.Array) -> AttentionMaps:
+def has_attention_maps(network: nn.Module) -> bool:
+    """Whether there are maps to draw: those of `AttentionNetwork` and of classes derived from it."""
+    return isinstance(network, AttentionNetwork)
+
+
+def attention_maps(network: nn.Module, variables: dict[str, Any], image: jax.Array) -> AttentionMaps:
     """Runs the network in inference mode on normalised images float [n, h, w, 3] and keeps what it attends to.
 
     The soft map of level l has the image's size over 2^(l + 1): 40 x 16, 20 x 8 and 10 x 4 for 160 x 64. Raises
-    InputError for an image size that the network does not take.
+    InputError for a network without attention maps, and for an image size that it does not take.
     """
+    if not has_attention_maps(network):
+        raise InputError(f"{type(network).__name__} has no attention maps to draw; take weights of a network that has")
     soft, centres = _maps(network, {key: variables[key] for key in ("params", "batch_stats")}, image)
     soft, centres = (tuple(np.asarray(level) for level in levels) for levels in (soft, centres))
     boxes = tuple(

@@ -76,6 +76,11 @@ def network_of(config: ConfigDict, identities: int) -> nn.Module:
     return create_network(fields.pop("name"), identities, **fields)
 
 
+def dtype_of(config: ConfigDict) -> str:
+    """Returns the dtype that the network of `config` computes in: 'float32' where it has no field for another."""
+    return config.model.get("dtype", "float32")
+
+
 def check_network(config: ConfigDict) -> None:
     """Raises InputError where the network that `config.model` describes cannot be, or is none by its class's contract.
 

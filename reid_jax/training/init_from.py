@@ -1,41 +1,63 @@
 """Starting a run from weights that another has left: the second phase, or another data set's people."""
 
-import dataclasses
+import hashlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from reid_jax.data.split import Split
 from reid_jax.errors import InputError
+from reid_jax.models.contract import is_classifier
+from reid_jax.models.fields import fields_of
 from reid_jax.models.registry import network_of
 from reid_jax.weights import Weights, load_weights
 
 # Of the network: classifiers may differ, and neither the compute dtype nor the scale's first value is in the weights.
-_FREE = {"identities", "dtype", "logit_scale", "parent", "name"}
+_FREE = {"identities", "dtype", "logit_scale"}
 
 
-def start_from(config: ConfigDict, fresh: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def digest_of(train: Split) -> str:
+    """Returns the digest of a training split's identities, in the order of the classes: SHA-256 in hexadecimal digits.
+
+    It is of the name and the pixels of each identity's first image by name. The same people under another data set's
+    name have the same digest; people who share names and numbers with others do not. Another image size or decoder
+    makes another digest.
+    """
+    digest = hashlib.sha256()
+    order = np.lexsort((train.name, train.identity))
+    _, first = np.unique(train.identity[order], return_index=True)
+    for row in order[first]:
+        digest.update(str(train.name[row]).encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(np.ascontiguousarray(train.image[row]).tobytes())
+    return digest.hexdigest()
+
+
+def start_from(config: ConfigDict, fresh: dict[str, Any], people: str = "") -> tuple[dict[str, Any], str]:
     """Puts the weights in `config.init_from` in place of the freshly initialised variables.
 
-    Classifiers stay as initialised where the weights are of other identities or have none.
+    `people` is the digest of the run's identities. Classifiers stay as initialised where the weights are of other
+    identities or have none; weights without a digest are of the same ones where data set and held-out number agree.
 
     Returns (variables, a line that tells what was taken); raises InputError where the weights are another network's.
     """
     weights = load_weights(config.init_from)
     _check_network(config, weights)
-    mine, theirs = _flat(fresh["params"]), _flat(weights.variables["params"])
-    classifiers = [name for name in mine if name.startswith("classifier_")]
-    same_people = all(config[key] == weights.config[key] for key in ("dataset", "val_identities")) and all(
-        name in theirs and theirs[name].shape == mine[name].shape for name in classifiers
+    mine = flatten_dict(fresh["params"], sep="/")
+    theirs = flatten_dict(weights.variables["params"], sep="/")
+    classifiers = [path for path in mine if is_classifier(path)]
+    if people and weights.people:
+        same_people = people == weights.people
+    else:
+        same_people = all(config[key] == weights.config[key] for key in ("dataset", "val_identities"))
+    fit = all(path in theirs and theirs[path].shape == mine[path].shape for path in classifiers)
+    left = [] if same_people and fit else classifiers
+    params = unflatten_dict(
+        {path: leaf if path in left else jnp.asarray(theirs[path]) for path, leaf in mine.items()}, sep="/"
     )
-    left = [] if same_people else classifiers
-
-    def choose(path, leaf):
-        name = _name(path)
-        return leaf if name in left else jnp.asarray(theirs[name])
-
-    params = jax.tree_util.tree_map_with_path(choose, fresh["params"])
     batch_stats = jax.tree.map(jnp.asarray, weights.variables["batch_stats"])
     without = f"; {', '.join(left)} as initialised" if left else ""
     return {"params": params, "batch_stats": batch_stats}, f"starts from  {config.init_from}{without}"
@@ -43,8 +65,11 @@ def start_from(config: ConfigDict, fresh: dict[str, Any]) -> tuple[dict[str, Any
 
 def _check_network(config: ConfigDict, weights: Weights) -> None:
     mine, theirs = network_of(config, 0), weights.network
-    keys = [field.name for field in dataclasses.fields(mine) if field.name not in _FREE]
-    different = [f"model.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
+    if type(mine) is not type(theirs):
+        different = ["model.name"]
+    else:
+        keys = [field.name for field in fields_of(type(mine)) if field.name not in _FREE]
+        different = [f"model.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
     if config.image_size != weights.config.image_size:
         different.append("image_size")
     if different:
@@ -52,11 +77,3 @@ def _check_network(config: ConfigDict, weights: Weights) -> None:
             f"config.init_from {config.init_from} holds weights of another network (its config differs in "
             f"{different[0]}); set the same network, or start from other weights"
         )
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")

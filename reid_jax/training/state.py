@@ -35,7 +35,7 @@ def init_variables(network, key: jax.Array, image_size: tuple[int, int]) -> dict
     image = jnp.zeros((2, *image_size, 3))
     # Under jit the unused forward pass is dropped.
     variables = jax.jit(lambda key: network.init(key, image, train=True))(key)
-    return {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
 def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:

@@ -44,7 +44,7 @@ def gradients_of(
             {"params": params, "batch_stats": state.batch_stats}, image, train=True, mutable=["batch_stats"]
         )
         loss, metrics = objective(output, label)
-        return loss, (metrics, changed["batch_stats"])
+        return loss, (metrics, changed.get("batch_stats", {}))
 
     return jax.grad(loss_of, has_aux=True)(state.params)
 

@@ -18,6 +18,7 @@ from reid_jax.cpu import cores
 from reid_jax.errors import InputError
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable
+from reid_jax.models.registry import dtype_of
 from reid_jax.ranges import whole
 
 EXAMPLES = """\
@@ -117,8 +118,8 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
     config = run_config.load(args.config, args.overrides) if args.config else _nano()
     height, width = config.image_size
     settings = {"config": args.config, "overrides": args.overrides, "network": config.model.name}
-    settings |= {"dtype": config.model.dtype, "image_size": [height, width]}
-    text = f"{args.work:12}{config.model.name}, {config.model.dtype}, images of {height}x{width}"
+    settings |= {"dtype": dtype_of(config), "image_size": [height, width]}
+    text = f"{args.work:12}{config.model.name}, {dtype_of(config)}, images of {height}x{width}"
     if args.work == "train":
         steps = args.steps or config.steps_per_dispatch
         batch = config.batch.identities * config.batch.images

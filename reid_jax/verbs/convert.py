@@ -4,7 +4,7 @@ import argparse
 import os
 
 from reid_jax import config
-from reid_jax.convert.hacnn import convert_hacnn
+from reid_jax.convert.formats import convert_weights
 from reid_jax.convert.torch_file import read_state_dict
 from reid_jax.errors import InputError
 from reid_jax.files.writing import require_writable
@@ -34,12 +34,13 @@ def run(args: argparse.Namespace) -> None:
     require_writable("--out", args.out, ".safetensors")
     if os.path.exists(args.out) and os.path.exists(args.torch) and os.path.samefile(args.torch, args.out):
         raise InputError(f"--out is {args.out}, which is the file to read, --torch; give another")
-    model, variables = convert_hacnn(read_state_dict(args.torch))
-    settings = config.default()
-    # torchreid's HA-CNN has no scale on its logits.
-    model = {"logit_scale": 1.0, "logit_scale_learned": False, **model}
+    align = args.crop_align_corners == "true"
+    model, variables = convert_weights(read_state_dict(args.torch), crop_align_corners=align)
     identities = model.pop("identities", 0)
+    settings = config.default(model["name"])
+    if "logit_scale" in settings.model:  # these networks have no scale on their logits
+        model = {"logit_scale": 1.0, "logit_scale_learned": False, **model}
     settings.model.update(model)
-    settings.model.crop_align_corners = args.crop_align_corners == "true"
     save_weights(args.out, Weights(settings, identities, variables))
-    print(f"{args.out}: {settings.model.name}, {identities} identities, crop_align_corners={args.crop_align_corners}")
+    grid = f", crop_align_corners={args.crop_align_corners}" if "crop_align_corners" in settings.model else ""
+    print(f"{args.out}: {settings.model.name}, {identities} identities{grid}")

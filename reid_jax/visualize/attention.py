@@ -1,6 +1,7 @@
 """What a network attends to in images: its soft-attention maps, and the regions of its hard attention, as values."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from reid_jax.data.augment import normalise
 from reid_jax.errors import InputError
 from reid_jax.models.attention_maps import attention_maps
-from reid_jax.models.attention_network import AttentionNetwork
 
 if TYPE_CHECKING:
     from reid_jax.data.split import Images
@@ -22,8 +22,8 @@ class Attention:
     """One image and what the network attends to in it.
 
     image: uint8 [h, w, 3]. soft: for each level float32 [h, w] of its own grid, in [0.5, 1). boxes: for each level
-    float32 [4, 4], the regions' (left, top, right, bottom) in pixels of `image`; empty for a network without regions.
-    centres: for each level float32 [4, 2], their (tx, ty).
+    float32 [regions, 4], their (left, top, right, bottom) in pixels of `image`; empty for a network without regions.
+    centres: for each level float32 [regions, 2], their (tx, ty).
     """
 
     name: str
@@ -35,19 +35,12 @@ class Attention:
     centres: tuple[np.ndarray, ...]
 
 
-def has_attention(network) -> bool:
-    """Whether the network has attention maps: `attend` is for those that do."""
-    return isinstance(network, AttentionNetwork)
-
-
 def attend(network, variables: dict[str, Any], images: "Images", rows: Sequence[int]) -> list[Attention]:
     """Decodes the images `rows` and runs the network on them.
 
     Raises:
-      InputError: the network has no attention maps, no rows, or a row outside of the images.
+      InputError: no rows, or a row outside of the images.
     """
-    if not has_attention(network):
-        raise InputError(f"{type(network).__name__} has no attention maps to draw; choose another picture")
     rows = np.asarray(rows, np.int64)
     if not len(rows):
         raise InputError("attention of no image was asked for; give at least 1 row")
@@ -84,17 +77,34 @@ def soft_ranges(shown: Sequence[Attention]) -> list[tuple[float, float]]:
 
 
 def place_bars(boxes: np.ndarray, height: float, apart: float = 16.0) -> list[tuple[int, float, float, float]]:
-    """For each of four boxes [4, 4] beside an image of `height`: (lane, top, bottom, centre of its number).
+    """For each of the boxes [r, 4] beside an image of `height`: (lane, top, bottom, centre of its number).
 
-    The two bars of a side have lanes of their own, counted from the image, and their numbers stand `apart`.
+    The bars of a side, every other one, have lanes of their own, counted from the image, and their numbers stand
+    `apart`, or as far as the image's height leaves room.
     """
     tops, bottoms = (np.clip(boxes[:, edge], 0, height - 1) for edge in (1, 3))
     text = np.clip((tops + bottoms) / 2, apart / 2, height - apart / 2)
-    for side in ([0, 2], [1, 3]):
-        upper, lower = sorted(side, key=lambda number: (text[number], number))
+    for side in (range(0, len(boxes), 2), range(1, len(boxes), 2)):
+        _move_apart(text, sorted(side, key=lambda number: (text[number], number)), height, apart)
+    return [
+        (number // 2, float(tops[number]), float(bottoms[number]), float(text[number])) for number in range(len(boxes))
+    ]
+
+
+def _move_apart(text: np.ndarray, downwards: Sequence[int], height: float, apart: float) -> None:
+    """Moves the centres `text` of the numbers of one side, from top to bottom, until none covers the next."""
+    apart = min(apart, height / max(1, len(downwards)))
+    for upper, lower in itertools.pairwise(downwards):
         missing = apart - (text[lower] - text[upper])
         if missing > 0:
             text[upper] = max(text[upper] - missing / 2, apart / 2)
             text[lower] = min(text[upper] + apart, height - apart / 2)
             text[upper] = text[lower] - apart
-    return [(number // 2, float(tops[number]), float(bottoms[number]), float(text[number])) for number in range(4)]
+    least = apart / 2  # of three and more a later pair may have moved into an earlier one
+    for number in downwards:
+        text[number] = least = max(text[number], least)
+        least += apart
+    most = height - apart / 2
+    for number in reversed(downwards):
+        text[number] = most = min(text[number], most)
+        most -= apart

@@ -29,7 +29,7 @@ from reid_jax.visualize.failures import one_line_failures, require
 
 COLOR_MAP = "viridis"  # perceptually uniform, and even in the common colour blindnesses
 OPACITY = 0.6  # of the map over the image in grey
-REGION_COLORS = (ORANGE, BLUE, GREEN, PURPLE)  # regions 1 to 4; each has its number beside it
+REGION_COLORS = (ORANGE, BLUE, GREEN, PURPLE)  # regions 1 to 4, and again from 5; each has its number beside it
 
 # Pixels of a sheet.
 IMAGE_HEIGHT = 240
@@ -40,7 +40,7 @@ HEADER = 122
 CAPTION = 30
 LINE = 3
 LANE = 7  # of one bar beside an image with regions
-GUTTER = 34  # two lanes and a number
+NUMBER = 20  # beside the lanes
 
 
 @one_line_failures
@@ -90,7 +90,9 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
     levels, with_regions = len(ranges), bool(shown[0].boxes)
     soft_left = MARGIN + size[0] + GROUP_GAP
     regions_left = soft_left + levels * (size[0] + GAP) - GAP + GROUP_GAP
-    region_width = size[0] + 2 * GUTTER
+    regions = len(shown[0].boxes[0]) if with_regions else 0
+    beside = gutter(regions)
+    region_width = size[0] + 2 * beside
     right = regions_left + levels * (region_width + GAP) - GAP if with_regions else regions_left - GROUP_GAP
     row_height = size[1] + CAPTION
     sheet = Image.new("RGB", (max(right + MARGIN, 560), HEADER + len(shown) * row_height + MARGIN // 2), PAPER)
@@ -99,8 +101,8 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
     draw.text((MARGIN, 34), "image", INK, title, anchor="ls")
     draw.text((soft_left, 34), "soft attention", INK, title, anchor="ls")
     if with_regions:
-        draw.text((regions_left + GUTTER, 34), "regions of the hard attention", INK, title, anchor="ls")
-        draw.text((regions_left + GUTTER, 56), "what each of the four reads", MUTED, text, anchor="ls")
+        draw.text((regions_left + beside, 34), "regions of the hard attention", INK, title, anchor="ls")
+        draw.text((regions_left + beside, 56), f"what each of the {regions} reads", MUTED, text, anchor="ls")
     draw.text((soft_left, 56), "mean factor on the features", MUTED, text, anchor="ls")
     for level, (low, high) in enumerate(ranges):
         x = soft_left + level * (size[0] + GAP)
@@ -112,7 +114,7 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
             x = regions_left + level * (region_width + GAP)
             draw.text((x + region_width / 2, 78), f"level {level + 1}", INK, text, anchor="ms")
     if with_regions:
-        x = regions_left + GUTTER
+        x = regions_left + beside
         for number, color in enumerate(REGION_COLORS, 1):
             draw.rectangle((x, 96, x + 22, 96 + LINE), fill=color)
             draw.text((x + 28, 103), str(number), INK, text, anchor="ls")
@@ -140,31 +142,42 @@ def overlay(image: np.ndarray, soft: np.ndarray, low: float, high: float, height
     return Image.blend(grey, Image.fromarray(colors).resize(size, Image.Resampling.NEAREST), OPACITY)
 
 
-def draw_regions(image: np.ndarray, boxes: np.ndarray, height: int = IMAGE_HEIGHT) -> Image.Image:
-    """Draws the boxes [4, 4] of one level on the image, with numbered bars as high as the boxes beside it.
+def region_colors(count: int) -> list[str]:
+    """Returns the colours of regions 1 to `count`."""
+    return [REGION_COLORS[number % len(REGION_COLORS)] for number in range(count)]
 
-    Boxes overlap, and the bars tell which lines belong together: 1 and 3 to the left, 2 and 4 to the right. The image
-    stands `GUTTER` pixels from the left. A box that leaves the image is open there: outside it reads zeros.
+
+def gutter(regions: int) -> int:
+    """Returns the pixels on each side of an image for the bars of its regions: half of their lanes, and a number."""
+    return LANE * -(-regions // 2) + NUMBER
+
+
+def draw_regions(image: np.ndarray, boxes: np.ndarray, height: int = IMAGE_HEIGHT) -> Image.Image:
+    """Draws the boxes [r, 4] of one level on the image, with numbered bars as high as the boxes beside it.
+
+    Boxes overlap, and the bars tell which lines belong together: 1, 3, ... to the left, 2, 4, ... to the right. The
+    image stands `gutter(r)` pixels from the left. A box that leaves the image is open there: outside it reads zeros.
     """
+    beside, colors = gutter(len(boxes)), region_colors(len(boxes))
     scale = height / image.shape[0]
     size = (round(image.shape[1] * scale), height)
-    canvas = Image.new("RGB", (size[0] + 2 * GUTTER, size[1]), PAPER)
-    canvas.paste(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), (GUTTER, 0))
+    canvas = Image.new("RGB", (size[0] + 2 * beside, size[1]), PAPER)
+    canvas.paste(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), (beside, 0))
     draw = ImageDraw.Draw(canvas)
     typeface = font(15)
-    for box, color in zip(boxes, REGION_COLORS, strict=True):
+    for box, color in zip(boxes, colors, strict=True):
         left, top, right, bottom = (float(edge) * scale for edge in box)
         inside = _edges(left, top, right, bottom, size)
         for width, paint in ((LINE + 2, PAPER), (LINE, ImageColor.getrgb(color))):  # a light seam around every line
             for a, b in inside:
-                _draw_edge(draw, a, b, width, paint, size)
+                _draw_edge(draw, a, b, width, paint, size, beside)
     for number, (x, top, bottom, text) in enumerate(place_bars(boxes * scale, size[1]), 1):
         left = number % 2 == 1
         inwards = LANE * x + LINE + 1
-        lane = GUTTER - inwards if left else GUTTER + size[0] + inwards - 1
-        draw.line((lane, top, lane, bottom), ImageColor.getrgb(REGION_COLORS[number - 1]), LINE)
-        beside = GUTTER - 2 * LANE - 2 if left else GUTTER + size[0] + 2 * LANE + 2
-        draw.text((beside, text), str(number), INK, typeface, anchor="rm" if left else "lm")
+        lane = beside - inwards if left else beside + size[0] + inwards - 1
+        draw.line((lane, top, lane, bottom), ImageColor.getrgb(colors[number - 1]), LINE)
+        outside = NUMBER - 2 if left else size[0] + 2 * beside - NUMBER + 2
+        draw.text((outside, text), str(number), INK, typeface, anchor="rm" if left else "lm")
     return canvas
 
 
@@ -201,8 +214,8 @@ def _edges(left: float, top: float, right: float, bottom: float, size: tuple[int
     return sides
 
 
-def _draw_edge(draw: ImageDraw.ImageDraw, a, b, width: int, paint, size: tuple[int, int]) -> None:
-    """A straight line of `width` pixels centred on a-b, kept inside the image, which stands `GUTTER` from the left."""
+def _draw_edge(draw: ImageDraw.ImageDraw, a, b, width: int, paint, size: tuple[int, int], beside: int) -> None:
+    """A straight line of `width` pixels centred on a-b, kept inside the image, which stands `beside` from the left."""
     half = width / 2
     (x0, y0), (x1, y1) = a, b
     box = [x0 - half, y0 - half, x1 + half, y1 + half]
@@ -215,4 +228,4 @@ def _draw_edge(draw: ImageDraw.ImageDraw, a, b, width: int, paint, size: tuple[i
         else:
             box[axis], box[axis + 2] = max(low, 0), min(high, limit)
     left, top, right, bottom = (math.floor(edge + 0.5) for edge in box)  # round() would make some lines thicker
-    draw.rectangle((left + GUTTER, top, right + GUTTER - 1, bottom - 1), fill=paint)
+    draw.rectangle((left + beside, top, right + beside - 1, bottom - 1), fill=paint)

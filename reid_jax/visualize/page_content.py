@@ -17,7 +17,7 @@ from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
 from reid_jax.visualize import curves, embedding_map, training
 from reid_jax.visualize.attention import Attention, place_bars, soft_ranges
-from reid_jax.visualize.attention_sheet import REGION_COLORS, legend_colors, overlay
+from reid_jax.visualize.attention_sheet import legend_colors, overlay, region_colors
 from reid_jax.visualize.drawing import COLORS
 from reid_jax.visualize.embedding_map_figure import map_figure
 from reid_jax.visualize.ranked import RankedQuery, Result, choose_rows, rank_queries
@@ -451,7 +451,7 @@ def _attention(images: Sequence[Attention]) -> AttentionSection:
     return AttentionSection(
         ranges,
         ["#{:02x}{:02x}{:02x}".format(*color) for color in legend_colors(9)],
-        [_variable(color) for color in REGION_COLORS] if images[0].boxes else [],
+        [_variable(color) for color in region_colors(len(images[0].boxes[0]))] if images[0].boxes else [],
         [_attention_row(image, ranges) for image in images],
     )
 
@@ -470,25 +470,26 @@ def _attention_row(attention: Attention, ranges: Sequence[tuple[float, float]]) 
 
 
 def _regions(image: np.ndarray, boxes: np.ndarray, label: str) -> RegionDrawing:
-    """The image with the four boxes as SVG: sharp at any size, with numbered bars beside it."""
+    """The image with the boxes of its regions as SVG: sharp at any size, with numbered bars beside it."""
     height, width = image.shape[:2]
-    line, lane, gutter = 0.0125 * height, 0.03 * height, 0.14 * height
+    lanes, colors = -(-len(boxes) // 2), region_colors(len(boxes))
+    line, lane, gutter = 0.0125 * height, 0.03 * height, (0.08 + 0.03 * lanes) * height
     strokes = []
-    for box, color in zip(boxes, REGION_COLORS, strict=True):
+    for box, color in zip(boxes, colors, strict=True):
         left, top, right, bottom = (float(edge) for edge in box)
         position = [f"{number:.2f}" for number in (left, top, right - left, bottom - top)]
         for paint, thickness in (("#ffffff", 1.8 * line), (_variable(color), line)):  # a light seam around every line
             strokes.append(Box(*position, paint, f"{thickness:.2f}"))
     bars = []
     for number, (bar_lane, top, bottom, text) in enumerate(place_bars(boxes, height, apart=0.075 * height), 1):
-        outwards, beside = lane * (bar_lane + 0.6), 2.2 * lane
+        outwards, beside = lane * (bar_lane + 0.6), (lanes + 0.2) * lane
         x, text_x, anchor = (-outwards, -beside, "end") if number % 2 else (width + outwards, width + beside, "start")
         bars.append(
             Bar(
                 x=f"{x:.2f}",
                 top=f"{top:.2f}",
                 bottom=f"{bottom:.2f}",
-                color=_variable(REGION_COLORS[number - 1]),
+                color=_variable(colors[number - 1]),
                 thickness=f"{line:.2f}",
                 text_x=f"{text_x:.2f}",
                 text_y=f"{text:.2f}",

@@ -17,7 +17,7 @@ from reid_jax.data.augment import normalise
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.attention_maps import attention_maps, region_boxes
+from reid_jax.models.attention_maps import attention_maps, has_attention_maps, region_boxes
 from reid_jax.models.registry import create_network
 from reid_jax.visualize import attention, attention_sheet
 from reid_jax.visualize.attention import attend, place_bars, soft_ranges
@@ -128,7 +128,7 @@ def test_regions_are_drawn_on_the_rows_that_the_geometry_says():
     image = np.full((160, 64, 3), 128, np.uint8)
     boxes = np.float32([[0, 8, 64, 48], [0, 60, 64, 100], [16, 104, 80, 144], [-16, 125, 48, 165]])
     drawn = np.asarray(draw_regions(image, boxes, height=320))  # twice as large: every pixel is two
-    inside = drawn[:, attention_sheet.GUTTER : attention_sheet.GUTTER + 128]
+    inside = drawn[:, attention_sheet.gutter(4) : attention_sheet.gutter(4) + 128]
 
     def rows_of(color, column):
         return np.flatnonzero((inside[:, column] == ImageColor.getrgb(color)).all(1))
@@ -142,7 +142,7 @@ def test_regions_are_drawn_on_the_rows_that_the_geometry_says():
     assert len(rows_of(fourth, 95)) + len(rows_of(fourth, 96)) > 60
     assert rows_of(fourth, 20).tolist() == [row for row in rows_of(fourth, 20) if row < 255]
     # A region of its own colour, and a bar as high as the region beside the image.
-    left = drawn[:, : attention_sheet.GUTTER]
+    left = drawn[:, : attention_sheet.gutter(4)]
     bar = (left == ImageColor.getrgb(first)).all(2)
     assert 80 <= bar.any(1).sum() <= 84
     assert np.flatnonzero(bar.any(1))[0] in (15, 16)
@@ -194,7 +194,7 @@ def test_a_network_without_attention_is_named(images):
     class Plain:
         pass
 
-    assert not attention.has_attention(Plain())
+    assert not has_attention_maps(Plain())
     with pytest.raises(InputError, match="Plain has no attention maps"):
         attend(Plain(), {}, images, [0])
 

@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from reid_jax import visualize
+from reid_jax.models.attention_maps import has_attention_maps
 from reid_jax.training.metric_writer import read_records
 from reid_jax.verbs.protocol import add_protocol, add_query_height, heights_of, score_heights
 from reid_jax.verbs.visualize.options import add_items, add_out, add_rows, add_top, add_weights, labels, score_weights
 from reid_jax.visualize import page_content
-from reid_jax.visualize.attention import has_attention
 
 HELP = "write one HTML page: metrics, curves, ranked results, attention, embedding map, training"
 EXAMPLES = """\
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     height, width = weights.config.image_size
     by_height = score_heights(weights, query, evaluation, heights)
     attention = ()
-    if has_attention(weights.network):
+    if has_attention_maps(weights.network):
         rows = page_content.attention_rows(evaluation, args.seed)
         attention = visualize.attend(weights.network, weights.variables, query, rows)
     workdir = Path(args.weights) if Path(args.weights).is_dir() else Path(args.weights).parent

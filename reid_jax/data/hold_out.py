@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reid_jax.data.split import Split
+from reid_jax.data.images import Split
 from reid_jax.data.tracklets import items_of
 from reid_jax.errors import InputError
 

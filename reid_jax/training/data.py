@@ -5,7 +5,8 @@ from ml_collections import ConfigDict
 
 from reid_jax.data.datasets import find_source, split_names
 from reid_jax.data.hold_out import hold_out
-from reid_jax.data.split import Split, StoredSplit, open_splits
+from reid_jax.data.images import Split
+from reid_jax.data.split import StoredSplit, open_sources, open_splits
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
 from reid_jax.retrieval.metrics import removal_note
@@ -65,7 +66,7 @@ def _open_tests(config: ConfigDict) -> dict[str, list[StoredSplit]]:
         source = find_source(name, config.data_dir)
         if not config.test_dataset and not {"query", "gallery"} <= set(source.splits):
             continue  # a set for training only
-        test[source.name] = open_splits(name, ["query", "gallery"], config.data_dir, config.image_size)
+        test[source.name] = open_sources([source], ["query", "gallery"], config.data_dir, config.image_size)
     if not test:
         raise InputError(
             f"config.dataset {config.dataset!r} has no query and gallery to score; name a set that has in "

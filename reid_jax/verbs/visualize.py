@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from reid_jax import parallel, visualize
-from reid_jax.data.split import StoredSplit, open_splits
+from reid_jax.data.builders.source import Source
+from reid_jax.data.split import StoredSplit, open_sources, open_splits
+from reid_jax.describe import Encoder
+from reid_jax.embed import embed_items
 from reid_jax.errors import InputError
-from reid_jax.evaluate import Evaluation, embed_items, evaluate
+from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
 from reid_jax.training.metric_writer import read_records
@@ -18,11 +21,11 @@ from reid_jax.verbs.protocol import (
     add_protocol,
     add_query_height,
     check_heights,
-    datasets_of,
     heights_of,
     open_test,
     protocol_of,
     score_heights,
+    sources_to_score,
 )
 from reid_jax.visualize import embedding_map, page
 from reid_jax.visualize.drawing import require
@@ -174,9 +177,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _page(args: argparse.Namespace) -> None:
     heights = heights_of(args)
-    weights, name, query, gallery, evaluation = _evaluate(args, args.weights, heights)
+    weights, encoder, name, query, gallery, evaluation = _evaluate(args, args.weights, heights)
     height, width = weights.config.image_size
-    lowered = score_heights(weights, query, evaluation, heights)
+    lowered = score_heights(encoder, query, evaluation, heights)
     workdir = Path(args.weights) if Path(args.weights).is_dir() else Path(args.weights).parent
     records = read_records(workdir / "metrics.jsonl")
     visualize.write_page(
@@ -190,8 +193,7 @@ def _page(args: argparse.Namespace) -> None:
             "Network": f"{weights.config.model.name}, images of {height}x{width}",
             "Data set": name,
         },
-        network=weights.network,
-        variables=weights.variables,
+        encoder=encoder,
         runs={workdir.resolve().name: records} if records else None,
         by_height={height: evaluation.metrics, **lowered} if lowered else None,
         rows=args.rows,
@@ -203,7 +205,7 @@ def _page(args: argparse.Namespace) -> None:
 
 
 def _ranked(args: argparse.Namespace) -> None:
-    _, _, query, gallery, evaluation = _evaluate(args, args.weights)
+    *_, query, gallery, evaluation = _evaluate(args, args.weights)
     shown = visualize.draw_sheet(
         args.out, query, gallery, evaluation, rows=args.rows, order=args.order, seed=args.seed, top=args.top
     )
@@ -213,20 +215,27 @@ def _ranked(args: argparse.Namespace) -> None:
 def _attention(args: argparse.Namespace) -> None:
     weights = load_weights(args.weights)
     data_dir = args.data_dir or weights.config.data_dir
-    dataset = _dataset(args, weights, data_dir) if args.split != "train" else args.dataset or weights.config.dataset
-    (images,) = open_splits(dataset, [args.split], data_dir, weights.config.image_size)
+    size = weights.config.image_size
+    if args.split == "train":
+        dataset = args.dataset or weights.config.dataset
+        (images,) = open_splits(dataset, [args.split], data_dir, size)
+    else:
+        source = _source(args, weights, data_dir)
+        dataset = source.name
+        (images,) = open_sources([source], [args.split], data_dir, size)
     rng = np.random.default_rng(args.seed)
     rows = np.sort(rng.choice(len(images), min(args.rows, len(images)), replace=False))
-    shown = visualize.attend(weights.network, weights.variables, images, rows)
+    shown = visualize.attend(Encoder.of(weights, parallel.one_device()), images, rows)
     visualize.write_attention(args.out, shown)
     print(f"{args.out}: {len(shown)} images of {dataset} {args.split}; JSON")
 
 
 def _map(args: argparse.Namespace) -> None:
-    weights, mesh = load_weights(args.weights), parallel.create_mesh()
+    weights = load_weights(args.weights)
+    encoder = Encoder.of(weights, parallel.create_mesh())
     data_dir = args.data_dir or weights.config.data_dir
-    dataset = _dataset(args, weights, data_dir)
-    sides = open_splits(dataset, ["query", "gallery"], data_dir, weights.config.image_size)
+    source = _source(args, weights, data_dir)
+    sides = open_sources([source], ["query", "gallery"], data_dir, weights.config.image_size)
     chosen = {"items": args.items, "identities": args.identities, "seed": args.seed}
     colored = None
     if all((side.tracklet < 0).all() for side in sides):
@@ -235,7 +244,7 @@ def _map(args: argparse.Namespace) -> None:
         count = len(sides[0])
         sides = [sides[0].select(rows[rows < count]), sides[1].select(rows[rows >= count] - count)]
     query, gallery = (
-        embed_items(weights.network, weights.variables, side, mesh, progress=f"embedding {name}")
+        embed_items(encoder, side, progress=f"embedding {name}")
         for side, name in zip(sides, ("query", "gallery"), strict=True)
     )
     if colored is None:
@@ -243,13 +252,13 @@ def _map(args: argparse.Namespace) -> None:
     else:
         shown = embedding_map.place_items(query, gallery, colored, args.seed)
     visualize.write_map(args.out, shown, args.color)
-    print(f"{args.out}: {len(shown):,} descriptors of {dataset} by {args.color}; JSON and CSV")
+    print(f"{args.out}: {len(shown):,} descriptors of {source.name} by {args.color}; JSON and CSV")
 
 
 def _curves(args: argparse.Namespace) -> None:
     evaluations = {}
     for label, path in zip(labels(args.weights), args.weights, strict=True):
-        _, name, _, _, evaluations[label] = _evaluate(args, path)
+        _, _, name, _, _, evaluations[label] = _evaluate(args, path)
         print(f"{label} on {name}: {evaluations[label].protocol}")
     visualize.write_curves(args.out, evaluations)
     print(f"{args.out}: CMC and ROC of {', '.join(evaluations)}; JSON")
@@ -282,17 +291,19 @@ def labels(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _dataset(args: argparse.Namespace, weights: Weights, data_dir: str) -> str:
-    names = datasets_of(weights, [args.dataset] if args.dataset else None, data_dir)
-    if len(names) > 1:
-        raise InputError(f"{', '.join(names)} are several data sets; a picture shows one: choose with --dataset")
-    return names[0]
+def _source(args: argparse.Namespace, weights: Weights, data_dir: str) -> Source:
+    """The only data set to draw; raises InputError where there are several."""
+    sources = sources_to_score(weights, [args.dataset] if args.dataset else None, data_dir)
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources)
+        raise InputError(f"{names} are several data sets; a picture shows one: choose with --dataset")
+    return sources[0]
 
 
 def _evaluate(
     args: argparse.Namespace, path: str, heights: Sequence[int] = ()
-) -> tuple[Weights, str, StoredSplit, StoredSplit, Evaluation]:
-    """Scores the weights at `path`: (weights, name of the data set, query, gallery, evaluation).
+) -> tuple[Weights, Encoder, str, StoredSplit, StoredSplit, Evaluation]:
+    """Scores the weights at `path`: (weights, encoder, name of the data set, query, gallery, evaluation).
 
     That the queries can be scaled down to `heights` is checked before.
     """
@@ -300,16 +311,8 @@ def _evaluate(
     weights = load_weights(path)
     check_heights(heights, path, weights)
     data_dir = args.data_dir or weights.config.data_dir
-    dataset = _dataset(args, weights, data_dir)
-    name, query, gallery, further = open_test(dataset, data_dir, weights.config.image_size, protocol)
-    evaluation = evaluate(
-        weights.network,
-        weights.variables,
-        query,
-        gallery,
-        parallel.create_mesh(),
-        protocol=protocol,
-        multi_query=further,
-        progress=True,
-    )
-    return weights, name, query, gallery, evaluation
+    source = _source(args, weights, data_dir)
+    query, gallery, pooled = open_test(source, data_dir, weights.config.image_size, protocol)
+    encoder = Encoder.of(weights, parallel.create_mesh())
+    evaluation = evaluate(encoder, query, gallery, protocol=protocol, multi_query=pooled, progress=True)
+    return weights, encoder, source.name, query, gallery, evaluation

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
@@ -32,7 +32,8 @@ from reid_jax.visualize.drawing import (
 )
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
+    from reid_jax.describe import Encoder
 
 COLOR_MAP = "viridis"  # perceptually uniform, and even in the common colour blindnesses
 OPACITY = 0.6  # of the map over the image in grey
@@ -69,8 +70,8 @@ class Attention:
     centres: tuple[np.ndarray, ...]
 
 
-def attend(network, variables: dict[str, Any], images: "Images", rows: Sequence[int]) -> list[Attention]:
-    """Decodes the images `rows` and runs the network on them.
+def attend(encoder: "Encoder", images: "Images", rows: Sequence[int]) -> list[Attention]:
+    """Decodes the images `rows` and runs the encoder's network on them.
 
     Raises:
       InputError: no rows, or a row outside of the images.
@@ -83,7 +84,7 @@ def attend(network, variables: dict[str, Any], images: "Images", rows: Sequence[
             f"rows reach from {rows.min()} to {rows.max()}, but there are {len(images)} images, counted from 0"
         )
     shown = images.select(rows)
-    maps = attention_maps(network, variables, normalise(shown.image))
+    maps = attention_maps(encoder.network, encoder.variables, normalise(shown.image))
     return [
         Attention(
             name=str(shown.name[i]),

@@ -16,7 +16,7 @@ from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_pat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reid_jax.evaluate import Items
+    from reid_jax.embed import Items
 
 ITEMS = 1000
 IDENTITIES = 20

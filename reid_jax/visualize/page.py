@@ -27,7 +27,8 @@ from reid_jax.visualize.ranked import RankedQuery, Result, choose_rows, rank_que
 from reid_jax.visualize.svg import VARIABLES, inline_svg
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
+    from reid_jax.describe import Encoder
     from reid_jax.evaluate import Evaluation
     from reid_jax.retrieval.verification import Verification
 
@@ -62,8 +63,7 @@ def write_page(
     *,
     title: str,
     facts: Mapping[str, str] | None = None,
-    network: Any = None,
-    variables: Mapping[str, Any] | None = None,
+    encoder: "Encoder | None" = None,
     runs: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     by_height: Mapping[int, Mapping[str, float]] | None = None,
     rows: int = ROWS,
@@ -78,7 +78,7 @@ def write_page(
       evaluation: of `query` and `gallery`, whose images are decoded where they are shown.
       title: the heading, such as 'quickstart on market1501'.
       facts: further lines of what was evaluated, in order: weights, data set, network.
-      network, variables: for the attention, which is left out without them.
+      encoder: for the attention, which is left out without it.
       runs: metric records by run, for the training curves; left out without them.
       by_height: metrics by the height of the queries in pixels; left out without them.
       rows: queries in each of the lists worst, best and random. top: results in a row.
@@ -99,8 +99,8 @@ def write_page(
     if by_height:
         sections.append(("height", "Small queries", _height(by_height)))
     sections.append(("ranked", "Ranked results", _ranked(lists)))
-    if network is not None and variables is not None:
-        shown = attend(network, variables, query, _attention_rows(evaluation, precision, seed))
+    if encoder is not None:
+        shown = attend(encoder, query, _attention_rows(evaluation, precision, seed))
         sections.append(("attention", "Attention", _attention(shown)))
     sections.append(("map", "Embedding map", _map(evaluation, items, seed)))
     if runs:

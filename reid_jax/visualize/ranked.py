@@ -16,7 +16,7 @@ from reid_jax.retrieval import metrics
 from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, picture, png_path, save_image
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
     from reid_jax.evaluate import Evaluation
 
 ORDERS = ("random", "worst", "best")

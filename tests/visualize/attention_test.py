@@ -13,7 +13,9 @@ import pytest
 from made_evaluation import Watched, split
 from PIL import ImageColor
 
+from reid_jax import parallel
 from reid_jax.data.augment import normalise
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
@@ -33,6 +35,10 @@ def _network(**fields):
     return network, variables
 
 
+def _encoder():
+    return Encoder(*_network(), SIZE, parallel.one_device())
+
+
 @pytest.fixture(scope="module")
 def images():
     drawn = split([5, 6, 7], "query", (0, 0, 0), SIZE)
@@ -43,7 +49,7 @@ def images():
 @pytest.fixture(scope="module")
 def shown(images):
     watched = Watched(images)
-    shown = attend(*_network(), watched, [2, 0])
+    shown = attend(_encoder(), watched, [2, 0])
     assert watched.selected == [[2, 0]]  # nothing else is decoded
     return shown
 
@@ -190,11 +196,10 @@ def test_files_hold_the_numbers(images, shown, tmp_path):
 
 
 def test_what_is_wrong_is_named(images, shown, tmp_path, monkeypatch):
-    network = _network()
     with pytest.raises(InputError, match="at least 1 row"):
-        attend(*network, images, [])
+        attend(_encoder(), images, [])
     with pytest.raises(InputError, match="from 0 to 3, but there are 3 images"):
-        attend(*network, images, [0, 3])
+        attend(_encoder(), images, [0, 3])
     with pytest.raises(InputError, match=r"a\.jpg; let it end in \.png"):
         write_attention(tmp_path / "a.jpg", shown)
     attention.color_table.cache_clear()

@@ -165,7 +165,9 @@ def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[int, jax.Array]
         part = image[start : start + block]
         padded = np.zeros((block, *image.shape[1:]), np.uint8)
         padded[: len(part)] = part
-        yield len(part), jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
+        with jax.transfer_guard_host_to_device("allow"):  # the only transfer that describing images needs
+            batch = jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
+        yield len(part), batch
 
 
 def _on_every_device(variables: dict[str, Any], mesh: Mesh) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from reid_jax import parallel, visualize
 from reid_jax.averaging.cycles import WeightAverages
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.files.json_files import is_number, read_json, write_json
@@ -98,7 +99,9 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
     joining.meet()  # the checkpoints open with a collective
     checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
     if before is None:
-        before = {name: evaluate(network, variables, *pair, mesh, progress=True).metrics for name, pair in test.items()}
+        encoder = Encoder(network, variables, config.image_size, mesh)
+        before = {name: evaluate(encoder, *pair, progress=True).metrics for name, pair in test.items()}
+        del encoder
         _write_json(workdir / "before.json", before)
     say(format_metrics({f"{name}, {first}": metrics for name, metrics in before.items()}))
 
@@ -151,7 +154,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
         log.flush()
         validates = bool(validation) and plan.evaluates(step)
         if validates or plan.ends_cycle(step):
-            metrics = evaluate(network, state.variables, *watched_pair, mesh).metrics
+            metrics = evaluate(Encoder(network, state.variables, config.image_size, mesh), *watched_pair).metrics
         if plan.ends_cycle(step):
             state = averages.collect(state)
             mean = averages.mean(state.swag)
@@ -183,8 +186,9 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | Non
         _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag, people))
         averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
     results, pictured = {}, None
+    encoder = Encoder(network, state.variables, config.image_size, mesh)
     for name, pair in test.items():
-        trained = evaluate(network, state.variables, *pair, mesh, progress=True)
+        trained = evaluate(encoder, *pair, progress=True)
         results[name] = {first: before[name], "trained": trained.metrics, **averaged.get(name, {})}
         pictured = pictured or (*pair, trained)
     _write_json(workdir / "results.json", results)

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from reid_jax import parallel, swag
-from reid_jax.averaging.samples import evaluate_samples, mean_variables, sampled_variables
+from reid_jax.averaging.samples import evaluate_samples, mean_variables, sampled_encoders
+from reid_jax.describe import Encoder
 from reid_jax.evaluate import evaluate
 from reid_jax.swag import Moments
 from reid_jax.training.assemble import augmentation_of
@@ -56,9 +57,10 @@ class WeightAverages:
         """
         if not pairs:
             return {}
-        of_mean = [evaluate(self.network, mean, *pair, self.mesh, progress=True).metrics for pair in pairs.values()]
+        encoder = Encoder(self.network, mean, self.config.image_size, self.mesh)
+        of_mean = [evaluate(encoder, *pair, progress=True).metrics for pair in pairs.values()]
         s = self.config.swag
-        drawn = sampled_variables(
+        drawn = sampled_encoders(
             self.network,
             moments,
             self.train_image,
@@ -69,9 +71,7 @@ class WeightAverages:
             variance_floor=s.variance_floor,
             augmentation=augmentation_of(self.config),
         )
-        of_samples = evaluate_samples(
-            self.network, drawn, list(pairs.values()), self.mesh, samples=s.samples, progress=True
-        )
+        of_samples = evaluate_samples(drawn, list(pairs.values()), samples=s.samples, progress=True)
         return {
             name: {"swa": swa, "swag": averaged.metrics}
             for name, swa, (averaged, *_) in zip(pairs, of_mean, of_samples, strict=True)

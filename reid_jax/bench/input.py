@@ -5,18 +5,17 @@ import os
 import statistics
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax import parallel
 from reid_jax.bench.contest import Contest, Contestant, run_contest
 from reid_jax.bench.made import make_variables
 from reid_jax.bench.measure import seconds_of
 from reid_jax.bench.quantities import format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
-from reid_jax.embed import embed, embed_split
+from reid_jax.describe import Encoder
+from reid_jax.embed import embed_split
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
 
@@ -75,7 +74,7 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
     (stored,) = open_splits(dataset, ["train"], data_dir, config.image_size)
     split = stored.load()
     sampler = assemble.sampler_of(config, split.identity, split.origin)
-    variables = jax.device_put(make_variables(network, config.image_size), parallel.replicated(mesh))
+    encoder = Encoder(network, make_variables(network, config.image_size), config.image_size, mesh)
 
     def decode():
         for _ in stored.blocks(_DECODED_AT_ONCE):
@@ -83,8 +82,8 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
 
     works = {
         "decoding": decode,
-        "network": lambda: embed(network, variables, split.image, mesh),
-        "together": lambda: embed_split(network, variables, stored, mesh),
+        "network": lambda: encoder.describe(split.image),
+        "together": lambda: embed_split(encoder, stored),
     }
     contest = run_contest([Contestant(name, work, len(split)) for name, work in works.items()], rounds, "images")
     return Input(contest, len(split), sampler.batch_size, index_seconds(sampler, rounds))

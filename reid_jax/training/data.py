@@ -1,11 +1,15 @@
 """What a run trains on and is scored on, as its config names it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from ml_collections import ConfigDict
 
-from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.builders.source import Source
+from reid_jax.data.datasets import check_name, find_source
 from reid_jax.data.hold_out import hold_out
-from reid_jax.data.split import Split, StoredSplit, open_splits
+from reid_jax.data.images import Split
+from reid_jax.data.split import StoredSplit, open_sources
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
 from reid_jax.retrieval.metrics import removal_note
@@ -21,13 +25,19 @@ def load_data(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, 
     Returns (training images, query and gallery of held-out identities or None, {full name of a test set: its query and
     gallery, not decoded yet}). Raises InputError for what is wrong with the data sets or missing.
     """
-    training, test = joining.process_zero_first(lambda: (_open_training(config), _open_tests(config)))
+
+    def open_both() -> tuple[StoredSplit, dict[str, list[StoredSplit]]]:
+        sources = _find(config.dataset, config)
+        tested = _find(config.test_dataset, config) if config.test_dataset else sources
+        return _open_training(config, sources), _open_tests(config, tested)
+
+    training, test = joining.process_zero_first(open_both)
     return *_held_out(config, training), test
 
 
 def load_training(config: ConfigDict) -> tuple[Split, list[Split] | None]:
     """Loads what a run trains on, and query and gallery of its held-out identities, None where it holds out none."""
-    return _held_out(config, _open_training(config))
+    return _held_out(config, _open_training(config, _find(config.dataset, config)))
 
 
 def describe(config: ConfigDict, train: Split, validation: Pair | None, test: dict[str, Pair]) -> str:
@@ -47,8 +57,12 @@ def describe(config: ConfigDict, train: Split, validation: Pair | None, test: di
     return "\n".join(lines)
 
 
-def _open_training(config: ConfigDict) -> StoredSplit:
-    return open_splits(config.dataset, ["train"], config.data_dir, config.image_size)[0]
+def _find(name: str, config: ConfigDict) -> list[Source]:
+    return [find_source(single, config.data_dir) for single in check_name(name)]
+
+
+def _open_training(config: ConfigDict, sources: Sequence[Source]) -> StoredSplit:
+    return open_sources(sources, ["train"], config.data_dir, config.image_size)[0]
 
 
 def _held_out(config: ConfigDict, training: StoredSplit) -> tuple[Split, list[Split] | None]:
@@ -59,13 +73,12 @@ def _held_out(config: ConfigDict, training: StoredSplit) -> tuple[Split, list[Sp
     return train, validation
 
 
-def _open_tests(config: ConfigDict) -> dict[str, list[StoredSplit]]:
+def _open_tests(config: ConfigDict, sources: Sequence[Source]) -> dict[str, list[StoredSplit]]:
     test = {}
-    for name in split_names(config.test_dataset or config.dataset):
-        source = find_source(name, config.data_dir)
+    for source in sources:
         if not config.test_dataset and not {"query", "gallery"} <= set(source.splits):
             continue  # a set for training only
-        test[source.name] = open_splits(name, ["query", "gallery"], config.data_dir, config.image_size)
+        test[source.name] = open_sources([source], ["query", "gallery"], config.data_dir, config.image_size)
     if not test:
         raise InputError(
             f"config.dataset {config.dataset!r} has no query and gallery to score; name a set that has in "

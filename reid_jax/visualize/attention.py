@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from reid_jax.errors import InputError
 from reid_jax.models.attention_maps import attention_maps
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
+    from reid_jax.describe import Encoder
 
 SMALLEST_RANGE = 0.02  # the colours of a map that is nearly flat must not blow its rounding up
 
@@ -35,8 +36,8 @@ class Attention:
     centres: tuple[np.ndarray, ...]
 
 
-def attend(network, variables: dict[str, Any], images: "Images", rows: Sequence[int]) -> list[Attention]:
-    """Decodes the images `rows` and runs the network on them.
+def attend(encoder: "Encoder", images: "Images", rows: Sequence[int]) -> list[Attention]:
+    """Decodes the images `rows` and runs the encoder's network on them.
 
     Raises:
       InputError: no rows, or a row outside of the images.
@@ -49,7 +50,7 @@ def attend(network, variables: dict[str, Any], images: "Images", rows: Sequence[
             f"rows reach from {rows.min()} to {rows.max()}, but there are {len(images)} images, counted from 0"
         )
     shown = images.select(rows)
-    maps = attention_maps(network, variables, normalise(shown.image))
+    maps = attention_maps(encoder.network, encoder.variables, normalise(shown.image))
     return [
         Attention(
             name=str(shown.name[i]),

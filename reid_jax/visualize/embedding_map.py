@@ -10,7 +10,7 @@ from reid_jax.progress import announce
 from reid_jax.visualize.failures import require
 
 if TYPE_CHECKING:
-    from reid_jax.evaluate import Items
+    from reid_jax.embed import Items
 
 ITEMS = 1000
 IDENTITIES = 20

@@ -26,7 +26,7 @@ from reid_jax.visualize.svg import VARIABLES, inline_svg
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
     from reid_jax.evaluate import Evaluation
     from reid_jax.retrieval.verification import Verification
 

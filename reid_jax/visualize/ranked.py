@@ -10,7 +10,7 @@ from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
     from reid_jax.evaluate import Evaluation
 
 ORDERS = ("random", "worst", "best")

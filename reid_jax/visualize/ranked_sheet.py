@@ -17,7 +17,7 @@ from reid_jax.visualize.failures import one_line_failures
 from reid_jax.visualize.ranked import RankedQuery, choose_rows, rank_queries
 
 if TYPE_CHECKING:
-    from reid_jax.data.split import Images
+    from reid_jax.data.images import Images
     from reid_jax.evaluate import Evaluation
 
 # A green and a red that stay apart in the common colour blindnesses (after Okabe and Ito, 2008); the marks and

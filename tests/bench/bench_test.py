@@ -19,7 +19,7 @@ from reid_jax.bench.input import index_seconds
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.quantities import format_bytes, format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler
-from reid_jax.embed import embed
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.main import main
 from reid_jax.models import summary
@@ -126,7 +126,7 @@ def test_made_weights_tell_images_apart():
     network = network_of(config, 0)
     variables = make_variables(network, config.image_size)
     mesh = parallel.create_mesh()
-    embedding = embed(network, variables, make_images(8, config.image_size), mesh)
+    embedding = Encoder(network, variables, config.image_size, mesh).describe(make_images(8, config.image_size))
     assert np.isfinite(embedding).all()
     assert (embedding.std(0) > 1e-3).mean() > 0.3
 

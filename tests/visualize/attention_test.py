@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ import pytest
 from made_evaluation import Watched, split
 from PIL import ImageColor
 
+from reid_jax import parallel
 from reid_jax.data.augment import normalise
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
@@ -34,6 +37,10 @@ def _network(**fields):
     return network, variables
 
 
+def _encoder():
+    return Encoder(*_network(), SIZE, parallel.one_device())
+
+
 @pytest.fixture(scope="module")
 def images():
     drawn = split([5, 6, 7], "query", (0, 0, 0), SIZE)
@@ -44,7 +51,7 @@ def images():
 @pytest.fixture(scope="module")
 def shown(images):
     watched = Watched(images)
-    shown = attend(*_network(), watched, [2, 0])
+    shown = attend(_encoder(), watched, [2, 0])
     assert watched.selected == [[2, 0]]  # nothing else is decoded
     return shown
 
@@ -196,15 +203,14 @@ def test_a_network_without_attention_is_named(images):
 
     assert not has_attention_maps(Plain())
     with pytest.raises(InputError, match="Plain has no attention maps"):
-        attend(Plain(), {}, images, [0])
+        attend(types.SimpleNamespace(network=Plain(), variables={}), images, [0])
 
 
 def test_what_is_wrong_is_named(images, shown, tmp_path, monkeypatch):
-    network = _network()
     with pytest.raises(InputError, match="at least 1 row"):
-        attend(*network, images, [])
+        attend(_encoder(), images, [])
     with pytest.raises(InputError, match="from 0 to 3, but there are 3 images"):
-        attend(*network, images, [0, 3])
+        attend(_encoder(), images, [0, 3])
     with pytest.raises(InputError, match=r"a\.jpg; let it end in \.png"):
         write_attention(tmp_path / "a.jpg", shown)
     attention_sheet.color_table.cache_clear()

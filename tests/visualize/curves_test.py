@@ -51,7 +51,7 @@ def test_cmc_is_drawn_in_percent_and_named_with_several(evaluation):
 
 
 def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path):
-    protocol = Protocol(single_gallery_shot=True, shots=3)
+    protocol = Protocol(single_gallery_shot=True, draws=3)
     one = score(evaluation.query, evaluation.gallery, (8,), evaluation.mesh, protocol=protocol)
     curve = one.cmc(12)
     assert [curve[k - 1] for k in (1, 5, 10)] == pytest.approx([one.metrics[f"rank{k}"] for k in (1, 5, 10)])

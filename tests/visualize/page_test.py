@@ -15,6 +15,8 @@ import pytest
 from made_evaluation import crowd
 from PIL import Image
 
+from reid_jax import parallel
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models.registry import create_network
 from reid_jax.visualize import PageSource, attend, page_content, write_page
@@ -69,7 +71,9 @@ def written(tmp_path_factory):
         query=query,
         gallery=gallery,
         facts={"Weights": NASTY},
-        attention=attend(network, variables, query, attention_rows(evaluation)),
+        attention=attend(
+            Encoder(network, variables, (64, 32), parallel.one_device()), query, attention_rows(evaluation)
+        ),
         runs={NASTY: [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]},
         by_height={64: {"rank1": 0.5, "mAP": 0.4}, 32: {"rank1": 0.25, "mAP": 0.125}},
         rows=2,

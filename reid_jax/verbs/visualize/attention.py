@@ -4,9 +4,10 @@ import argparse
 
 import numpy as np
 
-from reid_jax import visualize
-from reid_jax.data.split import open_splits
-from reid_jax.verbs.visualize.options import add_out, add_rows, add_seed, add_weights, data_dir_of, dataset_of
+from reid_jax import parallel, visualize
+from reid_jax.data.split import open_sources, open_splits
+from reid_jax.describe import Encoder
+from reid_jax.verbs.visualize.options import add_out, add_rows, add_seed, add_weights, data_dir_of, source_of
 from reid_jax.weights import load_weights
 
 HELP = "draw soft-attention maps and hard-attention regions over images; JSON with the numbers beside it"
@@ -31,10 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draws the images and their attention."""
     weights = load_weights(args.weights)
-    dataset = args.dataset or weights.config.dataset if args.split == "train" else dataset_of(args, weights)
-    (images,) = open_splits(dataset, [args.split], data_dir_of(args, weights), weights.config.image_size)
+    data_dir, image_size = data_dir_of(args, weights), weights.config.image_size
+    if args.split == "train":
+        dataset = args.dataset or weights.config.dataset
+        (images,) = open_splits(dataset, [args.split], data_dir, image_size)
+    else:
+        source = source_of(args, weights)
+        dataset = source.name
+        (images,) = open_sources([source], [args.split], data_dir, image_size)
     rng = np.random.default_rng(args.seed)
     rows = np.sort(rng.choice(len(images), min(args.rows, len(images)), replace=False))
-    attention = visualize.attend(weights.network, weights.variables, images, rows)
+    attention = visualize.attend(Encoder.of(weights, parallel.one_device()), images, rows)
     visualize.write_attention(args.out, attention)
     print(f"{args.out}: {len(attention)} images of {dataset} {args.split}; JSON")

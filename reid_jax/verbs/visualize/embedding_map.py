@@ -3,10 +3,11 @@
 import argparse
 
 from reid_jax import parallel, visualize
-from reid_jax.data.split import open_splits
-from reid_jax.evaluate import embed_items
+from reid_jax.data.split import open_sources
+from reid_jax.describe import Encoder
+from reid_jax.embed import embed_items
 from reid_jax.ranges import whole
-from reid_jax.verbs.visualize.options import add_items, add_out, add_seed, add_weights, data_dir_of, dataset_of
+from reid_jax.verbs.visualize.options import add_items, add_out, add_seed, add_weights, data_dir_of, source_of
 from reid_jax.visualize import embedding_map
 from reid_jax.weights import load_weights
 
@@ -33,9 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Embeds what the map shows, places it and draws it."""
-    weights, mesh = load_weights(args.weights), parallel.create_mesh()
-    dataset = dataset_of(args, weights)
-    sides = open_splits(dataset, ["query", "gallery"], data_dir_of(args, weights), weights.config.image_size)
+    weights = load_weights(args.weights)
+    encoder = Encoder.of(weights, parallel.create_mesh())
+    source = source_of(args, weights)
+    sides = open_sources([source], ["query", "gallery"], data_dir_of(args, weights), weights.config.image_size)
     sizes = {"items": args.items, "identities": args.identities, "seed": args.seed}
     colored = None
     if all((side.tracklet < 0).all() for side in sides):
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         count = len(sides[0])
         sides = [sides[0].select(rows[rows < count]), sides[1].select(rows[rows >= count] - count)]
     query, gallery = (
-        embed_items(weights.network, weights.variables, side, mesh, progress=f"embedding {name}")
+        embed_items(encoder, side, progress=f"embedding {name}")
         for side, name in zip(sides, ("query", "gallery"), strict=True)
     )
     if colored is None:
@@ -52,4 +54,4 @@ def run(args: argparse.Namespace) -> None:
     else:
         placed = embedding_map.place_items(query, gallery, colored, args.seed)
     visualize.write_map(args.out, placed, args.color)
-    print(f"{args.out}: {len(placed):,} descriptors of {dataset} by {args.color}; JSON and CSV")
+    print(f"{args.out}: {len(placed):,} descriptors of {source.name} by {args.color}; JSON and CSV")

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid_jax import parallel
+from reid_jax.data.builders.source import Source
 from reid_jax.data.split import StoredSplit
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.ranges import whole
-from reid_jax.verbs.protocol import SEED, check_heights, datasets_of, open_test, protocol_of
+from reid_jax.verbs.protocol import SEED, check_heights, open_test, protocol_of, sources_to_score
 from reid_jax.visualize import embedding_map
 from reid_jax.weights import Weights, load_weights
 
@@ -60,15 +62,16 @@ def data_dir_of(args: argparse.Namespace, weights: Weights) -> str:
     return args.data_dir or weights.config.data_dir
 
 
-def dataset_of(args: argparse.Namespace, weights: Weights) -> str:
-    """The data set whose test split is drawn: --dataset, or the one that the weights were trained for.
+def source_of(args: argparse.Namespace, weights: Weights) -> Source:
+    """Finds the data set whose test split is drawn: --dataset, or the one that the weights were trained for.
 
     Raises InputError where these are several.
     """
-    names = datasets_of(weights, [args.dataset] if args.dataset else None, data_dir_of(args, weights))
-    if len(names) > 1:
-        raise InputError(f"{', '.join(names)} are several data sets; a picture shows one: choose with --dataset")
-    return names[0]
+    sources = sources_to_score(weights, [args.dataset] if args.dataset else None, data_dir_of(args, weights))
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources)
+        raise InputError(f"{names} are several data sets; a picture shows one: choose with --dataset")
+    return sources[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Scored:
     """Weights with their evaluation on a data set, called `dataset` in full, and its images."""
 
     weights: Weights
+    encoder: Encoder
     dataset: str
     query: StoredSplit
     gallery: StoredSplit
@@ -90,20 +94,11 @@ def score_weights(args: argparse.Namespace, path: str, heights: Sequence[int] = 
     protocol = protocol_of(args)
     weights = load_weights(path)
     check_heights(heights, path, weights)
-    dataset, query, gallery, further = open_test(
-        dataset_of(args, weights), data_dir_of(args, weights), weights.config.image_size, protocol
-    )
-    evaluation = evaluate(
-        weights.network,
-        weights.variables,
-        query,
-        gallery,
-        parallel.create_mesh(),
-        protocol=protocol,
-        multi_query=further,
-        progress=True,
-    )
-    return Scored(weights, dataset, query, gallery, evaluation)
+    source = source_of(args, weights)
+    query, gallery, pooled = open_test(source, data_dir_of(args, weights), weights.config.image_size, protocol)
+    encoder = Encoder.of(weights, parallel.create_mesh())
+    evaluation = evaluate(encoder, query, gallery, protocol=protocol, multi_query=pooled, progress=True)
+    return Scored(weights, encoder, source.name, query, gallery, evaluation)
 
 
 def labels(paths: Sequence[str]) -> list[str]:

@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> None:
     scored = score_weights(args, args.weights, heights)
     weights, query, evaluation = scored.weights, scored.query, scored.evaluation
     height, width = weights.config.image_size
-    by_height = score_heights(weights, query, evaluation, heights)
+    by_height = score_heights(scored.encoder, query, evaluation, heights)
     attention = ()
     if has_attention_maps(weights.network):
         rows = page_content.attention_rows(evaluation, args.seed)
-        attention = visualize.attend(weights.network, weights.variables, query, rows)
+        attention = visualize.attend(scored.encoder, query, rows)
     workdir = Path(args.weights) if Path(args.weights).is_dir() else Path(args.weights).parent
     records = read_records(workdir / "metrics.jsonl")
     source = visualize.PageSource(

@@ -44,7 +44,7 @@ def attend(encoder: "Encoder", images: "Images", rows: Sequence[int]) -> list[At
     """
     rows = np.asarray(rows, np.int64)
     if not len(rows):
-        raise InputError("attention of no image was asked for; give at least 1 row")
+        raise InputError("there is no image to draw attention of; give at least 1 row")
     if rows.min() < 0 or rows.max() >= len(images):
         raise InputError(
             f"rows reach from {rows.min()} to {rows.max()}, but there are {len(images)} images, counted from 0"
@@ -71,7 +71,7 @@ def soft_ranges(shown: Sequence[Attention]) -> list[tuple[float, float]]:
     All images share it, so that they compare; a range below `SMALLEST_RANGE` is widened to that.
     """
     ranges = []
-    for maps in zip(*(one.soft for one in shown), strict=True):
+    for maps in zip(*(attention.soft for attention in shown), strict=True):
         low, high = (float(limit([limit(level) for level in maps])) for limit in (np.min, np.max))
         ranges.append((low, max(high, low + SMALLEST_RANGE)))
     return ranges

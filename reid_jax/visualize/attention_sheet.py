@@ -56,16 +56,16 @@ def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None
     """
     path = png_path(path)
     if not shown:
-        raise InputError("attention of no image was asked for; give at least 1 row")
+        raise InputError("there is no image to draw attention of; give at least 1 row")
     color_table()
     images = [
         {
-            "name": one.name,
-            "identity": one.identity,
-            "camera": one.camera,
-            **{key: [np.round(level, 4).tolist() for level in _wide(getattr(one, key))] for key in _ARRAYS},
+            "name": image.name,
+            "identity": image.identity,
+            "camera": image.camera,
+            **{key: [np.round(level, 4).tolist() for level in _wide(getattr(image, key))] for key in _ARRAYS},
         }
-        for one in shown
+        for image in shown
     ]
     write_json(path.with_suffix(".json"), {"ranges": soft_ranges(shown), "images": images})
     save_image(path, attention_sheet(shown))
@@ -119,14 +119,14 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
             draw.rectangle((x, 96, x + 22, 96 + LINE), fill=color)
             draw.text((x + 28, 103), str(number), INK, text, anchor="ls")
             x += 56
-    for line, one in enumerate(shown):
+    for line, attention in enumerate(shown):
         y = HEADER + line * row_height
-        sheet.paste(Image.fromarray(one.image).resize(size, Image.Resampling.BICUBIC), (MARGIN, y))
-        for level, soft in enumerate(one.soft):
-            sheet.paste(overlay(one.image, soft, *ranges[level]), (soft_left + level * (size[0] + GAP), y))
-        for level, boxes in enumerate(one.boxes):
-            sheet.paste(draw_regions(one.image, boxes), (regions_left + level * (region_width + GAP), y))
-        name = shorten(draw, one.name, small, sheet.width - 2 * MARGIN)
+        sheet.paste(Image.fromarray(attention.image).resize(size, Image.Resampling.BICUBIC), (MARGIN, y))
+        for level, soft in enumerate(attention.soft):
+            sheet.paste(overlay(attention.image, soft, *ranges[level]), (soft_left + level * (size[0] + GAP), y))
+        for level, boxes in enumerate(attention.boxes):
+            sheet.paste(draw_regions(attention.image, boxes), (regions_left + level * (region_width + GAP), y))
+        name = shorten(draw, attention.name, small, sheet.width - 2 * MARGIN)
         draw.text((MARGIN, y + size[1] + 16), name, MUTED, small, anchor="ls")
         if line:
             draw.line((MARGIN, y - 6, sheet.width - MARGIN, y - 6), RULE, 1)

@@ -23,13 +23,13 @@ MUTED = (115, 115, 115)
 RULE = (225, 225, 225)
 PAPER = (255, 255, 255)
 
-# Okabe and Ito (2008): told apart in the common colour blindnesses; in an order that keeps the first few far apart.
+# Okabe and Ito (2008): distinct in the common colour blindnesses; in an order that keeps the first few far apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 # Lines beyond the colours differ by dashes, points beyond them by shape.
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# Of figures: titles, the text of axes, the axis line, the grid, and points that are not told apart.
+# Of figures: titles, the text of axes, the axis line, the grid, and points that belong to no group.
 TITLE, LABEL, AXIS, GRID, GREY = "#222222", "#555555", "#bbbbbb", "#e4e4e4", "#c2c2c2"
 
 # Of other alphabets, where they are installed.
@@ -122,7 +122,7 @@ def take_names_as_written(figure: "Figure") -> None:
     """Makes no formula of '$', '_' and '^' in the names of a figure; numbers along a logarithmic axis stay formulas."""
     from matplotlib.text import Text
 
-    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    axes = [axis for plot in figure.axes for axis in (plot.xaxis, plot.yaxis)]
     formulas = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
     for text in set(figure.findobj(Text)) - formulas:
         text.set_parse_math(False)

@@ -62,10 +62,10 @@ def choose_items(
       InputError: items or identities are out of range.
     """
     if items < LEAST_ITEMS:
-        raise InputError(f"a map of {items} items was asked for; give at least {LEAST_ITEMS}")
+        raise InputError(f"a map of {items} items has too few; give at least {LEAST_ITEMS}")
     if not 1 <= identities <= MOST_IDENTITIES:
         raise InputError(
-            f"a map with {identities} identities in colour was asked for; give 1 to {MOST_IDENTITIES}: more colours "
+            f"a map cannot have {identities} identities in colour; give 1 to {MOST_IDENTITIES}: more colours "
             "and shapes cannot be told apart"
         )
     rng = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     if len(embedding) < LEAST_ITEMS:
         raise InputError(f"a map of {len(embedding)} items has no neighbourhoods; give at least {LEAST_ITEMS}")
     if not np.isfinite(embedding).all():
-        raise InputError("a map was asked for, but some embeddings are not finite; look at the weights")
+        raise InputError("some embeddings are not finite and have no place on a map; look at the weights")
     require("scikit-learn")
     from sklearn.manifold import TSNE
 
@@ -146,7 +146,7 @@ def groups(shown: EmbeddingMap, color: str) -> list[tuple[str | None, np.ndarray
     Raises InputError where `color` is unknown.
     """
     if color not in COLOR_BY:
-        raise InputError(f"a map coloured by {color!r} was asked for; choose identity or camera")
+        raise InputError(f"a map cannot be coloured by {color!r}; choose identity or camera")
     if color == "camera":
         names = {number: "unknown" if number == UNKNOWN_CAMERA else str(number) for number in np.unique(shown.camera)}
         return [(name, np.flatnonzero(shown.camera == number)) for number, name in names.items()]

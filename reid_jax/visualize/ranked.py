@@ -85,15 +85,15 @@ def choose_rows(
       InputError: the order is unknown or the count below 1.
     """
     if count < 1:
-        raise InputError(f"a sheet of {count} rows was asked for; give at least 1")
-    found = np.flatnonzero(~np.isnan(average_precision))
+        raise InputError(f"a sheet of {count} rows shows nothing; give at least 1")
+    with_match = np.flatnonzero(~np.isnan(average_precision))
     if order == "random":
         rng = np.random.default_rng(seed)
-        return np.sort(rng.choice(found, min(count, len(found)), replace=False))
+        return np.sort(rng.choice(with_match, min(count, len(with_match)), replace=False))
     if order not in ORDERS:
         raise InputError(f"order of rows {order!r} is unknown; give 'random', 'worst' or 'best'")
     sign = 1 if order == "worst" else -1
-    return found[np.argsort(sign * np.asarray(average_precision)[found], kind="stable")][:count]
+    return with_match[np.argsort(sign * np.asarray(average_precision)[with_match], kind="stable")][:count]
 
 
 def rank_queries(
@@ -108,14 +108,14 @@ def rank_queries(
     """
     rows = np.asarray(rows, np.int64)
     if not len(rows):
-        raise InputError("a sheet without rows was asked for; name at least one query")
+        raise InputError("a sheet without rows shows nothing; name at least one query")
     if rows.min() < 0 or rows.max() >= len(evaluation.query.identity):
         raise InputError(
             f"rows reach from {rows.min()} to {rows.max()}, but there are {len(evaluation.query.identity)} queries, "
             "counted from 0"
         )
     if top < 1:
-        raise InputError(f"{top} results a query were asked for; give at least 1")
+        raise InputError(f"{top} results a query show nothing; give at least 1")
     index, distance = evaluation.nearest(rows, min(top, len(evaluation.gallery.identity)))
     shown = np.unique(index[index >= 0])
     gallery_image = dict(zip(shown.tolist(), gallery.select(evaluation.gallery.row[shown]).image, strict=True))

@@ -51,7 +51,7 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
     """
     path = png_path(path)
     if not queries:
-        raise InputError("a sheet without rows was asked for; name at least one query")
+        raise InputError("a sheet without rows shows nothing; name at least one query")
     records = [query.record() for query in queries]
     write_json(path.with_suffix(".json"), {"rows": records})
     text = _csv(records)

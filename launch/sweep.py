@@ -139,8 +139,8 @@ def check(run: Run, done: set[str]) -> None:
     except InputError as error:
         raise InputError(f"run {run.name}: {error}") from error
     stored = read_json(run.workdir / "config.json")
-    if stored is not None and stored != wanted:
-        changed = "; ".join(run_config.differences(stored, wanted))
+    changed = "; ".join(run_config.differences(stored, wanted)) if stored is not None else ""
+    if changed:
         raise InputError(f"run {run.name}: {run.workdir} holds a run of another config ({changed}); give another --out")
 
 

@@ -11,7 +11,7 @@ import runpy
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
@@ -184,10 +184,7 @@ def check(config: ConfigDict) -> ConfigDict:
     keys = _keys_of(name)
     for key in flat:
         if key.startswith("model.") and key not in keys:
-            raise InputError(
-                f"config.{key} is no field of the network {shown(name)}{_hint(key, keys)}; start get_config() from "
-                f"reid_jax.config.default({shown(name)!r})"
-            )
+            _refuse_field(key, keys)
         if key not in keys:
             raise InputError(f"config.{key} is no known key{_hint(key, keys)}")
     for key, (value, allowed) in keys.items():
@@ -195,14 +192,14 @@ def check(config: ConfigDict) -> ConfigDict:
             raise InputError(f"config.{key} is missing; start get_config() from reid_jax.config.default({name!r})")
         if value is not None or flat[key] is not None:  # None takes the preset's
             require(f"config.{key}", flat[key], allowed)
+    try:
+        registry.build_network(config, 0)  # some of its fields exclude each other
+    except InputError as error:
+        raise InputError(f"config.{error}" if str(error).startswith("model.") else str(error)) from error
     _check_batch(config)
     _check_augmentation(config)
     _check_loss(config.loss)
     _check_schedule(config)
-    try:
-        registry.check_network(config)  # some of its fields exclude each other
-    except InputError as error:
-        raise InputError(f"config.{error}" if str(error).startswith("model.") else str(error)) from error
     return config
 
 
@@ -222,9 +219,20 @@ def _with_own_fields(config: ConfigDict) -> ConfigDict:
         return config
     keys = _keys_of(model.name)
     changed = {field for field in model if field != "name" and model[field] != usual[field]}
-    if all(f"model.{field}" in keys for field in model) or not all(f"model.{field}" in keys for field in changed):
+    if all(f"model.{field}" in keys for field in model):
         return config
+    for field in sorted(changed):
+        if f"model.{field}" not in keys:
+            _refuse_field(f"model.{field}", keys)
     return _with_model(config, default(model.name).model, changed)
+
+
+def _refuse_field(key: str, keys: Mapping[str, Any]) -> NoReturn:
+    name = shown(keys["model.name"][0])
+    raise InputError(
+        f"config.{key} is no field of the network {name}{_hint(key, keys)}; start get_config() from "
+        f"reid_jax.config.default({name!r})"
+    )
 
 
 def _check_batch(config: ConfigDict) -> None:

@@ -331,6 +331,9 @@ def test_differences_name_key_and_both_values():
     assert config.differences(old, config.to_dict(changed)) == ["schedule.peak: 0.03 -> 0.5", "seed: 0 -> 1"]
     assert config.differences(old, old) == []
     assert config.differences({}, {"seed": 0}) == ["seed: absent -> 0"]
+    # A field that came later takes its preset's value, as it did before it was there.
+    assert config.differences({"model": {}}, {"model": {"region_count": None}}) == []
+    assert config.differences({}, {"model": {"region_count": 6}}) == ["model.region_count: absent -> 6"]
 
 
 CALLS_COMMON = "import common\n\n\ndef get_config(arg=None):\n    return common.get_config()\n"

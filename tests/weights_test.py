@@ -66,6 +66,12 @@ def test_round_trip_is_bit_equal_header_included(weights, saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_the_digest_of_the_people_is_kept_and_files_without_one_are_read(weights, saved, tmp_path, traced):
+    assert load_weights(saved).people == ""
+    save_weights(tmp_path / "b.safetensors", dataclasses.replace(weights, people="a1"))
+    assert load_weights(tmp_path / "b.safetensors").people == "a1"
+
+
 def test_scalars_stay_scalars(weights, saved):
     shapes = {leaf.shape for leaf in jax.tree.leaves(weights.variables)}
     assert () in shapes  # the logits' scale
@@ -141,8 +147,16 @@ IDENTITIES = '{"config": {}, "identities": %s}'
         ),
         *((IDENTITIES % number, f"its header is no JSON .it holds {number}") for number in ("Infinity", "NaN")),
         ('{"config": 5, "identities": 1}', "its header has no readable config and identities"),
+        ('{"config": {}, "identities": 1, "people": 5}', "its header has no readable config and identities"),
         (IDENTITIES % 10**12, "identities is 1000000000000; it takes"),
         ('{"config": {"seed": "x"}, "identities": 1}', r"a\.safetensors: the stored config has seed='x'"),
+        (
+            '{"config": {"model": {"name": "resnet"}}, "identities": 1}',
+            "model.name is 'resnet'; it takes one of",
+        ),
+        ('{"config": {"model": {"name": "no_such:Net"}}, "identities": 1}', "there is no module no_such"),
+        ('{"config": {"model": {"name": "os:system"}}, "identities": 1}', "os is a module of Python's own"),
+        ('{"config": {"model": {"name": 5}}, "identities": 1}', "model.name='5'; it takes the name of a network"),
         ('{"config": {"speed": 1}, "identities": 1}', r"a\.safetensors: the stored config has an unknown key 'speed'"),
     ],
 )

@@ -67,25 +67,36 @@ def create_network(name: str, identities: int, **fields: Any) -> nn.Module:
     unknown = sorted(set(fields) - known)
     if unknown:
         raise InputError(f"model.{unknown[0]} is no field of the network; there are {', '.join(sorted(known))}")
-    return network_class(identities=identities, **{**preset, **fields})
+    try:
+        return network_class(identities=identities, **{**preset, **fields})
+    except Exception as error:
+        if isinstance(error, InputError) or not is_own(name):
+            raise
+        raise InputError(  # the user's own code: it may raise anything
+            f"model.name is {shown(name)!r}, which refuses its fields: {type(error).__name__}: {shown(error)}"
+        ) from error
+
+
+def build_network(config: ConfigDict, identities: int) -> nn.Module:
+    """Returns the network that `config.model` describes; keys that are None take the preset's value.
+
+    Nothing is traced: JAX need not have begun. Raises InputError where there is no such network.
+    """
+    fields = {key: value for key, value in config.model.to_dict().items() if value is not None}
+    return create_network(fields.pop("name"), identities, **fields)
 
 
 def network_of(config: ConfigDict, identities: int) -> nn.Module:
-    """Returns the network that `config.model` describes; keys that are None take the preset's value."""
-    fields = {key: value for key, value in config.model.to_dict().items() if value is not None}
-    return create_network(fields.pop("name"), identities, **fields)
+    """Returns the network that `config.model` describes, ready to be used; see `build_network`.
+
+    Classes of the package keep the contract. A user's own is traced once to see that it does: InputError where not.
+    """
+    network = build_network(config, identities)
+    if is_own(config.model.name):
+        require_network(config.model.name, network.clone(identities=0), tuple(config.image_size))
+    return network
 
 
 def dtype_of(config: ConfigDict) -> str:
     """Returns the dtype that the network of `config` computes in: 'float32' where it has no field for another."""
     return config.model.get("dtype", "float32")
-
-
-def check_network(config: ConfigDict) -> None:
-    """Raises InputError where the network that `config.model` describes cannot be, or is none by its class's contract.
-
-    Classes of the package keep the contract; a user's own is traced once for it.
-    """
-    network = network_of(config, 0)
-    if is_own(config.model.name):
-        require_network(config.model.name, network, tuple(config.image_size))

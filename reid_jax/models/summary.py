@@ -55,9 +55,12 @@ def component_costs(network: nn.Module, image_size: tuple[int, int]) -> dict[str
     patterns = getattr(network, "COMPONENTS", ())
     costs: dict[tuple[int, str], Cost] = collections.defaultdict(Cost)
 
+    called: set[str] = set()
+
     def record(call, arguments, options, context):
         """A row for each module, in the order of their calls; the work of Flax's own BatchNorm, which has no scope."""
         module, entry = context.module, _component(context.module.path, patterns)
+        called.update(module.path[:1])
         if module.path and (entry[0] != len(patterns) or not patterns):
             flaxs = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
             costs[entry] += Cost(batch_norm_elements=int(np.prod(arguments[0].shape)) if flaxs else 0)
@@ -70,7 +73,8 @@ def component_costs(network: nn.Module, image_size: tuple[int, int]) -> dict[str
         if cost != Cost():
             # Flax opens a scope for each module, the network's own among them; 'module.method' is another method's.
             modules = [scope.partition(".")[0] for scope in scopes]
-            costs[_component([each for each in modules if each != type(network).__name__], patterns)] += cost
+            modules = [each for each in modules if each != type(network).__name__]
+            costs[_component(modules if modules[:1] and modules[0] in called else [], patterns)] += cost
     for kind, field in (("params", "parameters"), ("batch_stats", "statistics")):
         for path, leaf in jax.tree_util.tree_leaves_with_path(variables.get(kind, {})):
             modules = [entry.key for entry in path][:-1]
@@ -95,7 +99,8 @@ def format_costs(costs: dict[str, Cost]) -> str:
     rows = [("component", "parameters", "statistics", "multiply-adds")]
     body = {name: cost for name, cost in costs.items() if name != CLASSIFIERS}
     for name, cost in (*body.items(), ("total", total(costs))):
-        rows.append((name, f"{cost.parameters:,}", f"{cost.statistics:,}", f"{cost.multiply_adds:,}"))
+        if name != _ITSELF or cost.parameters or cost.multiply_adds:
+            rows.append((name, f"{cost.parameters:,}", f"{cost.statistics:,}", f"{cost.multiply_adds:,}"))
     lines = [format_table(rows, rules=(0, len(rows) - 2))]
     lines.append(f"with 3 per BatchNorm and 1 per ReLU element: {total(costs).with_elementwise:,}")
     if CLASSIFIERS in costs:

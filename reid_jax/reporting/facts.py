@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from reid_jax.errors import shown
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import build_network
 from reid_jax.reporting import paper
 
 # Keys that tell where and how often, but change no score.
@@ -36,7 +36,7 @@ def facts_of(config: ConfigDict) -> dict[str, Any]:
     """
     idle = _idle_keys(config)
     flat = {key: value for key, value in flat_keys(config.to_dict()) if key not in idle}
-    network = network_of(config, 0)
+    network = build_network(config, 0)
     for key in flat:
         if key.startswith("model.") and key != "model.dtype":
             flat[key] = getattr(network, key.removeprefix("model."))
@@ -48,7 +48,7 @@ def facts_of(config: ConfigDict) -> dict[str, Any]:
 def _idle_keys(config: ConfigDict) -> set[str]:
     """Keys that the values of others leave without effect."""
     idle = {"model.name"}  # its fields stand for it
-    network = network_of(config, 0)
+    network = build_network(config, 0)
     if paper.in_papers_terms(network) and network.block == "inception":
         idle.add("model.repeats")  # such a stage has one unit of each kind
     if config.schedule.name == "warmup_step":

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
 from reid_jax.errors import shown
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import build_network, network_of
 from reid_jax.reporting import paper
 from reid_jax.reporting.facts import SEED_KEYS, close, facts_of, flat_keys, value_text
 from reid_jax.reporting.runs import HEADLINE, METRICS, Run, read_runs
@@ -156,7 +156,7 @@ def _nearest(config: ConfigDict) -> tuple[str, str, dict[str, str]]:
     Of a network that the paper has no terms for: (its name, '', what differs from a run by default with it).
     """
     facts, switches = facts_of(config), paper.switches_of(config)
-    if paper.in_papers_terms(network_of(config, 0)):
+    if paper.in_papers_terms(build_network(config, 0)):
         candidates = [known for known in _references() if known[2] == switches] or _references()
     else:
         name = config.model.name

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from reid_jax.models.attention_network import AttentionNetwork
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import build_network
 
 UPDATES = ("none", "cycles", "swag")  # Table 3: no update, + LR scheme, + SWAG
 
@@ -193,7 +193,7 @@ def switches_of(config: ConfigDict) -> Switches | None:
     """
     if config.schedule.name != "warmup_step" or config.init_from:
         return None
-    network = network_of(config, 0)
+    network = build_network(config, 0)
     deeper = next((deeper for plan, deeper, _ in _plans() if plan == _plan_of(network)), None)
     if deeper is None:
         return None
@@ -219,7 +219,7 @@ def switches_of(config: ConfigDict) -> Switches | None:
 
 def size_of(config: ConfigDict) -> str | None:
     """Returns the key of `SIZES` that the run's network has; None for none."""
-    plan = _plan_of(network_of(config, 0))
+    plan = _plan_of(build_network(config, 0))
     return next((size for known, _, size in _plans() if known == plan), None)
 
 

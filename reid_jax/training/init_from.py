@@ -13,7 +13,7 @@ from reid_jax.data.split import Split
 from reid_jax.errors import InputError
 from reid_jax.models.contract import is_classifier
 from reid_jax.models.fields import fields_of
-from reid_jax.models.registry import network_of
+from reid_jax.models.registry import build_network
 from reid_jax.weights import Weights, load_weights
 
 # Of the network: classifiers may differ, and neither the compute dtype nor the scale's first value is in the weights.
@@ -64,7 +64,7 @@ def start_from(config: ConfigDict, fresh: dict[str, Any], people: str = "") -> t
 
 
 def _check_network(config: ConfigDict, weights: Weights) -> None:
-    mine, theirs = network_of(config, 0), weights.network
+    mine, theirs = build_network(config, 0), weights.network
     if type(mine) is not type(theirs):
         different = ["model.name"]
     else:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
+from reid_jax.models import ops
+from reid_jax.models.attention import HardAttention
 from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.output import Output
 from reid_jax.models.registry import create_network
@@ -165,6 +167,23 @@ def test_first_regions_cover_the_image_from_head_to_feet():
     assert np.all(np.asarray(bias)[::2] == 0)
 
 
+@pytest.mark.parametrize(
+    ("count", "first"), [(1, [0]), (2, [-0.5, 0.5]), (6, [-5 / 6, -0.5, -1 / 6, 1 / 6, 0.5, 5 / 6])]
+)
+def test_as_many_regions_as_asked_for_of_the_size_and_scale_asked_for(count, first, monkeypatch):
+    crops = []
+    crop = ops.crop_regions
+    monkeypatch.setattr(ops, "crop_regions", lambda x, centres, *rest: crops.append(rest) or crop(x, centres, *rest))
+    network = create_network("nano", 5, **TINY, region_count=count, region_size=(20, 17), region_scale=0.3)
+    image = jax.ShapeDtypeStruct((2, 64, 32, 3), jnp.float32)
+    params = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)["params"]
+    assert crops == [(20, 17, 0.3, True), (10, 9, 0.3, True), (5, 5, 0.3, True)]
+    assert params["attention1"]["hard"]["linear"]["kernel"].shape == (16, 2 * count)
+    assert params["fc_local"]["linear"]["kernel"].shape == (32 * count, 12)
+    bias = HardAttention(count).init(jax.random.key(0), jnp.ones((1, 2, 2, 16)))["params"]["linear"]["bias"]
+    np.testing.assert_allclose(bias.reshape(count, 2), [(0, ty) for ty in first], atol=1e-7)
+
+
 def test_inference_of_an_image_does_not_depend_on_its_batch():
     network = create_network("nano", 0, **TINY)
     variables = _variables(network)
@@ -241,6 +260,9 @@ def test_a_convolutions_bias_moves_the_running_mean_alone():
         ({"repeats": (20_000, 1, 1)}, "each from 0 to 64"),
         ({"global_width": 0}, "model.global_width is 0"),
         ({"local_width": -1}, "model.local_width is -1"),
+        ({"region_count": 0}, "model.region_count is 0; it takes a whole number from 1 to 16"),
+        ({"region_size": (4, 28)}, r"model.region_size is \(4, 28\); it takes 2 whole numbers"),
+        ({"region_scale": 1.5}, "model.region_scale is 1.5"),
         ({"logit_scale": float("nan")}, "not finite"),
         ({"identities": -1}, "number of identities is -1"),
     ],

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from reid_jax import config as run_config
+from reid_jax.data.split import Split
 from reid_jax.errors import InputError
 from reid_jax.models.registry import network_of
-from reid_jax.training.init_from import start_from
+from reid_jax.training.init_from import digest_of, start_from
 from reid_jax.weights import Weights, save_weights
 
 
@@ -34,9 +35,9 @@ def variables(config, identities, seed):
 def stored(tmp_path):
     """stored(config, identities) -> the variables saved, and the config of a run that starts from them."""
 
-    def save(config, identities, **changes):
+    def save(config, identities, people="", **changes):
         theirs = variables(config, identities, seed=1)
-        save_weights(tmp_path / "a.safetensors", Weights(config, identities, theirs))
+        save_weights(tmp_path / "a.safetensors", Weights(config, identities, theirs, people=people))
         mine = settings()
         mine.update(changes)
         mine.init_from = str(tmp_path / "a.safetensors")
@@ -71,6 +72,46 @@ def test_classifiers_of_other_people_stay_as_initialised(stored, identities, cha
     jax.tree.map(np.testing.assert_array_equal, classifiers(taken), classifiers(fresh))
     assert "classifier_global/kernel" in line
     assert line.endswith("as initialised")
+
+
+@pytest.mark.parametrize(
+    ("changes", "people", "taken_over"),
+    [({"dataset": "msmt17"}, "a1", True), ({}, "b2", False), ({}, "", True), ({"dataset": "msmt17"}, "", False)],
+)
+def test_the_digest_of_the_people_decides_where_both_have_one(stored, changes, people, taken_over):
+    theirs, config = stored(settings(), 5, people="a1", **changes)
+    fresh = variables(config, 5, seed=2)
+    taken, line = start_from(config, fresh, people)
+    jax.tree.map(np.testing.assert_array_equal, classifiers(taken), classifiers(theirs if taken_over else fresh))
+    assert ("as initialised" in line) != taken_over
+
+
+def test_classifiers_of_another_shape_stay_though_the_people_are_said_to_be_the_same(stored):
+    theirs, config = stored(settings(), 7, people="a1")
+    taken, line = start_from(config, variables(config, 5, seed=2), "a1")
+    jax.tree.map(np.testing.assert_array_equal, others(taken), others(theirs))
+    assert line.endswith("as initialised")
+
+
+def people(names, identity, seed=0):
+    """A split of images of noise, drawn by name: the same wherever the name stands."""
+    image = [np.random.default_rng([seed, *name.encode()]).integers(0, 256, (4, 2, 3), np.uint8) for name in names]
+    zeros = np.zeros(len(names), np.int32)
+    return Split(np.stack(image), np.array(identity, np.int32), zeros, zeros, zeros, np.array(names))
+
+
+def test_the_digest_is_of_the_people_whatever_their_order_and_further_images():
+    digest = digest_of(people(["a", "b", "c"], [3, 5, 9]))
+    assert len(digest) == 64
+    assert digest_of(people(["c", "a", "b"], [9, 3, 5])) == digest
+    assert digest_of(people(["a", "b", "c", "d"], [3, 5, 9, 5])) == digest  # one more image of a person
+    for others in (
+        people(["a", "b"], [3, 5]),
+        people(["a", "b", "c"], [5, 3, 9]),  # other classes
+        people(["a", "b", "x"], [3, 5, 9]),
+        people(["a", "b", "c"], [3, 5, 9], seed=1),  # who share their names
+    ):
+        assert digest_of(others) != digest
 
 
 def test_what_a_preset_says_anyway_makes_no_other_network(stored):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import sys
@@ -163,6 +164,19 @@ def test_bars_and_numbers_keep_apart_even_where_regions_coincide():
             assert abs(placed[one][3] - placed[other][3]) >= 16
         assert all(8 <= text <= 92 for *_, text in placed)
         assert all(0 <= top <= bottom < 100 for _, top, bottom, _ in placed)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 16])
+def test_any_number_of_regions_has_lanes_and_numbers_that_keep_apart(count):
+    for boxes in (np.zeros((count, 4)), np.linspace([0, -20, 64, 10], [0, 90, 64, 120], count)):
+        placed = place_bars(np.float32(boxes), 100.0)
+        assert [lane for lane, *_ in placed] == [number // 2 for number in range(count)]
+        for side in (placed[::2], placed[1::2]):
+            centres = sorted(text for *_, text in side)
+            assert all(b - a > min(16, 100 / len(side)) - 1e-4 for a, b in itertools.pairwise(centres))
+            assert all(0 <= text <= 100 for text in centres)
+    drawn = draw_regions(np.zeros((80, 32, 3), np.uint8), np.float32(boxes), height=160)
+    assert drawn.size == (64 + 2 * attention_sheet.gutter(count), 160)
 
 
 def test_overlay_shows_each_cell_in_the_colour_of_its_value():

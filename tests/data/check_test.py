@@ -20,7 +20,7 @@ from reid_jax.data.builders.source import Counts, ImageFile, Source
 from reid_jax.data.sampler import IdentitySampler
 from reid_jax.data.split import load_split
 from reid_jax.errors import InputError
-from reid_jax.retrieval.labels import Labels, check_labels
+from reid_jax.retrieval.protocol import Labels, check_labels
 from reid_jax.verbs import data
 
 SPEC = synthetic.SyntheticPeople(train_identities=8, test_identities=2, cameras=3, images_per_camera=2, seed=5)

@@ -3,7 +3,7 @@ r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named gro
 'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
 the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
 data_dir and '/' separated; the Unicode forms of a letter count as the same. Groups: `identity` (or `pid`), which has
-to be there, `split`, `camera` and `tracklet`; `reid_jax.data.builders.labels` tells how their text becomes numbers.
+to be there, `split`, `camera` and `tracklet`; `reid_jax.data.builders.text_labels` tells how their text becomes numbers.
 Without `split` every image is for training; without `camera` cameras are unknown. An expression that backtracks without
 end, such as '(a+)+b', is not cut short: Python's re has no time limit.
 """
@@ -13,9 +13,9 @@ import pathlib
 import re
 
 from reid_jax.data.builders.files import FileTree, left_out_note
-from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.data.builders.spelling import composed, speller
+from reid_jax.data.builders.text_labels import LabelledFiles, TextLabels, split_of
 from reid_jax.errors import InputError, nearest, shown
 
 NAME = "regex"

@@ -3,7 +3,7 @@
 The first row names the columns, in any order: `path`, `identity` (or `pid`), and where they are known `camera` (or
 `camid`, `cam_id`, `camera_id`, `cam`), `split` and `tracklet`; a note names the columns that are not used. Fields are
 separated by comma, semicolon or tab; the text is UTF-8, with or without a byte-order mark. FILE is relative to data_dir
-or absolute; paths in it are relative to the folder it lies in. `reid_jax.data.builders.labels` tells how the text of a
+or absolute; paths in it are relative to the folder it lies in. `reid_jax.data.builders.text_labels` tells how the text of a
 label becomes a number. Without a column `split` every image is for training, and a column that may be meant for it is
 an error; without `camera` cameras are unknown.
 """
@@ -15,10 +15,10 @@ import pathlib
 from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
-from reid_jax.data.builders.labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.listed import listed_entries
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.data.builders.spelling import composed, speller
+from reid_jax.data.builders.text_labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.errors import InputError, first_few, nearest, shown
 
 NAME = "csv"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from reid_jax.data.builders.source import UNKNOWN_CAMERA
 from reid_jax.data.split import Images
 from reid_jax.data.tracklets import items_of
 from reid_jax.embed import embed_split
@@ -19,7 +18,7 @@ from reid_jax.retrieval import verification as verification_module
 from reid_jax.retrieval.aggregate import pool
 from reid_jax.retrieval.expansion import expand_queries
 from reid_jax.retrieval.pairs import Distances
-from reid_jax.retrieval.protocol import Labels
+from reid_jax.retrieval.protocol import UNKNOWN_CAMERA, Labels
 from reid_jax.retrieval.ranking import Ranking
 from reid_jax.retrieval.rerank import rerank
 from reid_jax.retrieval.single_shot import single_shot_cmc, single_shot_metrics, single_shot_ranks

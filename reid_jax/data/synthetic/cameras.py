@@ -132,10 +132,10 @@ _CASTS = (
 
 
 @functools.lru_cache(maxsize=64)
-def create_camera(spec: SyntheticPeople, number: int) -> Camera:
-    """The set's camera of this number, counted from 1."""
-    rng = generator(spec, CAMERA, number)
-    cast = np.array(_CASTS[(number - 1) % len(_CASTS)]) * np.exp(rng.normal(0, 0.08, 3))
+def create_camera(spec: SyntheticPeople, camera_number: int) -> Camera:
+    """The set's camera of this camera_number, counted from 1."""
+    rng = generator(spec, CAMERA, camera_number)
+    cast = np.array(_CASTS[(camera_number - 1) % len(_CASTS)]) * np.exp(rng.normal(0, 0.08, 3))
     saturation = rng.uniform(0.45, 1.15)
     luma = np.array((0.299, 0.587, 0.114))
     colour = (saturation * np.eye(3) + (1 - saturation) * luma[None]) * cast[:, None]
@@ -144,7 +144,7 @@ def create_camera(spec: SyntheticPeople, number: int) -> Camera:
     tone = 255 * (lift + (1 - lift) * np.clip(exposure * level, 0, 1) ** gamma)
     light = np.array((rng.uniform(-0.8, 0.8), rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.9)))
     return Camera(
-        azimuth=math.radians(_FACING[(number - 1) % len(_FACING)] + rng.normal(0, 12)),
+        azimuth=math.radians(_FACING[(camera_number - 1) % len(_FACING)] + rng.normal(0, 12)),
         pitch=math.radians(rng.uniform(2, 24)),
         light=(light / np.linalg.norm(light)).astype(np.float32),
         ambient=float(rng.uniform(0.35, 0.65)),

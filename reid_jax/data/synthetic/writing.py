@@ -123,7 +123,7 @@ def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
 def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:
     """Writes the whole set below `folder`, unless it is there, and returns the folder that holds it.
 
-    That folder's name tells every number of `spec`; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
+    Every number of `spec` is in that folder's name; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
     that it serves as the `data_dir` of `market1501`. Files are drawn into a temporary folder, which is then
     renamed: an interrupted drawing leaves nothing that a later run reads. The files do not depend on
     `workers` (by default one a core).

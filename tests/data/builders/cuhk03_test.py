@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from reid_jax.data.builders.cuhk03 import parse_name
+from reid_jax.data.builders.cuhk03_images import parse_name
 from reid_jax.data.datasets import find_source
 from reid_jax.data.split import open_splits
 from reid_jax.errors import InputError

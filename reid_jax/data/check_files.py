@@ -9,6 +9,7 @@ import numpy as np
 
 from reid_jax.data.builders.source import GALLERY, QUERY, STILL, TRAIN, Source, drop_junk
 from reid_jax.data.contents import look_inside
+from reid_jax.data.decode import undecodable
 from reid_jax.errors import first_few
 from reid_jax.retrieval.protocol import match_cameras
 
@@ -67,8 +68,7 @@ def check_files(
 
     unreadable = {names[row]: reason for row, reason in inside.wrong.items()}
     if unreadable:
-        some = first_few([f"{name} ({reason})" for name, reason in unreadable.items()])
-        problems.append(f"{len(unreadable):,} file(s) cannot be decoded: {some}; unpack these again")
+        problems.append(undecodable(list(unreadable.items())))
     if copied.any():
         problems.append(
             f"{copied.sum():,} training file(s) are byte for byte in test: {first_few(named(copied))}; "

@@ -49,7 +49,7 @@ class Made(Source):
         for name, value in attributes.items():
             setattr(self, name, value)
 
-    def files(self, split):
+    def list_files(self, split):
         return [
             ImageFile(f"{split}/{number}.png", identity, camera, 1, 0, tracklet)
             for number, (identity, camera, tracklet) in enumerate(self.rows[split])
@@ -143,7 +143,7 @@ def test_broken_odd_misnamed_and_copied_files_are_found(people):
     assert report.contradictory == (relative[5], relative[-1])
     assert report.sizes == ((100, 50), (128, 64))
     assert [text.partition(":")[0] for text in report.problems] == [
-        "2 file(s) cannot be decoded",
+        "2 image(s) cannot be decoded",
         "1 training file(s) are byte for byte in test",
     ]
     assert len(report.notes) == 3
@@ -254,8 +254,8 @@ def changed(rows, **fields):
         (TRAINING[2:] + QUERIES + FOUND, False, True, False, "train has 7 identities, fewer than the 8"),
         (TRAINING[:2] + QUERIES + FOUND, False, True, False, "train holds one identity only"),
         (TRAINING[::2] + QUERIES + FOUND, True, True, True, "no one has a second image in train"),
-        (ALL + [("broken", 20, 1, "train")], False, True, False, "1 file.s. cannot be decoded"),
-        (ALL + [("broken", 1, 3, "gallery")], True, False, False, "1 file.s. cannot be decoded"),
+        (ALL + [("broken", 20, 1, "train")], False, True, False, "1 image.s. cannot be decoded"),
+        (ALL + [("broken", 1, 3, "gallery")], True, False, False, "1 image.s. cannot be decoded"),
         (ALL + [("q1", 1, "", "gallery")], True, True, False, "1 query file.s. are byte for byte in the gallery"),
         (ALL + [("q1", 1, 7, "gallery")], True, True, False, "byte for byte in the gallery, by another or an unknown"),
         (ALL + [("q1", 1, 1, "gallery")], True, True, True, "sound: train and evaluate"),  # the protocol removes it

@@ -82,7 +82,7 @@ class Cuhk03(Source):
         self.name, self.location = _name(options), images.location
         self._images, self._tree, self._options = images, tree, options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; in the classic protocol query and gallery are the same images."""
         files = self._labelled
         if self._options.protocol == "new":

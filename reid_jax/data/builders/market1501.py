@@ -76,13 +76,13 @@ class Market1501(SplitFolders):
         super().__init__(tree, name, FOLDER_OF | multi_query)
         self._distractors = distractors
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; distractors follow the gallery's own images."""
-        files = super().files(split)
+        files = super().list_files(split)
         if split == GALLERY and self._distractors is not None:
             return files + self._distractor_files()
         if split == MULTI_QUERY:
-            seen = {(file.identity, file.camera) for file in super().files(QUERY)}
+            seen = {(file.identity, file.camera) for file in self.files(QUERY)}
             return [file for file in files if (file.identity, file.camera) in seen]
         return files
 

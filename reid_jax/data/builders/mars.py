@@ -100,7 +100,7 @@ class Mars(_Tracklets):
         super().__init__(tree, full_name(NAME, options), options.frames)
         self._options = options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         test = split != TRAIN
         listing = f"{INFO_FOLDER}/{'test' if test else 'train'}_name.txt"
@@ -182,7 +182,7 @@ class NamedTracklets(_Tracklets):
         self.splits = tuple(split for split in SPLITS if tree.has_folder(FOLDER_OF[split]))
         self.left_out = {}
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         where = self._tree.location(FOLDER_OF[split])
         tracklets: dict[tuple[int, int, int], list[tuple[int, Entry]]] = {}

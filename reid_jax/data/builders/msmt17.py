@@ -56,7 +56,7 @@ class Msmt17(Source):
         self.name, self.location = full_name(NAME, options), tree.location()
         self._tree, self._options = tree, options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; a list that names missing images, or one image twice, is an error."""
         if split != TRAIN:
             return self._listed([LISTS[split]], FOLDERS_OF[self._options.version]["test"])

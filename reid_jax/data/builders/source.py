@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping
 
@@ -80,13 +81,23 @@ class Source(abc.ABC):
         """The set's name without its options."""
         return self.name.partition(":")[0]
 
-    @abc.abstractmethod
     def files(self, split: str) -> list[ImageFile]:
-        """The split's images sorted by name (frames by tracklet first), junk included.
+        """The split's images sorted by name (frames by tracklet first), junk included; listed on disk once and kept.
 
         Raises:
           InputError: a folder, list or file is missing or holds no image, or a name does not match.
         """
+        if split not in self._files_of:
+            self._files_of[split] = self.list_files(split)
+        return self._files_of[split]
+
+    @functools.cached_property
+    def _files_of(self) -> dict[str, list[ImageFile]]:
+        return {}
+
+    @abc.abstractmethod
+    def list_files(self, split: str) -> list[ImageFile]:
+        """Lists what `files` gives, on disk."""
 
     @abc.abstractmethod
     def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:

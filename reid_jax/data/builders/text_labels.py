@@ -109,7 +109,7 @@ class LabelledFiles(Source):
         self._files = number_labels(rows)
         self.splits = tuple(split for split in (*SPLITS, MULTI_QUERY) if split in self._files)
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         return list(self._files[split])
 

@@ -248,7 +248,7 @@ def test_cuhk03_np_gives_the_same_people_and_cameras(tmp_path):
         find_source("cuhk03:protocol=classic", tmp_path / "a")
     (tmp_path / "a" / "cuhk03-np" / "detected" / "query" / "1468_c1_1.png").write_bytes(png(NAMES[0]))
     with pytest.raises(InputError, match="do not look like CUHK03-NP's '0003_c1_22.png'"):
-        folders.files("query")
+        find_source("cuhk03", tmp_path / "a").files("query")
 
 
 def test_zips(tmp_path):

@@ -120,7 +120,7 @@ def test_missing_empty_and_strange_folders_are_named(tmp_path):
     source = market1501.find("market1501", tmp_path)
     for name in ("holiday.jpg", "0001_c2_f0046182.jpg"):
         (root / "query" / name).write_bytes(jpeg(1))
-    with pytest.raises(InputError, match=r"2 image name\(s\) in .*query do not look .*'0001_c2_f0046182.jpg'"):
+    with pytest.raises(InputError, match=r"2 image name\(s\) in .*query do not look .*: 0001_c2_f0046182.jpg, holiday.jpg;"):
         source.files("query")
     for file in (root / "query").iterdir():
         file.unlink()

@@ -226,7 +226,7 @@ def changed(rows, **fields):
 
 
 @pytest.mark.parametrize(
-    ("rows", "trains", "evaluates", "sound", "told"),
+    ("rows", "trains", "evaluates", "sound", "message"),
     [
         (ALL, True, True, True, "sound: train and evaluate can start"),
         (TRAINING, True, False, True, "sound for training only: there is no query and gallery"),
@@ -263,7 +263,7 @@ def changed(rows, **fields):
         (ALL + [("q1", 2, 3, "gallery")], True, True, True, "byte for byte another identity's"),
     ],
 )
-def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evaluates, sound, told):
+def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evaluates, sound, message):
     for name in {row[0] for row in rows}:
         picture = b"text" if name == "broken" else png(zlib.crc32(name.encode()), (8, 16))
         (tmp_path / f"{name}.png").write_bytes(picture)
@@ -272,7 +272,7 @@ def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evalu
     report = check.check("csv:set.csv", tmp_path)
     assert (report.trainable, report.testable, report.sound) == (trains, evaluates, sound)
     assert sound == (len(report.problems) == 0)
-    assert re.search(told, report.table())
+    assert re.search(message, report.table())
 
     def load(split):
         return load_split("csv:set.csv", split, tmp_path, (16, 8))

@@ -110,7 +110,7 @@ def test_a_streamed_gallery_ranks_as_one_chunk_to_the_bit(monkeypatch, block_byt
     labels = Labels(
         query_identity=rng.integers(1, 9, nq),
         query_camera=rng.integers(-1, 3, nq),
-        # Identity 0 is nobody's, so some chunks hold no match; matches of one query stand in several chunks.
+        # Identity 0 has no query, so some chunks hold no match; matches of one query stand in several chunks.
         gallery_identity=np.where(rng.random(ng) < 0.4, 0, rng.integers(1, 7, ng)),
         gallery_camera=rng.integers(-1, 3, ng),
     )
@@ -185,16 +185,16 @@ def test_distances_may_be_of_any_sign_and_only_their_order_counts():
     assert (shifted.distance < 0).any()
 
 
-def test_queries_without_a_match_are_not_asked_for():
+def test_queries_without_a_match_are_not_computed():
     query, gallery, labels = quantised_case(3)
-    asked = []
+    computed = []
 
     def distances(rows):
-        asked.extend(rows)
+        computed.extend(rows)
         return euclidean(query, gallery)(rows)
 
     result = rank_distances(distances, labels)
-    assert sorted(asked) == np.flatnonzero(result.matches).tolist()
+    assert sorted(computed) == np.flatnonzero(result.matches).tolist()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_queries_without_a_match_are_not_asked_for():
 )
 def test_bad_distances_are_named_in_one_line(change, message):
     query, gallery, labels = quantised_case(0, nq=5, ng=9, unknown=False)
-    labels.gallery_identity[:5] = labels.query_identity  # a query without a match is not asked for
+    labels.gallery_identity[:5] = labels.query_identity  # else its distances are not computed
     labels.gallery_camera[:5] = labels.query_camera + 1
     distances = euclidean(query, gallery)
     for function in (rank_distances, lambda d, labels: nearest_distances(d, labels, 2)):

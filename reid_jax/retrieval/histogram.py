@@ -57,7 +57,7 @@ def distance_of(key: np.ndarray | list[int]) -> np.ndarray:
     return np.where(key < 0, key ^ 0x7FFFFFFF, key).astype(np.int32).view(np.float32)
 
 
-def bin_of(key: np.ndarray) -> np.ndarray:
+def bin_of(key: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
     """The coarse bin of each key, from 0."""
     return (key >> LOW_BITS) + COARSE_BINS // 2
 

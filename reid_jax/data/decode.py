@@ -2,14 +2,14 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid_jax.data.image_kinds import IMAGE_FORMATS
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 # A frame of 8K video has 33 million pixels, a telephone's photograph 48; a person crop has ten thousand.
 MOST_PIXELS = 50_000_000
@@ -62,6 +62,15 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
         raise InputError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
     except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is broken
         raise InputError(f"it is damaged ({_first_line(error)})") from error
+
+
+def undecodable(broken: Sequence[tuple[str, str]], where: str = "") -> str:
+    """The one line about images that cannot be decoded, each given as (name, reason): how many, and the first few.
+
+    `where`, such as ' of market1501 train', follows the number.
+    """
+    few = first_few([f"{name} ({reason})" for name, reason in broken], "; ")
+    return f"{len(broken):,} image(s){where} cannot be decoded: {few}; fetch or unpack these files again"
 
 
 def kind(data: bytes) -> str | None:

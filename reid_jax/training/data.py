@@ -8,7 +8,7 @@ from reid_jax.data.hold_out import hold_out
 from reid_jax.data.split import Split, StoredSplit, open_splits
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
-from reid_jax.retrieval.metrics import removal_note
+from reid_jax.retrieval.protocol import removal_note
 
 HOLD_OUT_SEED = 0  # the same identities for every config.seed: runs of several seeds then compare
 

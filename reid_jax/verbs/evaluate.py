@@ -19,7 +19,8 @@ from reid_jax.evaluate import Evaluation, Protocol, evaluate
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import replace_file, require_writable
 from reid_jax.ranges import whole
-from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
+from reid_jax.retrieval.metrics import format_matrix, format_metrics
+from reid_jax.retrieval.protocol import removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
 from reid_jax.training.assemble import augmentation_of
 from reid_jax.training.data import load_training

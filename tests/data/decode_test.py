@@ -10,7 +10,7 @@ import pytest
 from made_sets import encoded, jpeg
 from PIL import Image
 
-from reid_jax.data.decode import decode, kind
+from reid_jax.data.decode import decode, kind, undecodable
 from reid_jax.errors import InputError
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
@@ -221,3 +221,10 @@ def test_the_kind_is_that_of_the_content():
     assert kind(jpeg(1)) == "JPEG"
     assert kind(encoded(Image.new("L", (2, 2)))) == "PNG"
     assert kind(b"text") is None
+
+
+def test_undecodable_images_are_named_in_one_line_with_their_reasons():
+    broken = [(f"{letter}.jpg", "it is empty (0 bytes)") for letter in "abcdefg"]
+    line = undecodable(broken, " of market1501 train")
+    assert line.startswith("7 image(s) of market1501 train cannot be decoded: a.jpg (it is empty (0 bytes)); b.jpg (")
+    assert line.endswith("e.jpg (it is empty (0 bytes)) and 2 more; fetch or unpack these files again")

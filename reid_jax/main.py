@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(sys.argv[1:])
         finally:  # --help leaves by SystemExit
             output.finish()
-        signals.work_is_done()
+        signals.finish()
     except (KeyboardInterrupt, signals.Stopped) as told:
         code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
         # Not by the interpreter's exit: it waits for other threads, and XLA crashes where one of them still compiles.

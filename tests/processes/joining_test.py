@@ -8,7 +8,6 @@ import time
 import jax
 import pytest
 
-from reid_jax import parallel
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
 
@@ -170,7 +169,7 @@ def everywhere(monkeypatch):
     mine, store = threading.local(), Store()
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(jax, "process_index", lambda: mine.index)
-    monkeypatch.setattr(parallel.distributed.global_state, "client", store, raising=False)
+    monkeypatch.setattr(joining.distributed.global_state, "client", store, raising=False)
 
     def start(work):
         outcomes = [None] * 3

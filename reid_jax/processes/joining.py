@@ -11,8 +11,8 @@ import jax
 from jax._src import distributed
 
 from reid_jax.errors import InputError, one_line
-from reid_jax.parallel import require_platforms
 from reid_jax.processes import peers, relay, signals
+from reid_jax.processes.platforms import require_platforms
 
 T = TypeVar("T")
 

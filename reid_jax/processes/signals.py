@@ -48,9 +48,9 @@ def install(leave: Callable[[int], None]) -> None:
             _ours = _c_handler(signum)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(read, leave), name="signals", daemon=True).start()
-    # An exception raised while Python calls back from C (a destructor, a weak reference) is told and lost there.
-    told = sys.unraisablehook
-    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, Stopped | KeyboardInterrupt) else told(lost)
+    # An exception raised while Python calls back from C (a destructor, a weak reference) is printed and lost there.
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, Stopped | KeyboardInterrupt) else report(lost)
 
 
 def share_with_jax() -> None:

@@ -1,11 +1,70 @@
-"""Where files can be written: what is refused before long work, in one line."""
+"""Files and folders that are complete or not there, and what cannot be written: refused before long work."""
 
 import os
 
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.files.writing import require_writable, require_writable_folder
+from reid_jax.files.writing import new_folder, replace_file, require_writable, require_writable_folder
+
+
+def fill(target, text, is_complete=lambda folder: True):
+    with new_folder(target, is_complete) as folder:
+        assert folder.parent == target.parent
+        (folder / "a").write_text(text)
+        (folder / "deep").mkdir()
+
+
+def test_a_new_folder_is_whole_and_alone_and_readable_by_everybody(tmp_path):
+    fill(tmp_path / "parent" / "set", "1")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "deep", "parent", "set"]
+    assert (tmp_path / "parent" / "set").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_whose_filling_fails_is_not_there(tmp_path):
+    def fails():
+        with new_folder(tmp_path / "set", lambda folder: True) as folder:
+            (folder / "a").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("complete", "kept"), [(True, "theirs"), (False, "ours")])
+def test_a_folder_that_another_process_wrote_meanwhile_stays_if_it_is_complete(tmp_path, complete, kept):
+    target = tmp_path / "set"
+    with new_folder(target, lambda folder: complete) as folder:
+        (folder / "a").write_text("ours")
+        target.mkdir()
+        (target / "a").write_text("theirs")
+    assert (target / "a").read_text() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_folder_that_cannot_take_its_name_is_an_error(tmp_path):
+    def write():
+        with new_folder(tmp_path / "set", lambda folder: False):
+            (tmp_path / "set").write_text("a file")
+
+    with pytest.raises(OSError, match="set"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "new" / "a.txt"
+    replace_file(file, lambda temporary: temporary.write_text("1"))
+
+    def fails(temporary):
+        temporary.write_text("half of")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(file, fails)
+    assert file.read_text() == "1"
+    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(

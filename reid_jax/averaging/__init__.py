@@ -1,1 +1,1 @@
-"""Averages of weights: those at the ends of cycles (SWA), samples around them (SWAG), and their BatchNorm statistics."""
+"""Averaged weights: of the ends of cycles (SWA), sampled around them (SWAG), and their BatchNorm statistics."""

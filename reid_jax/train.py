@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
@@ -24,6 +23,7 @@ from reid_jax.models.registry import network_of
 from reid_jax.parallel import one_device
 from reid_jax.processes import joining, signals
 from reid_jax.retrieval.metrics import format_metrics
+from reid_jax.swag import Moments
 from reid_jax.training import assemble, optim
 from reid_jax.training.best import best_step
 from reid_jax.training.checkpoint import Checkpoints, has_checkpoint, recover
@@ -96,6 +96,9 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     epochs = assemble.turning_points_of(config)
     say(optim.format_schedule(schedule, epochs=epochs, steps_per_epoch=plan.steps_per_epoch))
 
+    def evaluate_on(pair, variables, progress=False):
+        return evaluate(network, variables, *pair, mesh, progress=progress)
+
     # A run starts and resumes in this order; what fails in the first three steps leaves a new workdir empty:
     #   1. Damaged checkpoints are set aside; before.json is read: the scores of the weights that the run starts from.
     #   2. Weights of `config.init_from` replace the initialised ones, unless 4 and 5 have no more need of them.
@@ -103,22 +106,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     #   4. The weights that the run starts from are scored, where before.json did not have it.
     #   5. The newest checkpoint, if any, gives the state: step, variables, optimiser's state, SWAG's moments.
     #   6. metrics.jsonl loses its records after that step, which are written again; the others hold the scores so far.
-    joining.process_zero_first(lambda: _on_process_zero(recover, workdir / "checkpoints"))
-    start_scores = read_start_scores(workdir / "before.json", test)
-    start_name = "start" if config.init_from else "untrained"
-    if config.init_from and (start_scores is None or not has_checkpoint(workdir / "checkpoints")):
-        variables, source = start_from(config, variables)
-        say(source)
-    joining.process_zero_first(lambda: write_config(workdir, run_config.to_dict(config)))
-
-    joining.meet()  # the checkpoints open with a collective
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
-    if start_scores is None:
-        start_scores = {
-            name: evaluate(network, variables, *pair, mesh, progress=True).metrics for name, pair in test.items()
-        }
-        _on_process_zero(write_json, workdir / "before.json", start_scores)
-    say(format_metrics({f"{name}, {start_name}": metrics for name, metrics in start_scores.items()}))
+    variables, start_scores, checkpoints = _open_workdir(config, workdir, variables, test, evaluate_on)
 
     # Every device holds the training images. Each process hands over its own copy, which are the same.
     whole = parallel.replicated(mesh)
@@ -144,12 +132,12 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     run_chunk = ChunkRunner(chunk, diagnosis, sampler, config.seed, plan.per_dispatch, image, label, step_key)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
     # By the records too: the checkpoint with the best score may be one that was damaged.
-    scores = {record["step"]: record["val_mAP"] for record in writer.records if "val_mAP" in record}
-    scores |= checkpoints.scores()
+    val_scores = {record["step"]: record["val_mAP"] for record in writer.records if "val_mAP" in record}
+    val_scores |= checkpoints.scores()
     save = functools.partial(_save, workdir, config, len(identity))
 
     state, last_cycle = _train(
-        state, network, mesh, plan, run_chunk, log, checkpoints, scores, validation, test, averages, save
+        state, plan, run_chunk, log, checkpoints, evaluate_on, validation, test, val_scores, averages, save
     )
     checkpoints.close()
     writer.close()
@@ -161,28 +149,55 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     save(LAST, state.variables)
     _on_process_zero((workdir / STOPPED).unlink, missing_ok=True)
     signals.stop_deferring()  # what follows is done anew by the same command
-    start = {name: {start_name: metrics} for name, metrics in start_scores.items()}
-    return _finish(config, workdir, state, network, mesh, test, start, averages, last_cycle, writer.records, save)
+    return _finish(config, workdir, state, evaluate_on, test, start_scores, averages, last_cycle, writer.records, save)
+
+
+def _open_workdir(
+    config: ConfigDict,
+    workdir: Path,
+    variables: dict[str, Any],
+    test: dict[str, Pair],
+    evaluate_on: Callable[..., Evaluation],
+) -> tuple[dict[str, Any], dict[str, Scores], Checkpoints]:
+    """Steps 1 to 4 of starting and resuming.
+
+    Returns the variables that a new run starts from, {data set: {'untrained' or 'start': their metrics}}, and the
+    checkpoints.
+    """
+    joining.process_zero_first(lambda: _on_process_zero(recover, workdir / "checkpoints"))
+    scores = read_start_scores(workdir / "before.json", test)
+    name = "start" if config.init_from else "untrained"
+    if config.init_from and (scores is None or not has_checkpoint(workdir / "checkpoints")):
+        variables, source = start_from(config, variables)
+        say(source)
+    joining.process_zero_first(lambda: write_config(workdir, run_config.to_dict(config)))
+
+    joining.meet()  # the checkpoints open with a collective
+    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
+    if scores is None:
+        scores = {data_set: evaluate_on(pair, variables, progress=True).metrics for data_set, pair in test.items()}
+        _on_process_zero(write_json, workdir / "before.json", scores)
+    say(format_metrics({f"{data_set}, {name}": metrics for data_set, metrics in scores.items()}))
+    return variables, {data_set: {name: metrics} for data_set, metrics in scores.items()}, checkpoints
 
 
 def _train(
     state: TrainState,
-    network: Any,
-    mesh: Mesh,
     plan: Plan,
     run_chunk: ChunkRunner,
     log: TrainingLog,
     checkpoints: Checkpoints,
-    scores: dict[int, float | None],
+    evaluate_on: Callable[..., Evaluation],
     validation: Pair | None,
     test: dict[str, Pair],
+    val_scores: dict[int, float | None],
     averages: WeightAverages | None,
     save: Callable[..., None],
 ) -> tuple[TrainState, _CycleEnd | None]:
     """The loop: takes chunks of steps until the run ends or is asked to stop.
 
-    `scores`: the mAP on the held-out identities by step, so far. Returns the state, and what the end of a cycle made of
-    it where the last step ended one.
+    `val_scores`: the mAP on the held-out identities by step, so far. Returns the state, and what the end of a cycle
+    made of the weights where the last step ended one.
     """
     # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
     cycle_set, cycle_pair = ("held out", validation) if validation else next(iter(test.items()))
@@ -201,30 +216,32 @@ def _train(
         log.flush()
         validates = bool(validation) and plan.evaluates(step)
         if validates or plan.ends_cycle(step):
-            metrics = evaluate(network, state.variables, *cycle_pair, mesh).metrics
+            metrics = evaluate_on(cycle_pair, state.variables).metrics
         if plan.ends_cycle(step):
-            moments = averages.collect(state.swag, state.params)
-            state = dataclasses.replace(state, swag=moments)
-            mean = averages.mean(moments)
-            last_cycle = _CycleEnd(mean, averages.score(mean, moments, {cycle_set: cycle_pair}))
+            state = dataclasses.replace(state, swag=averages.collect(state.swag, state.params))
+            last_cycle = _end_cycle(averages, state.swag, {cycle_set: cycle_pair})
             log.write_cycle(step, {"last": metrics, **last_cycle.scores[cycle_set]})
         if validates:
             log.write_validation(step, metrics)
-            scores[step] = metrics["mAP"]
-            if best_step(scores) == step:
+            val_scores[step] = metrics["mAP"]
+            if best_step(val_scores) == step:
                 save(BEST, state.variables)
         checkpoints.save(state, metrics["mAP"] if validates else None)
     return state, last_cycle
+
+
+def _end_cycle(averages: WeightAverages, moments: Moments, pairs: dict[str, Pair]) -> _CycleEnd:
+    mean = averages.mean(moments)
+    return _CycleEnd(mean, averages.score(mean, moments, pairs))
 
 
 def _finish(
     config: ConfigDict,
     workdir: Path,
     state: TrainState,
-    network: Any,
-    mesh: Mesh,
+    evaluate_on: Callable[..., Evaluation],
     test: dict[str, list[StoredSplit]],
-    start: dict[str, Scores],
+    start_scores: dict[str, Scores],
     averages: WeightAverages | None,
     last_cycle: _CycleEnd | None,
     records: list[dict[str, Any]],
@@ -236,16 +253,16 @@ def _finish(
         # There is none where the run resumed after its last cycle, or ended within one.
         mean = last_cycle.mean if last_cycle else averages.mean(state.swag)
         save(AVERAGED, mean, state.swag)
-        averaged = last_cycle.scores if last_cycle else {}
-        left = {name: pair for name, pair in test.items() if name not in averaged}
-        averaged = averaged | averages.score(mean, state.swag, left)
+        averaged = dict(last_cycle.scores) if last_cycle else {}
+        averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
     results, pictured = {}, None
-    for name, pair in test.items():
-        trained = evaluate(network, state.variables, *pair, mesh, progress=True)
-        results[name] = {**start[name], "trained": trained.metrics, **averaged.get(name, {})}
-        pictured = pictured or (*pair, trained)  # the first set's; the other evaluations are not kept
+    for data_set, pair in test.items():
+        evaluation = evaluate_on(pair, state.variables, progress=True)
+        results[data_set] = {**start_scores[data_set], "trained": evaluation.metrics, **averaged.get(data_set, {})}
+        pictured = pictured or (*pair, evaluation)  # the first set's; the others are not kept
     _on_process_zero(write_json, workdir / "results.json", results)
-    say(format_metrics({f"{name}, {when}": r for name, all_ in results.items() for when, r in all_.items()}))
+    rows = {f"{data_set}, {name}": row for data_set, rows in results.items() for name, row in rows.items()}
+    say(format_metrics(rows))
     say(f"weights.safetensors and results.json are in {workdir}")
     _on_process_zero(_draw, workdir, config, *pictured, records)
     return results
@@ -273,7 +290,12 @@ def _draw(
 
 
 def _save(
-    workdir: Path, config: ConfigDict, identities: int, name: str, variables: dict[str, Any], moments: Any = None
+    workdir: Path,
+    config: ConfigDict,
+    identities: int,
+    name: str,
+    variables: dict[str, Any],
+    moments: Moments | None = None,
 ) -> None:
     """Writes the weights file `name`."""
     _on_process_zero(save_weights, workdir / name, Weights(config, identities, variables, moments))

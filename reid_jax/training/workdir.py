@@ -20,7 +20,7 @@ from reid_jax.training.log import say
 CONFIG = "config.json"
 
 _LOCK = ".lock"
-_LOGS = (".log", ".out", ".err")  # what a shell or a scheduler writes may stand in a new run's folder
+_LOGS = (".log", ".out", ".err")  # a shell or a scheduler may have written them into a new run's folder
 _BELOW = 512  # bytes of the longest path in a workdir, in checkpoints that are being written
 # Of a file system that keeps no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
@@ -80,7 +80,7 @@ def _check_owner(workdir: Path) -> None:
         raise InputError(f"{shown(workdir)} is a file; --workdir takes a folder")
     if not workdir.is_dir() or (workdir / CONFIG).exists():
         return
-    foreign = [path.name for path in workdir.iterdir() if not _may_stand_in_a_new_one(path)]
+    foreign = [path.name for path in workdir.iterdir() if not _is_hidden_or_log(path)]
     if foreign:
         raise InputError(
             f"{shown(workdir)} is not empty and is no workdir of a run (it has no {CONFIG}, but "
@@ -89,7 +89,7 @@ def _check_owner(workdir: Path) -> None:
         )
 
 
-def _may_stand_in_a_new_one(path: Path) -> bool:
+def _is_hidden_or_log(path: Path) -> bool:
     return path.name.startswith(".") or (path.suffix in _LOGS and path.is_file())
 
 

@@ -19,6 +19,7 @@ from reid_jax.data.builders.source import ImageFile, Source, drop_junk
 from reid_jax.errors import InputError, disk_failure
 from reid_jax.files import leftovers
 from reid_jax.files.json_files import read_json
+from reid_jax.files.writing import new_folder
 from reid_jax.progress import image_bar
 
 _VERSION = "2.0.0"
@@ -189,21 +190,15 @@ def _open_records(folder: pathlib.Path) -> PersonImages | None:
 
 def _write_records(source: Source, split: str, files: list[ImageFile], target: pathlib.Path) -> None:
     try:
-        with leftovers.temporary_folder(target) as temporary:
+        with new_folder(target, lambda folder: _open_records(folder) is not None) as temporary:
             # TFDS prints its own notes to stdout, which belongs to the command's result.
             tfds.disable_progress_bar()
             with contextlib.redirect_stdout(io.StringIO()):
                 PersonImages(source=source, split=split, files=files, data_dir=temporary).download_and_prepare()
             shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
-            leftovers.release(temporary)
-            files_written = [file for file in temporary.rglob("*") if file.is_file()]
+            files_written = [file for file in temporary.rglob("*") if file.is_file() and file.name != leftovers.OWNER]
             sizes = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in files_written}
             (temporary / _SIZES).write_text(json.dumps(sizes))
-            # Another process may have finished the same records meanwhile: then theirs serve as well.
-            if target.exists() and _open_records(target) is None:
-                shutil.rmtree(target)  # damaged since
-            with contextlib.suppress(OSError):
-                os.rename(temporary, target)
     except (OSError, RuntimeError) as error:  # the latter from ArrayRecord
         reason = disk_failure(error) or getattr(error, "strerror", None)
         if reason is None:

@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +21,7 @@ from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import DRAWING, NAME, SyntheticPeople
 from reid_jax.errors import InputError
 from reid_jax.files import leftovers
+from reid_jax.files.writing import new_folder
 from reid_jax.progress import image_bar
 
 LAYOUT_FOLDER = "Market-1501-v15.09.15"
@@ -137,7 +138,7 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
     if _finished(spec, target):
         return target
     try:
-        with leftovers.temporary_folder(target) as temporary:
+        with new_folder(target, functools.partial(_finished, spec)) as temporary:
             root = temporary / LAYOUT_FOLDER
             for split_folder in FOLDER_OF.values():
                 (root / split_folder).mkdir(parents=True)
@@ -150,15 +151,6 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
                 else:
                     _write_in_workers(spec, root, workers, bar)
             (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
-            leftovers.release(temporary)
-            if target.exists() and not _finished(spec, target):
-                shutil.rmtree(target)  # files were taken out of it since
-            try:
-                os.rename(temporary, target)
-            except OSError:
-                # Another process may have drawn the same set meanwhile: then the files are the same.
-                if not _finished(spec, target):
-                    raise
     except OSError as error:
         raise InputError(
             f"cannot write synthetic people to {target.parent}: {error.strerror or error}; "

@@ -358,7 +358,7 @@ def matlab_whole_way(data: bytes, folder: pathlib.Path) -> object:
 def hdf5(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     from cuhk03_test import write_mat
 
-    from reid_jax.data.builders.cuhk03 import MatImages
+    from reid_jax.data.builders.cuhk03_images import MatImages
     from reid_jax.data.builders.files import FileTree
 
     seed = write_mat(folder / "cuhk-03.mat", ["detected"]).read_bytes()

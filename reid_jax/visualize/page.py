@@ -17,7 +17,7 @@ from PIL import Image
 
 from reid_jax.errors import InputError
 from reid_jax.files.writing import replace_file
-from reid_jax.retrieval import metrics
+from reid_jax.retrieval import metrics, protocol
 from reid_jax.visualize import attention as attention_module
 from reid_jax.visualize import curves, embedding_map, training
 from reid_jax.visualize.attention import Attention, attend
@@ -185,7 +185,7 @@ def _cameras(evaluation: "Evaluation") -> str:
     query, gallery = evaluation.query.camera, evaluation.gallery.camera
     known = np.union1d(query, gallery)
     count = f"{np.count_nonzero(known >= 0)}; a query's own person in its own camera does not count"
-    return metrics.removal_note(query, gallery) or count
+    return protocol.removal_note(query, gallery) or count
 
 
 def _decision(evaluation: "Evaluation") -> tuple["Verification | None", str]:

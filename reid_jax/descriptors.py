@@ -27,6 +27,7 @@ _VERSION = 1
 _TIMES = 20  # what the arrays may hold, of the file's size: a compressed file's names shrink, descriptors hardly do
 _SHARED = ("streams", "weights", "version")
 _DIGEST_LETTERS = 64
+_LAST_LETTER = 0x10FFFF  # of Unicode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +172,14 @@ def _array(archive: zipfile.ZipFile, member: str, kinds: str) -> np.ndarray:
         count *= side
     if min(shape, default=0) < 0 or count * dtype.itemsize != len(data) - start:
         raise InputError(f"array {member} claims {shown(shape)} {dtype} and has {len(data) - start:,} bytes")
-    values = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if column_major else "C")
+    if dtype.kind == "U":  # NumPy checks no letters, and Python ends badly on what is none
+        letters = np.frombuffer(data, np.dtype(np.uint32).newbyteorder(dtype.byteorder), offset=start)
+        if ((letters > _LAST_LETTER) | ((letters >= 0xD800) & (letters < 0xE000))).any():
+            raise InputError(f"array {member} has text that is not Unicode")
+    try:
+        values = np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if column_major else "C")
+    except ValueError as error:  # a shape of no element may name sides of any length
+        raise InputError(f"array {member} claims {shown(shape)} {dtype}: {shown(error)}") from error
     return values.astype(dtype.newbyteorder("="))
 
 

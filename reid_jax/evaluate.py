@@ -6,18 +6,19 @@ import functools
 import numpy as np
 from jax.sharding import Mesh
 
-from reid_jax.data.builders.source import UNKNOWN_CAMERA
 from reid_jax.data.images import Images
 from reid_jax.describe import Encoder
 from reid_jax.embed import Items, embed_items
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics as metrics_module
+from reid_jax.retrieval import nearest as nearest_module
 from reid_jax.retrieval import ranking as ranking_module
 from reid_jax.retrieval import verification as verification_module
 from reid_jax.retrieval.aggregate import pool
 from reid_jax.retrieval.expansion import expand_queries
-from reid_jax.retrieval.labels import Labels
-from reid_jax.retrieval.ranking import Distances, Ranking
+from reid_jax.retrieval.pairs import Distances
+from reid_jax.retrieval.protocol import UNKNOWN_CAMERA, Labels
+from reid_jax.retrieval.ranking import Ranking
 from reid_jax.retrieval.rerank import rerank
 from reid_jax.retrieval.single_shot import single_shot_cmc, single_shot_metrics, single_shot_ranks
 from reid_jax.retrieval.verification import Verification
@@ -109,10 +110,10 @@ class Evaluation:
         rows = np.asarray(rows)
         if self.distances is not None:
             labels = _labels(self.query, self.gallery)
-            return ranking_module.nearest_distances(self.distances, labels, k, rows=rows)
+            return nearest_module.nearest_distances(self.distances, labels, k, rows=rows)
         query = self.query.select(rows)
         labels = _labels(query, self.gallery)
-        return ranking_module.nearest(query.embedding, self.gallery.embedding, labels, k, mesh=self.mesh)
+        return nearest_module.nearest(query.embedding, self.gallery.embedding, labels, k, mesh=self.mesh)
 
 
 def evaluate(

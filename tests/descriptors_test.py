@@ -98,6 +98,8 @@ def test_a_compressed_file_is_read_alike(tmp_path):
         ({"identity": np.zeros(3, np.int32)}, r"identity has shape \(3,\) beside 4 descriptors"),
         ({"camera": np.full(4, 2**40)}, "camera has numbers that do not fit 32 bits"),
         ({"name": np.arange(4)}, "name is of type int64"),
+        ({"name": np.full(4, 2**31, np.uint32).view("<U1")}, "name has text that is not Unicode"),
+        ({"name": np.full(4, 0xD800, np.uint32).view("<U1")}, "name has text that is not Unicode"),
         ({"name": np.array([{}] * 4, object)}, "name is of type object"),
         ({"spread": np.full(4, np.inf, np.float32)}, "spread has numbers that are not finite"),
         ({"weights": np.array("abc")}, "weights are 'abc', which is no digest"),

@@ -17,9 +17,8 @@ from reid_jax import config as run_config
 from reid_jax import train
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation
-from reid_jax.files.json_files import read_json, write_json
+from reid_jax.files.json_files import read_json
 from reid_jax.training.metric_writer import read_records
-from reid_jax.training.plan import Plan
 from reid_jax.weights import load_weights
 
 # Where rounding makes a decision, it may move a share so far: of 24 queries, or of the 8 images of two streams.
@@ -46,17 +45,6 @@ def wait_for(process, condition):
         time.sleep(0.05)
     process.kill()
     pytest.fail("the run made no progress")
-
-
-def test_next_stop_ends_at_every_event_and_is_the_same_from_any_stop():
-    plan = Plan(total=23, steps_per_epoch=5, per_dispatch=4, eval_every=10, save_every=6)
-    stops, step = [], 0
-    while step < plan.total:
-        step = plan.next_stop(step)
-        stops.append(step)
-    assert stops == [4, 6, 10, 12, 16, 18, 20, 23]
-    assert [s for s in stops if plan.evaluates(s)] == [10, 20, 23]
-    assert [s for s in stops if plan.saves(s)] == [6, 10, 12, 18, 20, 23]
 
 
 def test_a_run_leaves_its_files(tiny_run):
@@ -197,28 +185,6 @@ def test_a_run_that_cannot_start_leaves_nothing(tiny_run, tmp_path, changes, wor
     with pytest.raises(InputError, match=words):
         train.train_and_evaluate(config, tmp_path / "new" / "run")
     assert not any(tmp_path.iterdir())
-
-
-def test_scores_before_training_are_read_or_made_again(tmp_path, capsys):
-    file, scores = tmp_path / "before.json", {"a": {"rank1": 0.5, "mAP": 0.25}}
-    assert train._read_before(file, {"a": None}) is None
-    write_json(file, scores)
-    assert train._read_before(file, {"a": None}) == scores
-    assert capsys.readouterr().out == ""
-    for broken in (
-        '{"a"',
-        "5",
-        "null",
-        "{}",
-        '{"a": {}}',
-        '{"a": {"rank1": "1", "mAP": 1}}',
-        '{"b": {}}',
-        "[" * 200_000,
-    ):
-        file.write_text(broken)
-        assert train._read_before(file, {"a": None}) is None
-        (line,) = capsys.readouterr().out.splitlines()
-        assert line.endswith("; the weights that the run starts from are scored again")
 
 
 def test_another_config_in_a_runs_workdir_is_refused_by_key_and_values(command, tiny_arguments, tiny_run):

@@ -56,6 +56,7 @@ def look_inside(source: Source, names: Sequence[str], progress: str) -> Contents
     with source.reader() as read, ThreadPoolExecutor(cores()) as pool, progress_bar(len(names), progress) as bar:
         for start in range(0, len(names), _AT_ONCE):
             rows = range(start, min(start + _AT_ONCE, len(names)))
-            wrong |= {row: found for row, found in zip(rows, pool.map(look, rows), strict=True) if found is not None}
+            reasons = zip(rows, pool.map(look, rows), strict=True)
+            wrong |= {row: reason for row, reason in reasons if reason is not None}
             bar.update(len(rows))
     return Contents(digest.view(f"V{_DIGEST_BYTES}")[:, 0], size, misnamed, wrong)

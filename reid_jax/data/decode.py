@@ -6,14 +6,14 @@ Nothing else opens image files: what one may be, and how large, stands here. All
 import io
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid_jax.data.image_kinds import IMAGE_FORMATS
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 # A frame of 8K video has 33 million pixels, a telephone's photograph 48; a person crop has ten thousand.
 MOST_PIXELS = 50_000_000
@@ -101,6 +101,15 @@ def resize(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         return pixels
     size = (image_size[1], image_size[0])
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BILINEAR))
+
+
+def undecodable(broken: Sequence[tuple[str, str]], where: str = "") -> str:
+    """The one line about images that cannot be decoded, each given as (name, reason): how many, and the first few.
+
+    `where`, such as ' of market1501 train', follows the number.
+    """
+    few = first_few([f"{name} ({reason})" for name, reason in broken], "; ")
+    return f"{len(broken):,} image(s){where} cannot be decoded: {few}; fetch or unpack these files again"
 
 
 def kind(data: bytes) -> str | None:

@@ -22,13 +22,13 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
         raise InputError(f"hold_out of {identities} identities; give at least 1, or do not hold out")
     rng = np.random.default_rng(seed)
     order = np.argsort(train.identity, kind="stable")
-    people, starts = np.unique(train.identity[order], return_index=True)
-    rows_of = dict(zip(people.tolist(), np.split(order, starts[1:]), strict=True))
+    present, starts = np.unique(train.identity[order], return_index=True)
+    rows_of = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
     query = np.zeros(len(train), bool)
     gallery = np.zeros(len(train), bool)
-    held_out = 0
-    for identity in rng.permutation(people).tolist():
-        if held_out == identities:
+    taken = 0
+    for identity in rng.permutation(present).tolist():
+        if taken == identities:
             break
         rows = rows_of[identity]
         first, item = items_of(train.tracklet[rows])
@@ -37,11 +37,11 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
             continue
         query[rows[chosen[item]]] = True
         gallery[rows[~chosen[item]]] = True
-        held_out += 1
-    if held_out < identities or len(people) - held_out < 2:
+        taken += 1
+    if taken < identities or len(present) - taken < 2:
         raise InputError(
-            f"cannot hold {identities} of {len(people)} training identities out: each needs two "
-            "cameras, and two identities must stay for training; ask for fewer, or add training images"
+            f"cannot hold {identities} of {len(present)} training identities out: each needs two "
+            "cameras, and two identities must stay for training; hold out fewer, or add training images"
         )
     return train.select(~(query | gallery)), train.select(query), train.select(gallery)
 

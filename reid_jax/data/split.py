@@ -13,9 +13,9 @@ from reid_jax.data import datasets
 from reid_jax.data.builders import records
 from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
-from reid_jax.data.decode import decode
+from reid_jax.data.decode import decode, undecodable
 from reid_jax.data.images import Split
-from reid_jax.errors import InputError, first_few
+from reid_jax.errors import InputError
 from reid_jax.progress import progress_bar, tell
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
@@ -107,22 +107,19 @@ class StoredSplit:
             if bar is not None:
                 bar.update(len(rows[chunk]))
         if broken:
-            raise InputError(
-                f"{len(broken)} image(s) of {self._title} in {self._data_dir} cannot be decoded: "
-                f"{first_few(broken, '; ')}; fetch or unpack these files again"
-            )
+            raise InputError(undecodable(broken, f" of {self._title} in {self._data_dir}"))
         return Split(
             image, self.identity[rows], self.camera[rows], self.tracklet[rows], self.origin[rows], self.name[rows]
         )
 
-    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[str]:
-        """Decodes `rows` into `image` and returns what is wrong with those that cannot be."""
+    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[tuple[str, str]]:
+        """Decodes `rows` into `image`; returns (name, what is wrong) of those that cannot be decoded."""
 
-        def fill(position: int, data: bytes) -> str | None:
+        def fill(position: int, data: bytes) -> tuple[str, str] | None:
             try:
                 image[position] = decode(data, self.image_size)
             except InputError as error:
-                return f"{self.name[rows[position]]} ({error})"
+                return str(self.name[rows[position]]), str(error)
             return None
 
         pending = []

@@ -99,14 +99,14 @@ def compile_chunk(
     whole = parallel.replicated(mesh)
 
     def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
-        def one(number, carry):
+        def take_step(offset, carry):
             state, history = carry
-            batch = draw_batch(image, label, indices[number], augmentation, mesh, key, state.step)
+            batch = draw_batch(image, label, indices[offset], augmentation, mesh, key, state.step)
             state, metrics = train_step(network, optimizer, objective, state, *batch)
-            return state, jax.tree.map(lambda all_, new: all_.at[number].set(new), history, metrics)
+            return state, jax.tree.map(lambda values, new: values.at[offset].set(new), history, metrics)
 
         history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective, state.params)}
-        return jax.lax.fori_loop(0, steps, one, (state, history))
+        return jax.lax.fori_loop(0, steps, take_step, (state, history))
 
     return jax.jit(
         chunk,

@@ -22,10 +22,10 @@ from reid_jax.evaluate import Evaluation, Protocol, evaluate
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
-from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
+from reid_jax.retrieval.metrics import format_matrix, format_metrics
+from reid_jax.retrieval.protocol import removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
-from reid_jax.training.assemble import augmentation_of
-from reid_jax.training.data import load_training
+from reid_jax.training.assemble import augmentation_of, training_data_of
 from reid_jax.verbs.protocol import (
     add_protocol,
     add_query_height,
@@ -187,7 +187,7 @@ def _sampled(
     encoders = sampled_encoders(
         weights.network,
         weights.moments,
-        load_training(config)[0].image,
+        training_data_of(config)[0].image,
         mesh,
         samples=samples,
         seed=config.seed,

@@ -15,6 +15,7 @@ from PIL import Image
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
+from reid_jax.retrieval.protocol import removal_note
 from reid_jax.visualize import curves, embedding_map, training
 from reid_jax.visualize.attention import Attention, place_bars, soft_ranges
 from reid_jax.visualize.attention_sheet import legend_colors, overlay, region_colors
@@ -364,7 +365,7 @@ def _facts(evaluation: "Evaluation", facts: Mapping[str, str]) -> dict[str, str]
 def _cameras(query: np.ndarray, gallery: np.ndarray) -> str:
     known = np.union1d(query, gallery)
     count = f"{np.count_nonzero(known >= 0)}; a query's own person in its own camera does not count"
-    return metrics.removal_note(query, gallery) or count
+    return removal_note(query, gallery) or count
 
 
 def _metrics(evaluation: "Evaluation") -> list[Metric]:

@@ -78,7 +78,7 @@ def test_a_stop_within_a_cycle_changes_no_byte(finished, tiny_run, tmp_path, mon
         return len(calls) == 5
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "told_to_stop", stop_at_the_second_chunk_of_the_second_cycle)
+        patch.setattr(Checkpoints, "stop_requested", stop_at_the_second_chunk_of_the_second_cycle)
         assert train_and_evaluate(second_phase(tiny_run), tmp_path / "run") is None
     assert 10 < max(int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*")) < 20
     train_and_evaluate(second_phase(tiny_run), tmp_path / "run")

@@ -11,7 +11,7 @@ import pytest
 from made_sets import encoded, jpeg
 from PIL import Image
 
-from reid_jax.data.decode import decode, from_pillow, kind, resize
+from reid_jax.data.decode import decode, from_pillow, kind, resize, undecodable
 from reid_jax.errors import InputError
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
@@ -239,3 +239,10 @@ def test_pillow_images_and_pixels_become_what_files_of_them_do():
     for wrong in (pixels[..., 0], pixels[..., :2], pixels.astype(np.float32), pixels[:0]):
         with pytest.raises(InputError, match=r"give uint8 \[h, w, 3\]"):
             resize(wrong, (16, 8))
+
+
+def test_undecodable_images_are_named_in_one_line_with_their_reasons():
+    broken = [(f"{letter}.jpg", "it is empty (0 bytes)") for letter in "abcdefg"]
+    line = undecodable(broken, " of market1501 train")
+    assert line.startswith("7 image(s) of market1501 train cannot be decoded: a.jpg (it is empty (0 bytes)); b.jpg (")
+    assert line.endswith("e.jpg (it is empty (0 bytes)) and 2 more; fetch or unpack these files again")

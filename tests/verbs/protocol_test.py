@@ -51,7 +51,7 @@ def test_a_set_is_looked_for_once_from_its_name_to_its_splits(data_dir, searches
 
 
 def test_training_looks_for_a_set_once_for_both_sides(data_dir, searches):
-    _, _, test = run_data.load_data(config_of(dataset="market1501", data_dir=str(data_dir)))
+    _, _, test = run_data.load_data("market1501", "", str(data_dir), SIZE, 0)
     assert [len(split) for split in test["market1501"]] == [2, 3]
     assert searches == ["market1501"]
 

@@ -18,17 +18,16 @@ from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.market1501 import MULTI_QUERY
 from reid_jax.data.builders.source import (
     GALLERY,
-    JUNK,
     QUERY,
     SPLITS,
     STILL,
     TRAIN,
-    UNKNOWN_CAMERA,
     ImageFile,
     Source,
 )
 from reid_jax.data.builders.spelling import composed
 from reid_jax.errors import InputError, did_you_mean, shown
+from reid_jax.retrieval.protocol import JUNK, UNKNOWN_CAMERA
 
 # The words by which data sets call their splits; case does not matter.
 SPLIT_OF = {
@@ -61,7 +60,7 @@ class TextLabels:
 
 
 def split_of(word: str, where: str) -> str:
-    """The split that `word` means; raises InputError, which tells `where` it stands, for any other word."""
+    """The split that `word` means; raises InputError, which says `where` it was read, for any other word."""
     split = SPLIT_OF.get(word.lower())
     if split is None:
         hint = did_you_mean(word, SPLIT_OF)
@@ -79,7 +78,7 @@ def number_labels(rows: Sequence[TextLabels]) -> dict[str, list[ImageFile]]:
         return identity[row.identity], camera[row.camera], tracklet[row.tracklet]
 
     tracklets = sorted({key(row) for row in rows if tracklet[row.tracklet] != STILL})
-    number = {triple: place for place, triple in enumerate(tracklets)}
+    number = {triple: i for i, triple in enumerate(tracklets)}
     files: dict[str, list[ImageFile]] = {}
     for row in rows:
         labelled = ImageFile.of(row.entry, *key(row)[:2], number.get(key(row), STILL))
@@ -91,26 +90,26 @@ def number_labels(rows: Sequence[TextLabels]) -> dict[str, list[ImageFile]]:
 
 def _numbers(texts: Iterable[str], unknown: int) -> dict[str, int]:
     distinct = set(texts)
-    told = distinct - {"", "-1"}
-    if all(text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _MOST_DIGITS for text in told):
-        numbers = {text: int(text.lstrip("0") or "0") for text in told}
+    known = distinct - {"", "-1"}
+    if all(text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _MOST_DIGITS for text in known):
+        numbers = {text: int(text.lstrip("0") or "0") for text in known}
     else:
-        places = {form: place for place, form in enumerate(sorted(set(map(composed, told))))}
-        numbers = {text: places[composed(text)] for text in told}
-    return numbers | {text: unknown for text in distinct - told}
+        order = {form: i for i, form in enumerate(sorted(set(map(composed, known))))}
+        numbers = {text: order[composed(text)] for text in known}
+    return numbers | {text: unknown for text in distinct - known}
 
 
 class LabelledFiles(Source):
     """Images whose labels were written as text; the splits are those that occur."""
 
     def __init__(self, name: str, location: str, tree: FileTree, rows: Sequence[TextLabels], notes: tuple[str, ...]):
-        """`name` is the set's full name, `location` where its labels stand."""
+        """`name` is the set's full name, `location` where its labels are read."""
         self.name, self.location, self.notes = name, location, notes
         self._tree = tree
         self._files = number_labels(rows)
         self.splits = tuple(split for split in (*SPLITS, MULTI_QUERY) if split in self._files)
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         return list(self._files[split])
 

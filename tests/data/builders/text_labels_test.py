@@ -3,7 +3,7 @@
 import pytest
 
 from reid_jax.data.builders.files import Entry
-from reid_jax.data.builders.labels import TextLabels, number_labels, split_of
+from reid_jax.data.builders.text_labels import TextLabels, number_labels, split_of
 from reid_jax.errors import InputError
 
 

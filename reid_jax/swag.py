@@ -28,11 +28,11 @@ class Settings:
     `variance_floor` as in `sample`.
     """
 
-    rank: int = 0
-    samples: int = 30
-    seed: int = 0
-    scale: float = 1.0
-    variance_floor: float = 1e-30
+    rank: int
+    samples: int
+    seed: int
+    scale: float
+    variance_floor: float
 
 
 @jax.tree_util.register_dataclass

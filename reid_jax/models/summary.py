@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from reid_jax.models import ops
 from reid_jax.models.attention_network import AttentionNetwork
 
 # Rows of the table: the first folder of a parameter's path, attention split into its two kinds.
@@ -52,7 +53,8 @@ def component_costs(network: AttentionNetwork, image_size: tuple[int, int]) -> d
         for path, leaf in jax.tree_util.tree_leaves_with_path(variables[kind]):
             keys = [entry.key for entry in path]
             costs[_component(keys)] += Cost(**{field: int(np.prod(leaf.shape))})
-    forward = jax.make_jaxpr(lambda v, i: network.apply(v, i, train=False).embedding)(variables, image)
+    with ops.traced_for(ops.ANY):  # the count is of what the network means, on whatever platform this runs
+        forward = jax.make_jaxpr(lambda v, i: network.apply(v, i, train=False).embedding)(variables, image)
     for scopes, equation in _equations(forward.jaxpr, ()):
         # Flax opens a scope for each module, the network's own first.
         modules = [scope for scope in scopes if not scope.startswith(type(network).__name__)]

@@ -90,12 +90,29 @@ def tiny_arguments(data_dir):
 
 
 @pytest.fixture(scope="session")
-def tiny_run(command, tiny_arguments, shared_dir):
-    """The workdir of a finished tiny run, which the first worker to need it makes and no test changes."""
-    workdir = shared_dir / "tiny"
-    with (shared_dir / "tiny.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (workdir / "results.json").exists():
-            done = command(*tiny_arguments, f"--workdir={workdir}")
-            assert done.returncode == 0, done.stdout + done.stderr
-    return workdir
+def run_once(command, tiny_arguments, shared_dir):
+    """run_once(name, *overrides) -> the workdir of a finished tiny run, which the first worker to need it makes."""
+
+    def start(name, *overrides):
+        workdir = shared_dir / name
+        with (shared_dir / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (workdir / "results.json").exists():
+                done = command(*tiny_arguments, f"--workdir={workdir}", *overrides)
+                assert done.returncode == 0, done.stdout + done.stderr
+                assert "1 x cpu" in done.stdout
+        return workdir
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def tiny_run(run_once):
+    """The workdir of the finished tiny run, which no test changes."""
+    return run_once("tiny")
+
+
+@pytest.fixture(scope="session")
+def one_step_run(run_once):
+    """The workdir of a run of a single step, on one device: the rounding of other numbers of devices shows no more."""
+    return run_once("one_step", "--config.epochs=0.1")

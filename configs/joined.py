@@ -8,7 +8,7 @@ size=1x (2x, 2x_table, nano), epochs=350 (fewer compress equation 1's schedule),
 together), runlocal (a trial on two sets of synthetic people, two epochs).
 
 The paper joins Market-1501, DukeMTMC-reID and MSMT17. Every set with query and gallery is scored by itself at the end;
---config.test_dataset names others. With shares an epoch is one pass over the largest set. Not measured here yet.
+--config.test_dataset names others. With shares an epoch is one pass over the largest set.
 """
 
 from common import choose, compress, parse_arg, run_local

@@ -1,10 +1,10 @@
-"""Watch a network learn to tell people apart: `nano` on synthetic people, in minutes on two CPU cores.
+"""Watch a network learn to tell people apart: `nano` on synthetic people, on a CPU too.
 
   reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
 
-How long that takes and what it reaches stands in README.md.
+How long that takes and what it reaches stands in configs/RESULTS.md.
 
-Cut down from arXiv 1910.07038's recipe to what shows within minutes: images of 96x32 instead of 160x64, no random
+Cut down from arXiv 1910.07038's recipe to what shows soon: images of 96x32 instead of 160x64, no random
 erasing, a higher learning rate for the small network, and equation 1's shape in 20 epochs.
 """
 

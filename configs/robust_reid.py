@@ -5,11 +5,7 @@
 Arguments: size=1x (2x, 2x_table, nano), data=market1501, epochs=350 (fewer compress equation 1's schedule), val=0
 (training identities held out to choose by), runlocal (a trial on synthetic people, two epochs).
 
-Seen on Market-1501's test split, rank-1 / mAP: on one CPU core, size=nano,epochs=15,val=50 with image_size=(96,32),
-augment.pad=6, schedule.peak=0.1, warmup_epochs=1 and boundaries=(10.,13.) reaches 60.0 / 37.9 in 15 minutes (44.5 /
-26.4 with optimizer.regions_rate=1; untrained 2.9 / 1.5). On one H100, in bfloat16, size=1x,epochs=67 stood at 85.5 /
-66.8 when it was stopped at epoch 42. The paper's 350 epochs of 1x have not been run here yet (the paper: rank-1 95.4,
-mAP 87.3).
+What was seen, and a command for a quarter of an hour on one CPU core: configs/RESULTS.md.
 """
 
 from common import choose, compress, parse_arg, run_local

@@ -10,9 +10,7 @@ samples=30.
 arXiv 1910.07038, sections 3.1, 4 and 4.2: 15 cycles of 35 epochs, the peak falling by 0.7 from cycle to cycle; the
 weights are collected at the end of each cycle, and the last, their mean (SWA) and samples (SWAG; their number is ours)
 scored there: Figure 6.
-The paper's length has not been measured here yet; configs/sweeps/nano.py has what a short one shows. On Market-1501,
-4 cycles of 3 epochs took configs/robust_reid.py's nano run from rank-1 / mAP 60.0 / 37.9 to 69.8 / 47.0, SWA to 68.1 /
-45.4, SWAG (8 samples) to 68.0 / 45.4, on one CPU core.
+What short ones show: configs/RESULTS.md.
 """
 
 from pathlib import Path

@@ -43,6 +43,7 @@ from reid_jax.errors import InputError
 from reid_jax.files.json_files import read_json
 from reid_jax.files.writing import replace_file, require_writable_folder
 from reid_jax.own_modules import own_modules
+from reid_jax.text_table import format_table
 
 TRAIN = [sys.executable, "-m", "reid_jax.main", "train"]
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -50,7 +51,7 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run of a sweep: what `reid-jax train` is to be told, and the names of the runs it starts from."""
+    """One run of a sweep: the arguments of `reid-jax train`, and the names of the runs it starts from."""
 
     name: str
     config: str
@@ -115,8 +116,8 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
         where = f", line {lines[-1]}" if lines else ""
         missing = isinstance(error, KeyError) and error.args == ("sweep",)
-        told = "it defines no sweep(add, arg)" if missing else f"{type(error).__name__}{where}: {error}"
-        raise InputError(f"sweep {path}: {told}") from error
+        reason = "it defines no sweep(add, arg)" if missing else f"{type(error).__name__}{where}: {error}"
+        raise InputError(f"sweep {path}: {reason}") from error
     if not runs:
         raise InputError(f"sweep {path} adds no run")
     return list(runs.values())
@@ -152,19 +153,19 @@ class Pool:
         self.note: dict[str, str] = {run.name: "" for run in runs}
         self._free = list(slots)
         self._running: dict[str, tuple[Run, subprocess.Popen, dict[str, str], float]] = {}
-        self._told_to_stop = 0
+        self._stops = 0
 
     def stop(self, *_signal: Any) -> None:
         """Lets the running ones save and starts no more; a second time, ends them as they are."""
-        self._told_to_stop += 1
+        self._stops += 1
         for _, process, *_ in self._running.values():
-            process.kill() if self._told_to_stop > 1 else process.terminate()
+            process.kill() if self._stops > 1 else process.terminate()
 
     def walk(self) -> None:
         """Runs all that can be run; returns when nothing is running any more."""
         while True:
             for run in self.runs:
-                if self.state[run.name] == "waiting" and not self._told_to_stop:
+                if self.state[run.name] == "waiting" and not self._stops:
                     self._begin(run)
             if not self._running:
                 return
@@ -213,7 +214,7 @@ class Pool:
         code = process.returncode
         if code == 0 and run.done:
             self.state[name] = "done"
-        elif code == 0 or self._told_to_stop:
+        elif code == 0 or self._stops:
             self.state[name], self.note[name] = "stopped", "the same command resumes it"
         else:
             self.state[name], self.note[name] = "failed", f"exit code {code}, {_last_line(run.log)}; see {run.log}"
@@ -223,11 +224,10 @@ class Pool:
 
 def summary(runs: Sequence[Run], state: dict[str, str], note: dict[str, str]) -> str:
     """A line a run (its state, what it scored or what is wrong) and one with the counts."""
-    width = max(len(run.name) for run in runs)
-    lines = [f"{run.name:{width}}  {state[run.name]:8} {note[run.name] or _scores(run)}".rstrip() for run in runs]
+    table = format_table([(run.name, state[run.name], note[run.name] or _scores(run)) for run in runs], left=3)
     states = list(state.values())
     counts = [f"{states.count(one)} {one}" for one in dict.fromkeys(["done", *sorted(set(states))]) if one in states]
-    return "\n".join([*lines, f"{len(runs)} runs: {', '.join(counts)}"])
+    return "\n".join([table, f"{len(runs)} runs: {', '.join(counts)}"])
 
 
 def _scores(run: Run) -> str:

@@ -275,9 +275,9 @@ def _check_schedule(config: ConfigDict) -> None:
     schedule, swag = config.schedule, config.swag
     try:
         if schedule.name == "warmup_step":
-            optim.require_rising(schedule.warmup_epochs, schedule.boundaries)
+            optim.check_boundaries(schedule.warmup_epochs, schedule.boundaries)
         else:
-            optim.require_below_peak(schedule.floor, schedule.peak)
+            optim.check_floor(schedule.floor, schedule.peak)
     except InputError as error:
         raise InputError(f"config.schedule: {error}") from error
     if swag.rank == 1:

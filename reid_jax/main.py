@@ -1,17 +1,15 @@
-"""The command `reid-jax VERB`: reads the arguments, hands over to the verb, and turns user errors into one line."""
+"""The command `reid-jax VERB`: reads the arguments and hands over to the verb."""
 
 import argparse
 import gc
 import importlib
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from reid_jax.errors import InputError, disk_failure, nearest, one_line, shown
-from reid_jax.processes import output, peers, signals
+from reid_jax.errors import nearest, shown
+from reid_jax.processes import ending
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -48,32 +46,17 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0, what the verb returns, or 2 for bad input (one line on stderr).
 
-    Without `arguments` it is the command, whose process it has for itself: then signals end it in one line, and losing
-    what it prints does not.
+    Without `arguments` it is the command, whose process it has for itself: see `reid_jax.processes.ending`.
     """
     if arguments is not None:
         return _run(list(arguments))
-    farewell = _farewell(sys.argv[1] if sys.argv[1:] else "")
-    output.keep_going()
-    signals.install(lambda signum: os._exit(farewell(signum)))
-    try:
-        try:
-            code = _run(sys.argv[1:])
-        finally:  # --help leaves by SystemExit
-            output.finish()
-        signals.work_is_done()
-    except (KeyboardInterrupt, signals.Stopped) as told:
-        code = farewell(told.signum if isinstance(told, signals.Stopped) else signal.SIGINT)
-        # Not by the interpreter's exit: it waits for other threads, and XLA crashes where one of them still compiles.
-        os._exit(code)
-    if code:
-        peers.leave(peers.FAILED, code)
-    return code
+    verb = sys.argv[1] if sys.argv[1:] else ""
+    return ending.run_process(verb, lambda: _run(sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    arguments = [_expanded(one) for one in arguments]
+    arguments = [_expanded(argument) for argument in arguments]
     parser = Parser(
         prog="reid-jax",
         description="Person re-identification in JAX. `reid-jax VERB --help` shows a verb's options and examples.",
@@ -103,53 +86,7 @@ def _run(arguments: list[str]) -> int:
         parser.error(f"{known.verb} takes no argument {shown(unknown[0])}{_missing_equals(arguments, unknown[0])}")
     known.overrides = overrides
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
-    try:
-        return module_of(known.verb).run(known) or 0
-    except (InputError, FloatingPointError) as error:
-        print(f"reid-jax {known.verb}: error: {one_line(error)}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    except Exception as error:
-        peers.wait_for_news()
-        told = _platform_failure(error)
-        if told is None and (disk := disk_failure(error)):
-            told = f"{disk}; make room or write elsewhere, then start the same command again"
-        if told is None:
-            raise
-        print(f"reid-jax {known.verb}: error: {told}", file=sys.stderr)
-        return 2
-
-
-def _farewell(verb: str) -> Callable[[int], int]:
-    """Returns what tells of the signal that ends `verb`, once, and gives the exit code, to the other processes too.
-
-    A run that is told to stop has not failed: its launcher takes 0 without results for "start me again".
-    """
-    first = threading.Lock()
-
-    def tell(signum: int) -> int:
-        name = signal.Signals(signum).name
-        if signum == signal.SIGINT:
-            words, code, how = "interrupted", 128 + signum, peers.FAILED
-        elif verb == "train":
-            words, code, how = f"stopped by {name}; the same command resumes the run", 0, peers.STOPPED
-        else:
-            words, code, how = f"ended by {name}", 128 + signum, peers.FAILED
-        if first.acquire(blocking=False):
-            output.tell(f"reid-jax {verb}".rstrip() + f": {words}")
-        peers.leave(how, code)
-        return code
-
-    return tell
-
-
-def _platform_failure(error: Exception) -> str | None:
-    """What to say of an error behind which stands a JAX_PLATFORMS that this machine has not; None for any other."""
-    if isinstance(error, RuntimeError | AssertionError) and "jax" in sys.modules:
-        try:
-            importlib.import_module("reid_jax.parallel").require_platforms()
-        except InputError as missing:
-            return str(missing)
-    return None
+    return ending.run_verb(known.verb, lambda: module_of(known.verb).run(known))
 
 
 def _expanded(argument: str) -> str:
@@ -163,7 +100,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -
 
     Before argparse does, which would first miss the option that a misspelt one was to be.
     """
-    actions = next((one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction)), {})
+    actions = next((each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)), {})
     parser = next((actions[argument] for argument in arguments if argument in actions), parser)
     known = parser._option_string_actions
     for argument in arguments:

@@ -18,7 +18,7 @@ def own_modules(file: Path) -> Iterator[None]:
     """
     folders = file.resolve().parents[:2]
     names = {_top(name) for name in sys.modules}
-    foreign = {name for name in names if _beside(name, folders) not in (None, _place(name)) and not _fixed(name)}
+    foreign = {name for name in names if _beside(name, folders) not in (None, _origin(name)) and not _fixed(name)}
     aside = {name: module for name, module in sys.modules.items() if _top(name) in foreign}
     for name in aside:
         del sys.modules[name]
@@ -30,7 +30,7 @@ def own_modules(file: Path) -> Iterator[None]:
         for folder in folders:
             sys.path.remove(str(folder))
         kept = names - foreign
-        own = {name for name in map(_top, sys.modules) if name not in kept and _beside(name, folders) == _place(name)}
+        own = {name for name in map(_top, sys.modules) if name not in kept and _beside(name, folders) == _origin(name)}
         for name in [name for name in sys.modules if _top(name) in own]:
             del sys.modules[name]
         sys.modules.update(aside)
@@ -51,16 +51,16 @@ def _beside(name: str, folders: list[Path]) -> Path | None:
     return None
 
 
-def _place(name: str) -> Path | None:
+def _origin(name: str) -> Path | None:
     """The file, or the folder of a package, that an imported module comes from; None for a built-in."""
     module = sys.modules.get(name)
-    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-    path = Path(place).resolve() if place else None
+    origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    path = Path(origin).resolve() if origin else None
     return path.parent if path and path.name == "__init__.py" else path
 
 
 def _fixed(name: str) -> bool:
     """Whether an imported module is Python's, installed, or this package: nothing beside a file takes its place."""
     roots = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    place = _place(name)
-    return name in sys.stdlib_module_names or name == _top(__name__) or not place or not roots.isdisjoint(place.parents)
+    path = _origin(name)
+    return name in sys.stdlib_module_names or name == _top(__name__) or not path or not roots.isdisjoint(path.parents)

@@ -1,45 +1,18 @@
-"""Devices and processes: one mesh of one axis, 'data', over all devices, and the shardings that a run uses.
+"""The mesh of one axis, 'data', over all devices, and the shardings of arrays on it.
 
 Arrays are global; under `jit` a sum over the batch is the sum over all devices. Results do not depend on the number of
 devices, but for rounding.
 """
 
-import contextlib
 import functools
 from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax._src import distributed
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from reid_jax.errors import InputError, one_line
-
-
-def require_platforms() -> None:
-    """Raises InputError where JAX_PLATFORMS names a platform that this machine or this JAX has not."""
-    named = [name.strip() for name in (jax.config.jax_platforms or "").split(",") if name.strip()]
-    for name in named:
-        try:
-            jax.devices(name)
-        except (RuntimeError, AssertionError) as error:
-            reason = one_line(error).partition(" (set JAX_PLATFORMS")[0]
-            raise InputError(
-                f"JAX_PLATFORMS is {','.join(named)!r}, which JAX does not find here{reason and f' ({reason})'}; "
-                f"there is {_platforms_here()}: name that, or unset JAX_PLATFORMS"
-            ) from error
-
-
-def _platforms_here() -> str:
-    """Names what JAX finds by itself, at least 'cpu'; asked only where no other process waits for this one."""
-    named = jax.config.jax_platforms
-    found = {"cpu"}
-    if distributed.global_state.num_processes == 1:
-        jax.config.update("jax_platforms", None)
-        with contextlib.suppress(RuntimeError):
-            found |= {device.platform for device in jax.devices()}
-        jax.config.update("jax_platforms", named)
-    return ", ".join(sorted(found))
+from reid_jax.errors import InputError
+from reid_jax.processes.platforms import require_platforms
 
 
 def create_mesh() -> Mesh:

@@ -8,7 +8,7 @@ Example:
   moments = swag.init(params)
   for params in visited:
       moments = swag.collect(moments, params)
-  one = swag.sample(moments, jax.random.key(0))
+  params = swag.sample(moments, jax.random.key(0))
 """
 
 import dataclasses
@@ -18,6 +18,21 @@ import jax
 import jax.numpy as jnp
 
 from reid_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How weights are collected and sampled.
+
+    `rank`: deviations kept for the low-rank term, 0 for none; `samples` drawn, from `seed`; `scale` and
+    `variance_floor` as in `sample`.
+    """
+
+    rank: int
+    samples: int
+    seed: int
+    scale: float
+    variance_floor: float
 
 
 @jax.tree_util.register_dataclass
@@ -69,10 +84,10 @@ def collect(moments: Moments, params: Any) -> Moments:
     deviations = moments.deviations
     if deviations is not None:
 
-        def place(columns, x, m):
+        def replace_oldest(columns, x, m):
             return columns.at[moments.count % len(columns)].set(x - m)
 
-        deviations = jax.tree.map(place, deviations, x, mean)
+        deviations = jax.tree.map(replace_oldest, deviations, x, mean)
     return Moments(count, mean, variance, deviations)
 
 
@@ -85,9 +100,13 @@ def mean(moments: Moments) -> Any:
 def sample(moments: Moments, key: jax.Array, scale: float = 1.0, variance_floor: float = 1e-30) -> Any:
     """Draws weights, float32, from the Gaussian of the collected ones.
 
-    Diagonal: mean + sqrt(scale) * std * z1. With K deviations D: mean + sqrt(scale / 2) * (std * z1 +
-    D z2 / sqrt(K - 1)), K counting those collected so far. `std` is the root of the variance, at least
-    `variance_floor`. After one weight the sample is that weight, but for the floor.
+    With z1 and z2 standard normal, std = sqrt(max(variance, variance_floor)), and the K deviations collected so far as
+    the columns of D:
+
+      diagonal:         mean + sqrt(scale) * std * z1
+      with deviations:  mean + sqrt(scale / 2) * (std * z1 + D z2 / sqrt(K - 1))
+
+    After one weight vector the sample is that weight vector, but for the floor.
 
     `scale` is a factor on the paper's covariance, (diag(std^2) + D D^T / (K - 1)) / 2 with deviations, diag(std^2)
     without. The authors' code (wjmaddox/swa_gaussian, `sample` with `cov=True`) leaves the half out, mean + sqrt(scale)
@@ -104,7 +123,7 @@ def sample(moments: Moments, key: jax.Array, scale: float = 1.0, variance_floor:
     defined = jnp.where(moments.count > 0, 1.0, jnp.nan)
     leaves, structure = jax.tree.flatten(moments.mean)
     variances = jax.tree.leaves(moments.variance)
-    keys = [jax.random.fold_in(key, number) for number in range(len(leaves))]
+    keys = [jax.random.fold_in(key, index) for index in range(len(leaves))]
     diagonal = [
         jnp.sqrt(jnp.maximum(v, variance_floor)) * jax.random.normal(k, v.shape)
         for k, v in zip(keys, variances, strict=True)

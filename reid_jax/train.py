@@ -1,46 +1,56 @@
-"""A run from images to figures: `train_and_evaluate(config, workdir)`, read from top to bottom."""
+"""A run from images to figures: `train_and_evaluate(config, workdir)`, in three parts: before, the loop, and after."""
 
 import dataclasses
 import functools
-import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
 from reid_jax import parallel, visualize
 from reid_jax.averaging.cycles import WeightAverages
-from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, evaluate
-from reid_jax.files.json_files import is_number, read_json, write_json
+from reid_jax.files.json_files import write_json
 from reid_jax.models import summary
 from reid_jax.models.registry import network_of
 from reid_jax.parallel import one_device
 from reid_jax.processes import joining, signals
 from reid_jax.retrieval.metrics import format_metrics
+from reid_jax.swag import Moments
 from reid_jax.training import assemble, optim
-from reid_jax.training import data as run_data
-from reid_jax.training.assemble import objective_of, optimizer_of, plan_of, rules_of, schedule_of
-from reid_jax.training.checkpoint import Checkpoints, begun, recover
+from reid_jax.training.best import best_step
+from reid_jax.training.checkpoint import Checkpoints, has_checkpoint, recover
+from reid_jax.training.chunks import ChunkRunner
+from reid_jax.training.data import Pair, describe
 from reid_jax.training.init_from import digest_of, start_from
 from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
-from reid_jax.training.not_finite import Diagnosis, copy_state
+from reid_jax.training.not_finite import Diagnosis
 from reid_jax.training.plan import Plan
-from reid_jax.training.state import create_state, init_variables
+from reid_jax.training.start_scores import Scores, read_start_scores
+from reid_jax.training.state import TrainState, create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
-from reid_jax.training.workdir import claimed, settle
+from reid_jax.training.workdir import claimed, write_config
 from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, save_weights
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, float]] | None:
+@dataclasses.dataclass(frozen=True)
+class _CycleEnd:
+    """What the end of a cycle made of the weights: SWA's variables, and {set: {'swa': metrics, 'swag': metrics}}."""
+
+    mean: dict[str, Any]
+    scores: dict[str, dict[str, dict[str, float]]]
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dict[str, dict[str, float]]] | None:
     """Trains a network as `config` says and scores it on the test splits, before and after.
 
     `workdir` then holds config.json, metrics.jsonl, checkpoints/, weights.safetensors (the last weights),
@@ -60,186 +70,207 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path) -> dict[str, dic
     config, workdir = run_config.check(config), Path(os.path.expanduser(workdir))
     if config.tensorboard:
         joining.process_zero_first(require_tensorboard)
-    with claimed(workdir, config):
+    plain = run_config.to_dict(config)
+    with claimed(workdir, lambda stored: run_config.differences(stored, plain)):
         return _run(config, workdir)
 
 
-def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, float]] | None:
-    """See `train_and_evaluate`; `workdir` is claimed."""
+def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, float]]] | None:
+    """Before the loop: what the config describes, and what the workdir holds of it already; then the other parts."""
     mesh = parallel.create_mesh()
-    whole = parallel.replicated(mesh)
     say(parallel.describe(mesh))
-
-    train, validation, test = run_data.load_data(config)
-    say(run_data.describe(config, train, validation, test))
+    train, validation, test = assemble.data_of(config)
+    say(describe(config.dataset, train, validation, test))
     identity, label = np.unique(train.identity, return_inverse=True)
     people = digest_of(train)
     sampler = assemble.sampler_of(config, label, train.origin)
     parallel.check_divisible(sampler.batch_size, mesh)
-    plan = plan_of(config, sampler.steps_per_epoch)
+    plan = assemble.plan_of(config, sampler.steps_per_epoch)
 
     # The variables depend on the seed alone, the optimiser's rules on their paths.
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     network = network_of(config, len(identity))
     variables = init_variables(network, init_key, config.image_size)
-    schedule = schedule_of(config, plan.steps_per_epoch)
-    optimizer = optimizer_of(config, schedule, variables["params"])
-    say(_describe_training(config, network, variables["params"], schedule, plan))
+    schedule = assemble.schedule_of(config, plan.steps_per_epoch)
+    optimizer = assemble.optimizer_of(config, schedule, variables["params"])
+    say(summary.format_costs(summary.component_costs(network, config.image_size)))
+    say(optim.format_rules(variables["params"], assemble.rules_of(config)))
+    epochs = assemble.turning_points_of(config)
+    say(optim.format_schedule(schedule, epochs=epochs, steps_per_epoch=plan.steps_per_epoch))
 
-    joining.process_zero_first(lambda: _recover(workdir))
-    before = _read_before(workdir / "before.json", test)
-    first = "start" if config.init_from else "untrained"
-    # A resumed run needs no more of the weights it once started from than it has saved.
-    if config.init_from and (before is None or not begun(workdir / "checkpoints")):
-        variables, taken = start_from(config, variables, people)
-        say(taken)
-    joining.process_zero_first(lambda: settle(workdir, config))
+    def evaluate_on(pair, variables, progress=False):
+        encoder = Encoder(network, variables, config.image_size, mesh)
+        return evaluate(encoder, *pair, progress=progress)
 
-    joining.meet()  # the checkpoints open with a collective
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
-    if before is None:
-        before = {name: evaluate(network, variables, *pair, mesh, progress=True).metrics for name, pair in test.items()}
-        _write_json(workdir / "before.json", before)
-    say(format_metrics({f"{name}, {first}": metrics for name, metrics in before.items()}))
+    # A run starts and resumes in this order; what fails in the first three steps leaves a new workdir empty:
+    #   1. Damaged checkpoints are set aside; before.json is read: the scores of the weights that the run starts from.
+    #   2. Weights of `config.init_from` replace the initialised ones, unless 4 and 5 have no more need of them.
+    #   3. config.json is written: from here on the folder is this run's.
+    #   4. The weights that the run starts from are scored, where before.json did not have it.
+    #   5. The newest checkpoint, if any, gives the state: step, variables, optimiser's state, SWAG's moments.
+    #   6. metrics.jsonl loses its records after that step, which are written again; the others hold the scores so far.
+    variables, start_scores, checkpoints = _open_workdir(config, workdir, variables, people, test, evaluate_on)
 
     # Every device holds the training images. Each process hands over its own copy, which are the same.
+    whole = parallel.replicated(mesh)
     image = jax.make_array_from_callback(train.image.shape, whole, lambda index: train.image[index])
     label = jax.device_put(label.astype(np.int32), whole)
     state = jax.device_put(create_state(variables, optimizer), whole)
     del variables
-    averages = WeightAverages(config, network, image, mesh) if config.swag.collect else None
-    if averages:
-        state = averages.start(state)
+    averages, settings = None, assemble.swag_of(config)
+    if settings:
+        averages = WeightAverages(network, image, mesh, assemble.augmentation_of(config), settings)
+        state = dataclasses.replace(state, swag=averages.init(state.params))
     if checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)
         say(f"resumed at step {int(state.step)} of {plan.total}")
     elif (workdir / "metrics.jsonl").exists():
         say("no checkpoint is there yet: the run starts again from its first step")
-    step = int(state.step)
-
-    objective, augmentation = objective_of(config), assemble.augmentation_of(config)
-    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
-    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
-    writer = MetricWriter(workdir, step, config.tensorboard)
+    writer = MetricWriter(workdir, int(state.step), config.tensorboard)
     if writer.damaged:
         say(f"metrics.jsonl has {writer.damaged} damaged lines, which are left out")
-    # The best by the records too: its checkpoint may be one that was damaged.
-    scores = [checkpoints.best(), *(record.get("val_mAP") for record in writer.records)]
-    best = max((score for score in scores if score is not None), default=None)
-    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
-    # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
-    watched, watched_pair = ("held out", validation) if validation else next(iter(test.items()))
-    mean, averaged = None, {}
 
-    while step < plan.total:
+    objective, augmentation = assemble.objective_of(config), assemble.augmentation_of(config)
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
+    run_chunk = ChunkRunner(chunk, diagnosis, sampler, config.seed, plan.per_dispatch, image, label, step_key)
+    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
+    # By the records too: the checkpoint with the best score may be one that was damaged.
+    val_scores = {record["step"]: record["val_mAP"] for record in writer.records if "val_mAP" in record}
+    val_scores |= checkpoints.scores()
+    save = functools.partial(_save, workdir, config, len(identity), people)
+
+    state, last_cycle = _train(
+        state, plan, run_chunk, log, checkpoints, evaluate_on, validation, test, val_scores, averages, save
+    )
+    checkpoints.close()
+    writer.close()
+    if int(state.step) < plan.total:
+        # Under a name of its own: what asks for a run's weights is to refuse those of one that has not ended.
+        save(STOPPED, state.variables)
+        say(f"stopped at step {int(state.step)} of {plan.total} and saved; the same command resumes the run")
+        return None
+    save(LAST, state.variables)
+    _on_process_zero((workdir / STOPPED).unlink, missing_ok=True)
+    signals.stop_deferring()  # what follows is done anew by the same command
+    return _finish(config, workdir, state, evaluate_on, test, start_scores, averages, last_cycle, writer.records, save)
+
+
+def _open_workdir(
+    config: ConfigDict,
+    workdir: Path,
+    variables: dict[str, Any],
+    people: str,
+    test: dict[str, Pair],
+    evaluate_on: Callable[..., Evaluation],
+) -> tuple[dict[str, Any], dict[str, Scores], Checkpoints]:
+    """Steps 1 to 4 of starting and resuming.
+
+    Returns the variables that a new run starts from, {data set: {'untrained' or 'start': their metrics}}, and the
+    checkpoints.
+    """
+    joining.process_zero_first(lambda: _on_process_zero(recover, workdir / "checkpoints"))
+    scores = read_start_scores(workdir / "before.json", test)
+    name = "start" if config.init_from else "untrained"
+    if config.init_from and (scores is None or not has_checkpoint(workdir / "checkpoints")):
+        variables, source = start_from(config, variables, people)
+        say(source)
+    joining.process_zero_first(lambda: write_config(workdir, run_config.to_dict(config)))
+
+    joining.meet()  # the checkpoints open with a collective
+    checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
+    if scores is None:
+        scores = {data_set: evaluate_on(pair, variables, progress=True).metrics for data_set, pair in test.items()}
+        _on_process_zero(write_json, workdir / "before.json", scores)
+    say(format_metrics({f"{data_set}, {name}": metrics for data_set, metrics in scores.items()}))
+    return variables, {data_set: {name: metrics} for data_set, metrics in scores.items()}, checkpoints
+
+
+def _train(
+    state: TrainState,
+    plan: Plan,
+    run_chunk: ChunkRunner,
+    log: TrainingLog,
+    checkpoints: Checkpoints,
+    evaluate_on: Callable[..., Evaluation],
+    validation: Pair | None,
+    test: dict[str, Pair],
+    val_scores: dict[int, float | None],
+    averages: WeightAverages | None,
+    save: Callable[..., None],
+) -> tuple[TrainState, _CycleEnd | None]:
+    """The loop: takes chunks of steps until the run ends or is asked to stop.
+
+    `val_scores`: the mAP on the held-out identities by step, so far. Returns the state, and what the end of a cycle
+    made of the weights where the last step ended one.
+    """
+    # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
+    cycle_set, cycle_pair = ("held out", validation) if validation else next(iter(test.items()))
+    step, last_cycle, stopping = int(state.step), None, False
+    while step < plan.total and not stopping:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
         # (evaluate, save), all of it before the next dispatch, so that a resumed run sees the same sequence.
-        mean, averaged = None, {}  # those of a cycle's end would be a third copy of the parameters in the next cycle
-        stop = plan.next_stop(step)
-        indices = _batches(sampler, config.seed, step, stop, plan.per_dispatch)
-        # The moments of the weights are no chunk's affair: not copied with its beginning.
-        begin, moments = dataclasses.replace(state, swag=None), state.swag
-        look_into = functools.partial(diagnosis, copy_state(begin), indices)
-        state, history = chunk(begin, image, label, indices, stop - step, step_key)
-        state = dataclasses.replace(state, swag=moments)
-        log.push(step, stop, history, look_into)
-        step = stop
+        last_cycle = None  # its variables would be a third copy of the parameters in the next cycle
+        begin, step = step, plan.next_stop(step)
+        state, history, first_not_finite = run_chunk(state, begin, step)
+        log.push(begin, step, history, first_not_finite)
 
-        told_to_stop = checkpoints.told_to_stop()
-        if not (plan.saves(step) or told_to_stop):
+        stopping = checkpoints.stop_requested()
+        if not (plan.saves(step) or stopping):
             continue
         log.flush()
         validates = bool(validation) and plan.evaluates(step)
         if validates or plan.ends_cycle(step):
-            metrics = evaluate(network, state.variables, *watched_pair, mesh).metrics
+            metrics = evaluate_on(cycle_pair, state.variables).metrics
         if plan.ends_cycle(step):
-            state = averages.collect(state)
-            mean = averages.mean(state.swag)
-            averaged = averages.score(mean, state.swag, {watched: watched_pair})
-            log.write_cycle(step, {"last": metrics, **averaged[watched]})
+            state = dataclasses.replace(state, swag=averages.collect(state.swag, state.params))
+            last_cycle = _end_cycle(averages, state.swag, {cycle_set: cycle_pair})
+            log.write_cycle(step, {"last": metrics, **last_cycle.scores[cycle_set]})
         if validates:
             log.write_validation(step, metrics)
-            if best is None or metrics["mAP"] > best:
-                best = metrics["mAP"]
-                _save_weights(workdir / BEST, Weights(config, len(identity), state.variables, people=people))
+            val_scores[step] = metrics["mAP"]
+            if best_step(val_scores) == step:
+                save(BEST, state.variables)
         checkpoints.save(state, metrics["mAP"] if validates else None)
-        if told_to_stop and step < plan.total:
-            checkpoints.close()
-            writer.close()
-            # Under a name of its own: what asks for a run's weights is to refuse those of one that has not ended.
-            _save_weights(workdir / STOPPED, Weights(config, len(identity), state.variables, people=people))
-            say(f"stopped at step {step} of {plan.total} and saved; the same command resumes the run")
-            return None
+    return state, last_cycle
 
-    checkpoints.close()
-    writer.close()
-    _save_weights(workdir / LAST, Weights(config, len(identity), state.variables, people=people))
-    if jax.process_index() == 0:
-        (workdir / STOPPED).unlink(missing_ok=True)
-    signals.nothing_to_save()  # what follows is done anew by the same command
+
+def _end_cycle(averages: WeightAverages, moments: Moments, pairs: dict[str, Pair]) -> _CycleEnd:
+    mean = averages.mean(moments)
+    return _CycleEnd(mean, averages.score(mean, moments, pairs))
+
+
+def _finish(
+    config: ConfigDict,
+    workdir: Path,
+    state: TrainState,
+    evaluate_on: Callable[..., Evaluation],
+    test: dict[str, list[StoredSplit]],
+    start_scores: dict[str, Scores],
+    averages: WeightAverages | None,
+    last_cycle: _CycleEnd | None,
+    records: list[dict[str, Any]],
+    save: Callable[..., None],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """After the loop: scores the last weights and their averages on the test sets, and draws the pictures."""
+    averaged = {}
     if averages:
-        if mean is None:  # resumed after the last cycle, or ended within one
-            mean = averages.mean(state.swag)
-        _save_weights(workdir / AVERAGED, Weights(config, len(identity), mean, state.swag, people))
+        # There is none where the run resumed after its last cycle, or ended within one.
+        mean = last_cycle.mean if last_cycle else averages.mean(state.swag)
+        save(AVERAGED, mean, state.swag)
+        averaged = dict(last_cycle.scores) if last_cycle else {}
         averaged |= averages.score(mean, state.swag, {name: test[name] for name in test if name not in averaged})
     results, pictured = {}, None
-    for name, pair in test.items():
-        trained = evaluate(network, state.variables, *pair, mesh, progress=True)
-        results[name] = {first: before[name], "trained": trained.metrics, **averaged.get(name, {})}
-        pictured = pictured or (*pair, trained)
-    _write_json(workdir / "results.json", results)
-    say(format_metrics({f"{name}, {when}": r for name, all_ in results.items() for when, r in all_.items()}))
+    for data_set, pair in test.items():
+        evaluation = evaluate_on(pair, state.variables, progress=True)
+        results[data_set] = {**start_scores[data_set], "trained": evaluation.metrics, **averaged.get(data_set, {})}
+        pictured = pictured or (*pair, evaluation)  # the first set's; the others are not kept
+    _on_process_zero(write_json, workdir / "results.json", results)
+    rows = {f"{data_set}, {name}": row for data_set, rows in results.items() for name, row in rows.items()}
+    say(format_metrics(rows))
     say(f"weights.safetensors and results.json are in {workdir}")
-    if jax.process_index() == 0:
-        _draw(workdir, config, *pictured, writer.records)
+    _on_process_zero(_draw, workdir, config, *pictured, records)
     return results
-
-
-def _describe_training(config: ConfigDict, network, params: Any, schedule: optax.Schedule, plan: Plan) -> str:
-    """What the network costs, what the optimiser's rules caught, and the learning rate where it turns."""
-    s = config.schedule
-    if s.name == "cyclic_cosine":
-        turns = [s.cycle_epochs * number for number in range(1, math.ceil(config.epochs / s.cycle_epochs))]
-    else:
-        turns = [epoch for epoch in (s.warmup_epochs, *s.boundaries) if 0 < epoch <= config.epochs]
-    parts = (
-        summary.format_costs(summary.component_costs(network, config.image_size)),
-        optim.format_rules(params, rules_of(config)),
-        optim.format_schedule(schedule, epochs=turns, steps_per_epoch=plan.steps_per_epoch),
-    )
-    return "\n".join(parts)
-
-
-def _batches(sampler: IdentitySampler | JoinedSampler, seed: int, begin: int, end: int, rows: int) -> np.ndarray:
-    """The image numbers of steps `begin` to `end`, int32 [rows, batch]: rows beyond them are not used."""
-    indices = np.zeros((rows, sampler.batch_size), np.int32)
-    for step in range(begin, end):
-        indices[step - begin] = sampler.indices(seed, step)
-    return indices
-
-
-def _recover(workdir: Path) -> None:
-    if jax.process_index() == 0:
-        recover(workdir / "checkpoints")
-
-
-def _read_before(file: Path, test: dict[str, Any]) -> dict[str, dict[str, float]] | None:
-    """The scores before training on the sets of `test`; None where they are to be made, or made again."""
-    if not file.exists():
-        return None
-    try:
-        before = read_json(file)
-        if before.keys() == test.keys() and all(map(_are_scores, before.values())):
-            return before
-        why = f"{file} does not hold the scores of {', '.join(test)}"
-    except (AttributeError, InputError) as error:
-        why = error if isinstance(error, InputError) else f"{file} holds no scores"
-    say(f"{why}; the weights that the run starts from are scored again")
-    return None
-
-
-def _are_scores(value: Any) -> bool:
-    return isinstance(value, dict) and {"rank1", "mAP"} <= value.keys() and all(map(is_number, value.values()))
 
 
 def _draw(
@@ -263,11 +294,20 @@ def _draw(
             say(f"no {name}: {error}")
 
 
-def _save_weights(path: Path, weights: Weights) -> None:
-    if jax.process_index() == 0:
-        save_weights(path, weights)
+def _save(
+    workdir: Path,
+    config: ConfigDict,
+    identities: int,
+    people: str,
+    name: str,
+    variables: dict[str, Any],
+    moments: Moments | None = None,
+) -> None:
+    """Writes the weights file `name`."""
+    _on_process_zero(save_weights, workdir / name, Weights(config, identities, variables, moments, people))
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _on_process_zero(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    """Calls a function that writes files on process 0 alone."""
     if jax.process_index() == 0:
-        write_json(path, value)
+        function(*arguments, **options)

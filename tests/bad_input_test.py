@@ -62,7 +62,7 @@ def test_truncated_jpeg(market, capsys):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8))
     (market / FIRST).write_bytes(encoded(noise, "JPEG")[:-2000])
     problems, _ = findings(market)
-    assert problems[0].startswith(f"1 file(s) cannot be decoded: {FIRST} (it is damaged (image file is truncated")
+    assert problems[0].startswith(f"1 image(s) cannot be decoded: {FIRST} (it is damaged (image file is truncated")
     with pytest.raises(InputError, match=rf"1 image\(s\) of market1501 train .*{FIRST} \(it is damaged"):
         first_image(market, capsys)
 
@@ -70,7 +70,8 @@ def test_truncated_jpeg(market, capsys):
 def test_zero_byte_file(market, capsys):
     (market / FIRST).write_bytes(b"")
     problems, _ = findings(market)
-    assert problems == [f"1 file(s) cannot be decoded: {FIRST} (it is empty (0 bytes)); unpack these again"]
+    reason = "it is empty (0 bytes)"
+    assert problems == [f"1 image(s) cannot be decoded: {FIRST} ({reason}); fetch or unpack these files again"]
     code, _, errors = command(capsys, "prepare", "--dataset=market1501", f"--data_dir={market.parent}")
     assert code == 2
     assert len(errors) == 1

@@ -26,14 +26,17 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from reid_jax import config as run_config  # noqa: E402
-from reid_jax import parallel, train  # noqa: E402
+from reid_jax import parallel  # noqa: E402
 from reid_jax.data.builders import records  # noqa: E402
 from reid_jax.data.datasets import find_source  # noqa: E402
 from reid_jax.errors import InputError  # noqa: E402
+from reid_jax.files.json_files import read_json  # noqa: E402
 from reid_jax.models.registry import network_of  # noqa: E402
 from reid_jax.text_table import format_table  # noqa: E402
+from reid_jax.training.assemble import optimizer_of, schedule_of  # noqa: E402
 from reid_jax.training.checkpoint import Checkpoints, recover  # noqa: E402
 from reid_jax.training.metric_writer import MetricWriter  # noqa: E402
+from reid_jax.training.start_scores import read_start_scores  # noqa: E402
 from reid_jax.training.state import create_state, init_variables  # noqa: E402
 from reid_jax.training.workdir import claimed  # noqa: E402
 
@@ -204,9 +207,10 @@ class Resumption:
     def __init__(self, config, run: Path):
         """`run`: the workdir that nothing happened to."""
         self.config, self.mesh = config, parallel.create_mesh()
+        self.plain = run_config.to_dict(config)
         network = network_of(config, 10)
         variables = init_variables(network, jax.random.key(config.seed), config.image_size)
-        optimizer = train.optimizer_of(config, train.schedule_of(config, 10), variables["params"])
+        optimizer = optimizer_of(config, schedule_of(config, 10), variables["params"])
         self.like = create_state(variables, optimizer)
         self.lines = (run / "metrics.jsonl").read_bytes().splitlines()
         self.states = {}
@@ -214,6 +218,9 @@ class Resumption:
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copytree(run / "checkpoints" / str(step), Path(folder) / str(step))
                 self.states[step] = self._restore(Path(folder))
+
+    def _changes(self, stored):
+        return run_config.differences(stored, self.plain)
 
     def _restore(self, folder: Path):
         checkpoints = Checkpoints(folder, 2)
@@ -225,9 +232,9 @@ class Resumption:
         """Resumes; returns what is wrong with what came of it, None where it is as it should be."""
         told = io.StringIO()
         try:
-            with contextlib.redirect_stdout(told), claimed(workdir, self.config):
+            with contextlib.redirect_stdout(told), claimed(workdir, self._changes):
                 recover(workdir / "checkpoints")
-                before = train._read_before(workdir / "before.json", {self.config.dataset: None})
+                before = read_start_scores(workdir / "before.json", {self.config.dataset: None})
                 state = self._restore(workdir / "checkpoints")
                 writer = MetricWriter(workdir, int(state.step), False)
                 writer.close()
@@ -336,7 +343,7 @@ def main() -> int:
             if made.returncode:
                 print(made.stderr)
                 return 1
-        config = run_config.from_dict(train.read_json(run / "config.json"))
+        config = run_config.from_dict(read_json(run / "config.json"))
         resume = Resumption(config, run)
         workdir = Path(scratch) / "damaged"
         for case in cases(run):

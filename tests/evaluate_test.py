@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from reid_jax import parallel
+from reid_jax.data.images import Split
 from reid_jax.data.low_resolution import LowResolution
-from reid_jax.data.split import Split
-from reid_jax.embed import embed, embed_split
+from reid_jax.describe import Encoder
+from reid_jax.embed import Items, embed_items, embed_split
 from reid_jax.errors import InputError
-from reid_jax.evaluate import Items, Protocol, embed_items, evaluate, score
+from reid_jax.evaluate import Protocol, evaluate, score
 from reid_jax.retrieval.aggregate import renormalise
 
 STREAMS = (2, 3)
@@ -49,37 +50,20 @@ def mesh():
     return parallel.create_mesh()
 
 
-def test_a_split_embeds_as_its_images_do(mesh):
+@pytest.fixture(scope="module")
+def encoder(mesh):
+    return Encoder(NETWORK, VARIABLES, (8, 4), mesh)
+
+
+def test_a_split_embeds_as_its_images_do(encoder):
     split = made(range(300), [0] * 300)
-    np.testing.assert_array_equal(
-        embed_split(NETWORK, VARIABLES, split, mesh), embed(NETWORK, VARIABLES, split.image, mesh)
-    )
+    np.testing.assert_array_equal(embed_split(encoder, split), encoder.describe(split.image))
 
 
-def test_flip_averages_both_sides_per_stream(mesh):
-    image = made(range(20), [0] * 20).image
-    plain, mirrored = (embed(NETWORK, VARIABLES, one, mesh) for one in (image, image[:, :, ::-1]))
-    flipped = embed(NETWORK, VARIABLES, image, mesh, flip=True)
-    np.testing.assert_allclose(flipped, renormalise(plain + mirrored, STREAMS), atol=1e-6)
-    np.testing.assert_allclose(embed(NETWORK, VARIABLES, image[:, :, ::-1], mesh, flip=True), flipped, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "image", [np.zeros((2, 8, 4, 3)), np.zeros((8, 4, 3), np.uint8), np.zeros((2, 3, 8, 4), np.uint8)]
-)
-def test_images_of_another_kind_are_refused(mesh, image):
-    with pytest.raises(InputError, match=r"give uint8 \[n, h, w, 3\]"):
-        embed(NETWORK, VARIABLES, image, mesh)
-
-
-def test_no_images_give_no_descriptors(mesh):
-    assert embed(NETWORK, VARIABLES, np.zeros((0, 8, 4, 3), np.uint8), mesh).shape == (0, 5)
-
-
-def test_frames_of_a_tracklet_become_one_item_shown_by_its_middle(mesh):
+def test_frames_of_a_tracklet_become_one_item_shown_by_its_middle(encoder):
     split = made([5, 7, 5, 5, 7, 8], [1, 2, 1, 1, 3, 1], [3, -1, 3, 3, -1, 0])
-    items = embed_items(NETWORK, VARIABLES, split, mesh)
-    frames = embed(NETWORK, VARIABLES, split.image, mesh)
+    items = embed_items(encoder, split)
+    frames = encoder.describe(split.image)
     assert items.identity.tolist() == [5, 7, 7, 8]
     assert items.camera.tolist() == [1, 2, 3, 1]
     assert items.row.tolist() == [2, 1, 4, 5]
@@ -87,14 +71,14 @@ def test_frames_of_a_tracklet_become_one_item_shown_by_its_middle(mesh):
     np.testing.assert_allclose(items.embedding, expected, atol=1e-6)
 
 
-def test_a_tracklet_of_two_people_is_refused(mesh):
+def test_a_tracklet_of_two_people_is_refused(encoder):
     with pytest.raises(InputError, match=r"tracklet 0 \(0/.*several identities"):
-        embed_items(NETWORK, VARIABLES, made([1, 2], [0, 0], [0, 0]), mesh)
+        embed_items(encoder, made([1, 2], [0, 0], [0, 0]))
 
 
-def test_still_images_and_tracklets_are_ranked_in_one_gallery(mesh):
+def test_still_images_and_tracklets_are_ranked_in_one_gallery(encoder):
     query, gallery = made([1, 2], [0, 0]), made([1, 1, 2, 3], [1, 1, 1, 1], [0, 0, -1, -1], seed=1)
-    result = evaluate(NETWORK, VARIABLES, query, gallery, mesh)
+    result = evaluate(encoder, query, gallery)
     assert len(result.gallery) == 3
     assert result.ranking.matches.tolist() == [1, 1]
 
@@ -147,9 +131,9 @@ def test_nearest_follows_the_distance_that_was_ranked_by(mesh):
 
 def test_the_protocol_says_what_it_does():
     assert str(Protocol()) == "single query; after-processing: none"
-    told = str(Protocol(flip=True, query_expansion=3, rerank=True, multi_query=True))
-    assert told.startswith("multi-query; ")
-    assert "flipped images averaged, query expansion over 3, k-reciprocal re-ranking (k1 20, k2 6" in told
+    text = str(Protocol(flip=True, query_expansion=3, rerank=True, multi_query=True))
+    assert text.startswith("multi-query; ")
+    assert "flipped images averaged, query expansion over 3, k-reciprocal re-ranking (k1 20, k2 6" in text
     assert "mean of 10 draws (seed 0)" in str(Protocol(single_gallery_shot=True))
     assert str(Protocol(single_gallery_shot=True, multi_query=True)).startswith("multi-query, single gallery shot")
     with pytest.raises(InputError, match="not defined for re-ranked"):

@@ -358,7 +358,7 @@ def matlab_whole_way(data: bytes, folder: pathlib.Path) -> object:
 def hdf5(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     from cuhk03_test import write_mat
 
-    from reid_jax.data.builders.cuhk03 import MatImages
+    from reid_jax.data.builders.cuhk03_images import MatImages
     from reid_jax.data.builders.files import FileTree
 
     seed = write_mat(folder / "cuhk-03.mat", ["detected"]).read_bytes()
@@ -399,7 +399,8 @@ def zips(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
 
 def runs(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     from reid_jax import config
-    from reid_jax.reporting.runs import gather, read_run
+    from reid_jax.reporting.groups import gather
+    from reid_jax.reporting.runs import read_run
 
     settings = config.to_dict(config.default())
     scores = {"rank1": 0.5, "rank5": 0.6, "rank10": 0.7, "mAP": 0.4}
@@ -458,9 +459,29 @@ def images(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
     return seeds, either, read
 
 
+def descriptors(folder: pathlib.Path) -> tuple[list[bytes], Mutate, Read]:
+    import numpy as np
+
+    from reid_jax.descriptors import Descriptors, read_descriptors, write_descriptors
+
+    one = Descriptors.unlabelled(["a.jpg", "b.jpg"], np.eye(2, 4, dtype=np.float32), (2, 2), "0" * 64)
+    seeds = []
+    for sets in (one, {"query": one, "gallery": one}):
+        write_descriptors(folder / "seed.npz", sets)
+        seeds.append((folder / "seed.npz").read_bytes())
+
+    def read(data: bytes, folder: pathlib.Path) -> object:
+        (folder / "a.npz").write_bytes(data)
+        with contextlib.suppress(InputError):
+            read_descriptors(folder / "a.npz", "query")
+        return read_descriptors(folder / "a.npz")
+
+    return seeds, sometimes(mutate_zip), read
+
+
 PARSERS = {
     parser.__name__: parser
-    for parser in (weights, torch, tables, patterns, names, lists, matlab, hdf5, zips, runs, images)
+    for parser in (weights, torch, tables, patterns, names, lists, matlab, hdf5, zips, runs, images, descriptors)
 }
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from reid_jax import parallel
-from reid_jax.data.split import Split
-from reid_jax.evaluate import Items, score
+from reid_jax.data.images import Split
+from reid_jax.embed import Items
+from reid_jax.evaluate import score
 
 QUERY_COLOR, GALLERY_COLOR = (0, 0, 200), (200, 200, 0)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.metrics import retrieval_metrics
+from reid_jax.retrieval.protocol import Labels
 from reid_jax.retrieval.ranking import rank_distances
 from reid_jax.retrieval.verification import verify_distances
 

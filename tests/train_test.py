@@ -17,9 +17,8 @@ from reid_jax import config as run_config
 from reid_jax import train
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation
-from reid_jax.files.json_files import read_json, write_json
+from reid_jax.files.json_files import read_json
 from reid_jax.training.metric_writer import read_records
-from reid_jax.training.plan import Plan
 from reid_jax.weights import load_weights
 
 # Where rounding makes a decision, it may move a share so far: of 24 queries, or of the 8 images of two streams.
@@ -46,17 +45,6 @@ def wait_for(process, condition):
         time.sleep(0.05)
     process.kill()
     pytest.fail("the run made no progress")
-
-
-def test_next_stop_ends_at_every_event_and_is_the_same_from_any_stop():
-    plan = Plan(total=23, steps_per_epoch=5, per_dispatch=4, eval_every=10, save_every=6)
-    stops, step = [], 0
-    while step < plan.total:
-        step = plan.next_stop(step)
-        stops.append(step)
-    assert stops == [4, 6, 10, 12, 16, 18, 20, 23]
-    assert [s for s in stops if plan.evaluates(s)] == [10, 20, 23]
-    assert [s for s in stops if plan.saves(s)] == [6, 10, 12, 18, 20, 23]
 
 
 def test_a_run_leaves_its_files(tiny_run):
@@ -199,28 +187,6 @@ def test_a_run_that_cannot_start_leaves_nothing(tiny_run, tmp_path, changes, wor
     assert not any(tmp_path.iterdir())
 
 
-def test_scores_before_training_are_read_or_made_again(tmp_path, capsys):
-    file, scores = tmp_path / "before.json", {"a": {"rank1": 0.5, "mAP": 0.25}}
-    assert train._read_before(file, {"a": None}) is None
-    write_json(file, scores)
-    assert train._read_before(file, {"a": None}) == scores
-    assert capsys.readouterr().out == ""
-    for broken in (
-        '{"a"',
-        "5",
-        "null",
-        "{}",
-        '{"a": {}}',
-        '{"a": {"rank1": "1", "mAP": 1}}',
-        '{"b": {}}',
-        "[" * 200_000,
-    ):
-        file.write_text(broken)
-        assert train._read_before(file, {"a": None}) is None
-        (line,) = capsys.readouterr().out.splitlines()
-        assert line.endswith("; the weights that the run starts from are scored again")
-
-
 def test_another_config_in_a_runs_workdir_is_refused_by_key_and_values(command, tiny_arguments, tiny_run):
     before = contents(tiny_run)
     done = command(*tiny_arguments, f"--workdir={tiny_run}", "--config.seed=1")
@@ -241,7 +207,8 @@ def test_a_foreign_folder_is_refused(command, tiny_arguments, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_arguments, tmp_path):
-    done = command(*tiny_arguments, f"--workdir={tmp_path / 'run'}", "--config.schedule.peak=1e30")
+    spoilt = "--config.schedule.peak=1e30", "--config.model.regions=False"  # without regions less is compiled
+    done = command(*tiny_arguments, f"--workdir={tmp_path / 'run'}", *spoilt)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("reid-jax train: error: the loss or its gradient is not finite at step ")
@@ -252,13 +219,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_ar
     assert not [path for path in (tmp_path / "run").glob("checkpoints/*") if path.name.isdigit()]
 
 
-def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, tmp_path):
+def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, one_step_run, tmp_path):
     # One step: later ones magnify the rounding.
-    folders = tmp_path / "one", tmp_path / "four"
-    for folder, devices in zip(folders, (1, 4), strict=True):
-        done = command(*tiny_arguments, f"--workdir={folder}", "--config.epochs=0.1", devices=devices)
-        assert done.returncode == 0, done.stderr
-        assert f"{devices} x cpu" in done.stdout
+    folders = one_step_run, tmp_path / "four"
+    done = command(*tiny_arguments, f"--workdir={folders[1]}", "--config.epochs=0.1", devices=4)
+    assert done.returncode == 0, done.stderr
+    assert "4 x cpu" in done.stdout
     one, four = (read_records(folder / "metrics.jsonl")[0] for folder in folders)
     assert one["step"] == 1
     assert four.pop("accuracy") == pytest.approx(one.pop("accuracy"), abs=ONE_DECISION)

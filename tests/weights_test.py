@@ -152,7 +152,7 @@ IDENTITIES = '{"config": {}, "identities": %s}'
         ('{"config": {"seed": "x"}, "identities": 1}', r"a\.safetensors: the stored config has seed='x'"),
         (
             '{"config": {"model": {"name": "resnet"}}, "identities": 1}',
-            "config.model.name is 'resnet'; it takes one of",
+            "model.name is 'resnet'; it takes one of",
         ),
         ('{"config": {"model": {"name": "no_such:Net"}}, "identities": 1}', "there is no module no_such"),
         ('{"config": {"model": {"name": "os:system"}}, "identities": 1}', "os is a module of Python's own"),

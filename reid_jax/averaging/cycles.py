@@ -5,50 +5,51 @@ arXiv 1910.07038, sections 3.1, 4 and 4.2, Figure 6. The moments are `reid_jax.s
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from reid_jax import parallel, swag
-from reid_jax.averaging.samples import evaluate_samples, mean_variables, sampled_variables
+from reid_jax.averaging.samples import evaluate_samples, mean_variables, sampled_encoders
+from reid_jax.data.augment import Augmentation
+from reid_jax.data.images import Images
+from reid_jax.describe import Encoder
 from reid_jax.evaluate import evaluate
 from reid_jax.swag import Moments
-from reid_jax.training.assemble import augmentation_of
-from reid_jax.training.data import Pair
-from reid_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightAverages:
-    """Collects and scores as `config.swag` says; `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics."""
+    """Collects weights and scores their averages.
 
-    config: ConfigDict
+    `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics, augmented as in training.
+    """
+
     network: Any
     train_image: jax.Array
     mesh: Mesh
+    augmentation: Augmentation | None
+    settings: swag.Settings
 
-    def start(self, state: TrainState) -> TrainState:
-        """Returns the state with no weights collected yet."""
-        moments = swag.init(state.params, self.config.swag.rank)
-        return dataclasses.replace(state, swag=jax.device_put(moments, parallel.replicated(self.mesh)))
+    def init(self, params: Any) -> Moments:
+        """Returns the moments of no weights yet, on every device."""
+        return jax.device_put(swag.init(params, self.settings.rank), parallel.replicated(self.mesh))
 
-    def collect(self, state: TrainState) -> TrainState:
-        """Returns the state with its weights collected; called at the end of a cycle, never inside one.
+    def collect(self, moments: Moments, params: Any) -> Moments:
+        """Returns the moments with `params` collected; called at the end of a cycle, never inside one.
 
-        The moments of `state` are donated.
+        `moments` are donated.
         """
-        return dataclasses.replace(state, swag=_collect(state.swag, state.params))
+        return _collect(moments, params)
 
     def mean(self, moments: Moments) -> dict[str, Any]:
-        """The variables of SWA."""
-        augmentation = augmentation_of(self.config)
-        return mean_variables(self.network, moments, self.train_image, self.mesh, augmentation=augmentation)
+        """Returns the variables of SWA."""
+        return mean_variables(self.network, moments, self.train_image, self.mesh, augmentation=self.augmentation)
 
     def score(
-        self, mean: dict[str, Any], moments: Moments, pairs: Mapping[str, Pair]
+        self, mean: dict[str, Any], moments: Moments, pairs: Mapping[str, Sequence[Images]]
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Scores pairs of query and gallery, by name, with the variables of SWA and with samples, drawn once for all.
 
@@ -56,22 +57,20 @@ class WeightAverages:
         """
         if not pairs:
             return {}
-        of_mean = [evaluate(self.network, mean, *pair, self.mesh, progress=True).metrics for pair in pairs.values()]
-        s = self.config.swag
-        drawn = sampled_variables(
+        encoder = Encoder(self.network, mean, self.train_image.shape[1:3], self.mesh)
+        of_mean = [evaluate(encoder, *pair, progress=True).metrics for pair in pairs.values()]
+        drawn = sampled_encoders(
             self.network,
             moments,
             self.train_image,
             self.mesh,
-            samples=s.samples,
-            seed=self.config.seed,
-            scale=s.scale,
-            variance_floor=s.variance_floor,
-            augmentation=augmentation_of(self.config),
+            samples=self.settings.samples,
+            seed=self.settings.seed,
+            scale=self.settings.scale,
+            variance_floor=self.settings.variance_floor,
+            augmentation=self.augmentation,
         )
-        of_samples = evaluate_samples(
-            self.network, drawn, list(pairs.values()), self.mesh, samples=s.samples, progress=True
-        )
+        of_samples = evaluate_samples(drawn, list(pairs.values()), samples=self.settings.samples, progress=True)
         return {
             name: {"swa": swa, "swag": averaged.metrics}
             for name, swa, (averaged, *_) in zip(pairs, of_mean, of_samples, strict=True)

@@ -1,0 +1,1 @@
+"""Measuring speed and memory on made data, beside other libraries where they are installed."""

@@ -31,8 +31,8 @@ class Contestant:
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
-    """How a contestant did: seconds [rounds], and `ratio`, how many times as fast ours was (1 for ours itself)."""
+class Result:
+    """How fast a contestant was: seconds [rounds], and `ratio`, how many times as fast ours was (1 for ours itself)."""
 
     contestant: Contestant
     seconds: tuple[float, ...]
@@ -51,21 +51,21 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """The standings, ours first, of work on `unit`s that each cost `gflop` on devices that reach `peak` GFLOP/s."""
+    """The results, ours first, of work on `unit`s that each cost `gflop`, on devices that reach `peak` GFLOP/s."""
 
-    standings: tuple[Standing, ...]
+    results: tuple[Result, ...]
     unit: str
     gflop: float | None = None
     peak: float | None = None
 
     @property
-    def ours(self) -> Standing:
-        """Our standing."""
-        return self.standings[0]
+    def ours(self) -> Result:
+        """The result of reid_jax."""
+        return self.results[0]
 
     def table(self) -> str:
-        """The standings as text; columns that say nothing are left out."""
-        columns: list[tuple[str, Callable[[Standing], str]]] = [
+        """The results as text; columns that say nothing are left out."""
+        columns: list[tuple[str, Callable[[Result], str]]] = [
             ("", lambda s: s.contestant.name),
             ("a round", lambda s: format_seconds(s.median)),
             ("from - to", lambda s: f"{format_seconds(min(s.seconds))} - {format_seconds(max(s.seconds))}"),
@@ -75,50 +75,50 @@ class Contest:
             columns.append(("GFLOP/s", lambda s: format_rate(s.rate * self.gflop)))
         if self.peak is not None:
             columns.append(("of peak", lambda s: f"{100 * s.rate * self.gflop / self.peak:.1f} %"))
-        if self.ours.contestant.name == OURS and len(self.standings) > 1:
+        if self.ours.contestant.name == OURS and len(self.results) > 1:
             columns.append((f"{OURS} is", lambda s: "" if s is self.ours else f"{s.ratio:.2f}x"))
         for head, field, text in (
             ("compiled in", "compile_seconds", format_seconds),
             ("differs by", "difference", lambda difference: f"{difference:.0e}"),
         ):
-            if any(getattr(s.contestant, field) is not None for s in self.standings):
+            if any(getattr(s.contestant, field) is not None for s in self.results):
                 columns.append((head, lambda s, f=field, t=text: _or_nothing(getattr(s.contestant, f), t)))
-        return format_table([[h for h, _ in columns], *([cell(s) for _, cell in columns] for s in self.standings)])
+        return format_table([[h for h, _ in columns], *([cell(s) for _, cell in columns] for s in self.results)])
 
     def figures(self) -> list[dict[str, Any]]:
-        """The standings as plain values for JSON."""
+        """The results as plain values for JSON."""
         rows = []
-        for standing in self.standings:
-            contestant = standing.contestant
-            row = {"name": contestant.name, "seconds": standing.seconds, "median_seconds": standing.median}
-            row |= {self.unit: contestant.items, f"{self.unit}_per_second": standing.rate, "ratio": standing.ratio}
+        for result in self.results:
+            contestant = result.contestant
+            row = {"name": contestant.name, "seconds": result.seconds, "median_seconds": result.median}
+            row |= {self.unit: contestant.items, f"{self.unit}_per_second": result.rate, "ratio": result.ratio}
             if self.gflop is not None:
-                row["gflops"] = standing.rate * self.gflop
+                row["gflops"] = result.rate * self.gflop
             if self.peak is not None:
-                row["share_of_peak"] = standing.rate * self.gflop / self.peak
+                row["share_of_peak"] = result.rate * self.gflop / self.peak
             row |= {"compile_seconds": contestant.compile_seconds, "difference": contestant.difference}
             rows.append({key: value for key, value in row.items() if value is not None})
         return rows
 
 
-def hold(
+def run_contest(
     contestants: Sequence[Contestant],
     rounds: int,
     unit: str,
     gflop: float | None = None,
     peak: float | None = None,
-    again: bool = False,
+    preceded: bool = False,
 ) -> Contest:
     """Times the contestants, ours first, for `rounds` rounds in turn; see `in_turn` and `Contest` for the rest."""
-    seconds = in_turn([contestant.work for contestant in contestants], rounds, again)
+    seconds = in_turn([contestant.work for contestant in contestants], rounds, preceded)
     per_item = [
-        [spent / contestant.items for spent in its] for contestant, its in zip(contestants, seconds, strict=True)
+        [spent / contestant.items for spent in own] for contestant, own in zip(contestants, seconds, strict=True)
     ]
-    standings = tuple(
-        Standing(contestant, its, median_ratio(each, per_item[0]))
-        for contestant, its, each in zip(contestants, seconds, per_item, strict=True)
+    results = tuple(
+        Result(contestant, own, median_ratio(each, per_item[0]))
+        for contestant, own, each in zip(contestants, seconds, per_item, strict=True)
     )
-    return Contest(standings, unit, gflop, peak)
+    return Contest(results, unit, gflop, peak)
 
 
 def median_ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:

@@ -9,16 +9,15 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax import parallel
 from reid_jax.bench import against
 from reid_jax.bench.compilation import CompileTimes, compile_times
-from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory, seconds_of
 from reid_jax.bench.quantities import format_bytes
 from reid_jax.data.augment import normalise
-from reid_jax.embed import IMAGES_PER_DISPATCH, embed
+from reid_jax.describe import IMAGES_PER_DISPATCH, Encoder
 from reid_jax.models import summary
 from reid_jax.models.registry import dtype_of, network_of
 
@@ -31,7 +30,7 @@ _COMPARED = 8  # images whose descriptors are compared
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """What was measured of embedding; host_memory: the most bytes held when ours had run and no peer yet."""
+    """What was measured of embedding; host_memory: the most bytes held after our rounds and before any peer's."""
 
     contest: Contest
     machine: Machine
@@ -57,24 +56,24 @@ class Embedding:
 
 
 def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: Sequence[str], mesh: Mesh) -> Embedding:
-    """Measures `reid_jax.embed.embed` on `images` images, or what takes about a second, in turn with `peers`.
+    """Measures `Encoder.describe` on `images` images, or what takes about a second, in turn with `peers`.
 
     Raises InputError for what is wrong with the config or missing for a peer.
     """
     network = network_of(config, 0)
     against.check_network(peers, network, config)
     variables = make_variables(network, config.image_size)
-    here = jax.device_put(variables, parallel.replicated(mesh))
+    encoder = Encoder(network, variables, config.image_size, mesh)
     block = IMAGES_PER_DISPATCH * mesh.size
     image = make_images(min(images or block, block), config.image_size)
-    _, times = compile_times(lambda: embed(network, here, image, mesh))
-    spent = seconds_of(lambda: embed(network, here, image, mesh))
+    _, times = compile_times(lambda: encoder.describe(image))
+    spent = seconds_of(lambda: encoder.describe(image))
     if images is None:
         images = min(block * max(1, round(_ROUND / spent)), _MOST_IMAGES)
     image = make_images(images, config.image_size)
 
     def work():
-        return embed(network, here, image, mesh)
+        return encoder.describe(image)
 
     work()
     host_memory = peak_memory()
@@ -92,7 +91,7 @@ def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: 
             -(-images // size),
         )
         contestants += against.embedding_peers(peers, task)
-    contest = hold(
+    contest = run_contest(
         contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[dtype_of(config)]
     )
     return Embedding(contest, machine, times.less(spent), host_memory, images)
@@ -107,4 +106,5 @@ def reference(network: Any, variables: dict[str, Any], image: np.ndarray, mesh: 
     """The descriptors of the first few of uint8 images [n, h, w, 3], computed in float32: what peers must give too."""
     with jax.default_matmul_precision("highest"):
         exact = network.clone(dtype="float32") if hasattr(network, "dtype") else network
-        return embed(exact, variables, image[:_COMPARED], mesh)
+        encoder = Encoder(exact, variables, image.shape[1:3], mesh)
+        return encoder.describe(image[:_COMPARED])

@@ -5,18 +5,17 @@ import os
 import statistics
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax import parallel
-from reid_jax.bench.contest import Contest, Contestant, hold
+from reid_jax.bench.contest import Contest, Contestant, run_contest
 from reid_jax.bench.made import make_variables
 from reid_jax.bench.measure import seconds_of
 from reid_jax.bench.quantities import format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import open_splits
-from reid_jax.embed import embed, embed_split
+from reid_jax.describe import Encoder
+from reid_jax.embed import embed_split
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
 
@@ -42,11 +41,11 @@ class Input:
         """Both together, in % of the slower one alone: the median over the rounds. 100 is the most there can be."""
         return 100 * statistics.median(
             max(decoding, network) / both
-            for decoding, network, both in zip(*(s.seconds for s in self.contest.standings), strict=True)
+            for decoding, network, both in zip(*(s.seconds for s in self.contest.results), strict=True)
         )
 
     def __str__(self) -> str:
-        decoding, network, _ = self.contest.standings
+        decoding, network, _ = self.contest.results
         apart = decoding.median + network.median
         return "\n".join(
             (
@@ -75,7 +74,7 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
     (stored,) = open_splits(dataset, ["train"], data_dir, config.image_size)
     split = stored.load()
     sampler = assemble.sampler_of(config, split.identity, split.origin)
-    variables = jax.device_put(make_variables(network, config.image_size), parallel.replicated(mesh))
+    encoder = Encoder(network, make_variables(network, config.image_size), config.image_size, mesh)
 
     def decode():
         for _ in stored.blocks(_DECODED_AT_ONCE):
@@ -83,10 +82,10 @@ def bench_input(config: ConfigDict, dataset: str, data_dir: str | os.PathLike, r
 
     works = {
         "decoding": decode,
-        "network": lambda: embed(network, variables, split.image, mesh),
-        "together": lambda: embed_split(network, variables, stored, mesh),
+        "network": lambda: encoder.describe(split.image),
+        "together": lambda: embed_split(encoder, stored),
     }
-    contest = hold([Contestant(name, work, len(split)) for name, work in works.items()], rounds, "images")
+    contest = run_contest([Contestant(name, work, len(split)) for name, work in works.items()], rounds, "images")
     return Input(contest, len(split), sampler.batch_size, index_seconds(sampler, rounds))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from reid_jax.retrieval.labels import Labels
+from reid_jax.retrieval.protocol import Labels
 from reid_jax.training.state import init_variables
 
 

@@ -1,4 +1,4 @@
-"""How time and memory are measured: a call that is not counted, then rounds; the median and the spread tell.
+"""How time and memory are measured: a call that is not counted, then rounds; the median and the range of these.
 
 Times are wall-clock seconds of whole calls, results on the host or waited for.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
+from reid_jax.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,23 +45,23 @@ def measure(work: Callable[[], object], rounds: int) -> Measurement:
     return Measurement(seconds, peak_memory() - before)
 
 
-def in_turn(works: Sequence[Callable[[], object]], rounds: int, again: bool = False) -> list[tuple[float, ...]]:
+def in_turn(works: Sequence[Callable[[], object]], rounds: int, preceded: bool = False) -> list[tuple[float, ...]]:
     """Times `rounds` rounds in which each work is called once, after a call each that is not counted.
 
-    What slows the machine for a while then slows them all. With `again` every call that is timed follows directly on
-    another of the same work that is not, as in a run that does nothing else. Returns the seconds [rounds] of each.
+    What slows the machine for a while then slows them all. With `preceded` a call of the same work that is not timed
+    comes right before each call that is, as in a run that does nothing else. Returns the seconds [rounds] of each.
     """
     seconds: list[list[float]] = [[] for _ in works]
-    with tqdm(total=(rounds + 1) * len(works), desc="measuring", unit=" turns", delay=2) as bar:
+    with progress_bar((rounds + 1) * len(works), "measuring", "turns") as bar:
         for number in range(rounds + 1):
-            for work, its in zip(works, seconds, strict=True):
-                if number and again:
+            for work, own in zip(works, seconds, strict=True):
+                if number and preceded:
                     work()
                 spent = seconds_of(work)
                 if number:
-                    its.append(spent)
+                    own.append(spent)
                 bar.update()
-    return [tuple(its) for its in seconds]
+    return [tuple(own) for own in seconds]
 
 
 def held_memory() -> int:

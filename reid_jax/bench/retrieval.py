@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 from jax.sharding import Mesh
 
-from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.made import MadeEmbeddings
 from reid_jax.bench.measure import Measurement, measure
 from reid_jax.retrieval import metrics, ranking
@@ -22,7 +22,7 @@ def contest_rank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Contest:
     """Measures the same in turn with torchreid's: distances, CMC and one AP. See `against.check` for what it takes."""
     torchreid = importlib.import_module("reid_jax.bench.peers.torchreid_peer")
     theirs = torchreid.ranker(made, _rank(made, mesh)["mAP"])
-    return hold([Contestant(OURS, lambda: _rank(made, mesh), len(made.query)), theirs], rounds, "queries")
+    return run_contest([Contestant(OURS, lambda: _rank(made, mesh), len(made.query)), theirs], rounds, "queries")
 
 
 def _rank(made: MadeEmbeddings, mesh: Mesh) -> dict[str, float]:
@@ -37,7 +37,7 @@ def contest_rerank(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Contest:
         return rerank(made.query, made.gallery, mesh=mesh)(np.arange(len(made.query)))
 
     theirs = torchreid.reranker(made, work())
-    return hold([Contestant(OURS, work, len(made.query)), theirs], rounds, "queries")
+    return run_contest([Contestant(OURS, work, len(made.query)), theirs], rounds, "queries")
 
 
 def bench_verify(made: MadeEmbeddings, rounds: int, mesh: Mesh) -> Measurement:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from reid_jax import parallel
 from reid_jax.bench import against
 from reid_jax.bench.compilation import CompileTimes, compile_times
-from reid_jax.bench.contest import OURS, Contest, Contestant, hold
+from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.embedding import gflop_of, reference
 from reid_jax.bench.input import index_seconds
 from reid_jax.bench.machine import Machine, measure_machine
@@ -28,7 +28,9 @@ from reid_jax.training.steps import compile_chunk
 
 _IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
 _PEERS_BATCHES = 4  # different ones, made once
-_PASSES = 3  # a step's work is that of three forward passes: itself, and two products for each of its own
+# A layer y = K x costs one product in the forward pass and two in the backward pass: the gradients of its input, K' dy,
+# and of its kernel, dy x'. So a step has three times the multiply-adds of a forward pass.
+_PRODUCTS_OF_A_LAYER = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Training:
     """What was measured of training.
 
     memory: bytes of one dispatch on a device, by XLA's plan ('arguments', 'outputs', 'temporaries'); None where the
-    backend does not tell. host_memory: the most bytes that the process had held when ours had run and no peer yet.
+    backend has no plan. host_memory: the most bytes that the process had held after our rounds and before any peer's.
     index_seconds: what the host spends on a batch's image numbers.
     """
 
@@ -55,13 +57,13 @@ class Training:
         return self.contest.ours.median / self.steps
 
     def __str__(self) -> str:
-        told = ", ".join(f"{format_bytes(count)} {name}" for name, count in (self.memory or {}).items())
+        planned = ", ".join(f"{format_bytes(count)} {name}" for name, count in (self.memory or {}).items())
         share = 100 * self.index_seconds / self.step_seconds
         return "\n".join(
             (
                 f"machine     {self.machine}",
                 f"compiling   {self.compile}",
-                f"memory      {told or 'not told'}; host at most {format_bytes(self.host_memory)}",
+                f"memory      {planned or 'unknown'}; host at most {format_bytes(self.host_memory)}",
                 f"a step      {format_seconds(self.step_seconds)}; the host's part, image numbers, "
                 f"{format_seconds(self.index_seconds)}, {share:.2f} %",
                 self.contest.table(),
@@ -81,8 +83,8 @@ def bench_training(
 ) -> Training:
     """Measures chunks of `steps` steps, as `reid_jax.train` runs them, in turn with steps of `peers`.
 
-    A round is one chunk: image numbers drawn by the sampler, dispatch, and the wait for its end. Each that is timed
-    follows directly on one that is not.
+    A round is one chunk: image numbers drawn by the sampler, dispatch, and the wait for its end. Before each chunk that
+    is timed comes one that is not.
     Raises InputError for what is wrong with the config or missing for a peer.
     """
     network = network_of(config, identities)
@@ -130,20 +132,20 @@ def bench_training(
             [label[chosen].astype(np.int64) for chosen in few],
         )
         contestants += against.training_peers(peers, task)
-    gflop = _PASSES * gflop_of(network, config.image_size)
-    # Memory that was free while others ran has gone back to the system, in a virtual machine to its host: to have it
-    # again costs seconds, which a run that goes on and on pays once.
-    contest = hold(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], again=True)
+    gflop = _PRODUCTS_OF_A_LAYER * gflop_of(network, config.image_size)
+    # While others run, our freed memory goes back to the system, in a virtual machine to its host. To get it back costs
+    # seconds, which a run in training pays once: so an untimed chunk goes before each timed one.
+    contest = run_contest(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], preceded=True)
     spent = index_seconds(sampler, rounds)
     return Training(contest, machine, times, _memory_of(compiled), host_memory, sampler.batch_size, steps, spent)
 
 
 def _memory_of(compiled: jax.stages.Compiled) -> dict[str, int] | None:
-    told = compiled.memory_analysis()
-    if told is None:
+    planned = compiled.memory_analysis()
+    if planned is None:
         return None
     return {
-        "arguments": told.argument_size_in_bytes,
-        "outputs": told.output_size_in_bytes,
-        "temporaries": told.temp_size_in_bytes,
+        "arguments": planned.argument_size_in_bytes,
+        "outputs": planned.output_size_in_bytes,
+        "temporaries": planned.temp_size_in_bytes,
     }

@@ -1,18 +1,15 @@
 """Tensors out of PyTorch checkpoint files, without PyTorch and without running what is pickled in them.
 
-A checkpoint is a pickle, a program that can call anything. Here its opcodes are interpreted by a small
-machine that calls nothing: the few names that describe tensors have a meaning, all others become
-placeholders. Formats: the zip archive of PyTorch 1.6 and later, and the older stream of pickles and raw
-storages, as `torch.serialization` documents and writes them. Also reads `.safetensors`.
+A checkpoint is a pickle, a program that can call anything: `pickle_machine` reads it and calls nothing. Formats: the
+zip archive of PyTorch 1.6 and later, and the older stream of pickles and raw storages, as `torch.serialization`
+documents and writes them. Also reads `.safetensors`.
 
 What a file may take is bounded by what it holds: its opcodes in number, the elements of all its tensors together by a
 few times its size (tied weights and views are stored once), its archive as in `reid_jax.files.archive`.
 """
 
-import dataclasses
 import io
 import math
-import pickletools
 import re
 import struct
 import sys
@@ -24,18 +21,20 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from reid_jax.convert.pickle_machine import (
+    MOST_AXES,
+    UNREADABLE,
+    MalformedError,
+    Placeholder,
+    Tensor,
+    interpret,
+)
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.archive import open_archive, read_member
 
 # What all tensors, and what all members of the archive, may take in memory, of the file's bytes; small files apart.
 _TIMES = 8
 _SMALL = 2**24
-_MOST_STEPS = 2_000_000  # of the machine, in one pickle: a checkpoint of ten thousand tensors takes a third of them
-_MOST_AXES = 64  # NumPy's
-_LONGEST_NAME = 1000  # of a class or function
-_LONGEST_REFERENCE = 8
-_LARGEST_SIZE = 2**63 - 1
-_LARGEST_KEY = 2**61 - 2  # of whole numbers as keys: larger ones may share one hash, and a million such take hours
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -122,45 +121,6 @@ def is_torch_file(path: str | Path) -> bool:
         return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
-# What the machine makes of a pickle: plain Python values and these.
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Placeholder:
-    """A name that the pickle refers to, or whatever calling it would have made."""
-
-    name: str
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Storage:
-    """A reference to raw data: `count` elements from element `start` on of the storage `key`."""
-
-    kind: str
-    key: str
-    count: int
-    start: int = 0
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Tensor:
-    """A strided view of a storage; offset and strides in elements."""
-
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: str | None = None  # None: the storage's
-
-
-class _MalformedError(Exception):
-    """The pickle does not say what a checkpoint's pickle would."""
-
-
-# What a damaged pickle raises in `pickletools` or in the machine.
-_UNREADABLE = (_MalformedError, ValueError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
-
-
 # Names under which training code saves a model, in the order they are looked for: a running average comes last.
 _SAVED_AS = (
     "state_dict",
@@ -180,9 +140,9 @@ _WRAPPERS = {"module", "model", "net", "network", "backbone", "base", "encoder",
 _MOST_GROUPS = 100
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The tensors of the state dict within what the file's pickle describes."""
-    if isinstance(content, _Placeholder):
+    if isinstance(content, Placeholder):
         raise InputError(
             f"{path} holds a whole object ({shown(content.name)}), which only its own code can load: "
             "save its state_dict() instead"
@@ -198,7 +158,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, _Tensor]:
     return tensors
 
 
-def _find_tensors(content: dict, seen: set[int]) -> dict[str, _Tensor]:
+def _find_tensors(content: dict, seen: set[int]) -> dict[str, Tensor]:
     """The tensors under the names that models are saved by, else those of `content` itself, else those of one group.
 
     `seen` holds the groups looked into: a pickle may put one into itself.
@@ -210,7 +170,7 @@ def _find_tensors(content: dict, seen: set[int]) -> dict[str, _Tensor]:
     for key in _SAVED_AS:
         if key in groups and (found := _find_tensors(groups.pop(key), seen)):
             return found
-    own = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, _Tensor)}
+    own = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if own:
         return own
     others = [value for key, value in groups.items() if isinstance(key, str) and "optim" not in key]
@@ -227,7 +187,7 @@ def _unwrapped(tensors: dict[str, Any]) -> dict[str, Any]:
         tensors = {name.partition(".")[2]: value for name, value in tensors.items()}
 
 
-def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -> np.ndarray:
+def _array(tensor: Tensor, storages: Callable[[str], memoryview], path: Path) -> np.ndarray:
     """The tensor's elements, checked to lie within its storage."""
     storage = tensor.storage
     stored = _dtype(storage.kind, _STORAGE_DTYPES, path)
@@ -255,7 +215,7 @@ def _array(tensor: _Tensor, storages: Callable[[str], memoryview], path: Path) -
     return np.lib.stride_tricks.as_strided(flat, tensor.size, strides).copy(order="C")
 
 
-def _within_bounds(tensors: Mapping[str, _Tensor], size: int, path: Path) -> None:
+def _within_bounds(tensors: Mapping[str, Tensor], size: int, path: Path) -> None:
     """Raises InputError where the tensors of a file of `size` bytes are far more than it can hold."""
     taken = 0
     for name, tensor in tensors.items():
@@ -267,7 +227,7 @@ def _within_bounds(tensors: Mapping[str, _Tensor], size: int, path: Path) -> Non
             )
 
 
-def _dtype_of(tensor: _Tensor, path: Path) -> np.dtype:
+def _dtype_of(tensor: Tensor, path: Path) -> np.dtype:
     if tensor.dtype is None:
         return _dtype(tensor.storage.kind, _STORAGE_DTYPES, path)
     return _dtype(tensor.dtype, _TENSOR_DTYPES, path)
@@ -291,8 +251,8 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     tensors = {}
     for name, entry in entries:
         dtype, shape = _dtype(entry["dtype"], _SAFETENSORS_DTYPES, path), entry["shape"]
-        if len(shape) > _MOST_AXES:
-            raise InputError(f"{path}: {shown(name)!r} has {len(shape):,} axes; at most {_MOST_AXES} are read")
+        if len(shape) > MOST_AXES:
+            raise InputError(f"{path}: {shown(name)!r} has {len(shape):,} axes; at most {MOST_AXES} are read")
         tensors[name] = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
     return tensors
 
@@ -306,7 +266,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         return {name: _array(tensor, storage_bytes, path) for name, tensor in tensors.items()}
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         message = f"{path} is a damaged PyTorch file or holds no state dict: {_one_line(error)}"
         raise InputError(message) from error
 
@@ -329,10 +289,10 @@ def _read_zip(data: bytes, path: Path) -> tuple[Any, Callable[[str], memoryview]
     if not pickles:
         raise InputError(f"{path} is a zip archive without data.pkl, not a PyTorch file")
     root = pickles[0].removesuffix("data.pkl")
-    content, storages = _interpret(io.BytesIO(read_file(f"{root}data.pkl")))
+    content, storages = interpret(io.BytesIO(read_file(f"{root}data.pkl")))
     order = read_file(f"{root}byteorder").decode() if f"{root}byteorder" in names else "little"
     if order not in ("little", "big"):
-        raise _MalformedError(f"a byte order called {shown(order)!r}")
+        raise MalformedError(f"a byte order called {shown(order)!r}")
     kinds = {storage.key: storage.kind for storage in storages}
     read = {}
 
@@ -351,22 +311,22 @@ def _read_legacy(data: bytes, path: Path) -> tuple[Any, Callable[[str], memoryvi
     """Before PyTorch 1.6: pickles (magic number, protocol, system, content, keys), then raw storages."""
     stream = io.BytesIO(data)
     try:
-        magic = _interpret(stream)[0]
-    except _UNREADABLE:
+        magic = interpret(stream)[0]
+    except UNREADABLE:
         magic = None
     if magic != _LEGACY_MAGIC:
         raise InputError(f"{path} is not a PyTorch file: give one written by torch.save, or a .safetensors file")
-    protocol = _interpret(stream)[0]
+    protocol = interpret(stream)[0]
     if protocol != _LEGACY_PROTOCOL:
-        raise _MalformedError("unknown version of the file format")
-    _interpret(stream)  # sizes of C types on the machine that saved it; the data are little-endian everywhere
-    content, storages = _interpret(stream)
-    keys = _interpret(stream)[0]
+        raise MalformedError("unknown version of the file format")
+    interpret(stream)  # sizes of C types on the machine that saved it; the data are little-endian everywhere
+    content, storages = interpret(stream)
+    keys = interpret(stream)[0]
     kinds = {storage.key: storage.kind for storage in storages}
     read = {}
     for key in keys:
         if key not in kinds:
-            raise _MalformedError("a storage without a tensor")
+            raise MalformedError("a storage without a tensor")
         width = _dtype(kinds[key], _STORAGE_DTYPES, path).itemsize
         head = stream.read(8)
         count = struct.unpack("<q", head)[0] if len(head) == 8 else -1
@@ -393,244 +353,3 @@ def _native(raw: bytes, order: str, width: int) -> memoryview:
 
 def _one_line(error: Exception) -> str:
     return shown(" ".join(str(error).split()) or type(error).__name__)
-
-
-# The machine
-
-
-def _interpret(stream: io.BytesIO) -> tuple[Any, list[_Storage]]:
-    """Reads one pickle up to its STOP and calls nothing.
-
-    Returns what it describes and the storages it refers to. Opcodes that are not listed here end the reading.
-    Values that only foreign objects could hold (set items, attributes, dictionary keys that are no plain
-    scalars) are dropped. A step is an opcode, or an item of what one passes to a function: a list that the memo hands
-    out again and again costs its length each time.
-    """
-    stack, marks, memo, storages = [], [], {}, []
-    steps = 0
-
-    def since_mark() -> list[Any]:
-        nonlocal stack
-        items, stack = stack, marks.pop()
-        return items
-
-    def pop(count: int) -> list[Any]:
-        if len(stack) < count:
-            raise _MalformedError("the pickle takes more from its stack than there is")
-        items = stack[len(stack) - count :]
-        del stack[len(stack) - count :]
-        return items
-
-    for opcode, argument, _ in pickletools.genops(stream):
-        steps += 1
-        if steps > _MOST_STEPS:
-            raise _MalformedError(f"a pickle of more than {_MOST_STEPS:,} steps")
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "STOP":
-                return pop(1)[0], storages
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(opcode.name == "NEWTRUE")
-            case "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "LONG4" | "FLOAT" | "BINFLOAT":
-                stack.append(argument)
-            case "UNICODE" | "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
-                stack.append(argument)
-            case "STRING" | "BINSTRING" | "SHORT_BINSTRING":  # Python 2; decoded as latin-1
-                stack.append(argument)
-            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
-                stack.append(argument)
-
-            case "MARK":
-                marks.append(stack)
-                stack = []
-            case "POP":
-                pop(1) if stack else since_mark()
-            case "POP_MARK":
-                since_mark()
-            case "DUP":
-                stack.append(stack[-1])
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(pop(int(opcode.name[-1]))))
-            case "TUPLE":
-                items = since_mark()
-                stack.append(tuple(items))
-            case "EMPTY_LIST":
-                stack.append([])
-            case "LIST":
-                items = since_mark()
-                stack.append(items)
-            case "APPEND":
-                _extend(stack[-2], pop(1))
-            case "APPENDS":
-                items = since_mark()
-                _extend(stack[-1], items)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "DICT":
-                items = since_mark()
-                stack.append(_update({}, items))
-            case "SETITEM":
-                _update(stack[-3], pop(2))
-            case "SETITEMS":
-                items = since_mark()
-                _update(stack[-1], items)
-            case "EMPTY_SET":
-                stack.append(_Placeholder("set"))
-            case "ADDITEMS":
-                since_mark()
-            case "FROZENSET":
-                since_mark()
-                stack.append(_Placeholder("frozenset"))
-
-            case "GLOBAL":
-                stack.append(_named(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                stack.append(_named(*pop(2)))
-            case "REDUCE" | "NEWOBJ":
-                function, arguments = pop(2)
-                steps += _length(arguments)
-                stack.append(_describe(function, arguments))
-            case "NEWOBJ_EX":
-                function = pop(3)[0]
-                stack.append(_describe(function, None))
-            case "OBJ":
-                items = since_mark()
-                stack.append(_describe(items[0], None))
-            case "INST":
-                since_mark()
-                stack.append(_named(*argument.split(" ", 1)))
-            case "BUILD":  # attributes of an object: a state dict's metadata, or something foreign
-                pop(1)
-            case "BINPERSID":
-                found = _persistent(pop(1)[0])
-                if isinstance(found, _Storage):
-                    storages.append(found)
-                stack.append(found)
-            case _:
-                raise _MalformedError(f"opcode {opcode.name} does not belong in a checkpoint")
-    raise _MalformedError("the pickle has no end")
-
-
-def _named(module: Any, name: Any) -> _Placeholder:
-    if len(_expect(module, str)) + len(_expect(name, str)) > _LONGEST_NAME:
-        raise _MalformedError(f"a class or function whose name has more than {_LONGEST_NAME} letters")
-    return _Placeholder(f"{module}.{name}")
-
-
-def _length(arguments: Any) -> int:
-    if not isinstance(arguments, tuple):
-        return 0
-    return len(arguments) + sum(len(value) for value in arguments if isinstance(value, list | tuple))
-
-
-def _extend(target: Any, items: list[Any]) -> None:
-    if isinstance(target, list):
-        target.extend(items)
-    elif not isinstance(target, _Placeholder):
-        raise _MalformedError("items appended to what is no list")
-
-
-def _update(target: Any, items: list[Any]) -> Any:
-    """Sets alternating keys and values. Keys other than scalars are dropped: hashing them may recurse."""
-    if isinstance(target, dict):
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if isinstance(key, int) and abs(key) > _LARGEST_KEY:
-                raise _MalformedError("a number as a key that is too large for one")
-            if key is None or isinstance(key, str | bytes | int | float):
-                target[key] = value
-    elif not isinstance(target, _Placeholder):
-        raise _MalformedError("items set on what is no dictionary")
-    return target
-
-
-def _persistent(reference: Any) -> Any:
-    """What ('storage', type, key, device, count[, view]) or ('module', class, source...) refers to."""
-    reference = _expect(reference, tuple)
-    if len(reference) > _LONGEST_REFERENCE:
-        raise _MalformedError("a reference of too many parts")
-    if reference[0] == "module":
-        return reference[1]
-    if reference[0] != "storage":
-        raise _MalformedError("a reference to what is no storage")
-    kind, key, _, count, *view = reference[1:]
-    kind, start = _expect(kind, _Placeholder).name, 0
-    key = key if isinstance(key, str) else str(_natural(key))
-    if view and view[0] is not None:
-        _, start, count = _expect(view[0], tuple)
-    return _Storage(kind, key, _natural(count), _natural(start))
-
-
-def _describe(function: Any, arguments: Any) -> Any:
-    """What calling `function` would have made: one of the known few, or a placeholder."""
-    if not isinstance(function, _Placeholder):
-        return _Placeholder(type(function).__name__)
-    if function.name not in _KNOWN or arguments is None:
-        return _Placeholder(function.name)
-    return _KNOWN[function.name](*_expect(arguments, tuple))
-
-
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    flat = []
-    for pair in _expect(pairs, list | tuple):
-        if len(_expect(pair, list | tuple)) != 2:
-            raise _MalformedError("a dictionary's item that is no pair")
-        flat += pair
-    return _update({}, flat)
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_) -> _Tensor:
-    return _make_tensor(storage, offset, size, stride, None)
-
-
-def _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *_) -> _Tensor:
-    return _make_tensor(storage, offset, size, stride, _expect(dtype, _Placeholder).name)
-
-
-def _make_tensor(storage, offset, size, stride, dtype) -> _Tensor:
-    if len(_expect(size, list | tuple)) != len(_expect(stride, list | tuple)) or len(size) > _MOST_AXES:
-        raise _MalformedError("a tensor with an impossible shape")
-    size, stride = (tuple(map(_natural, value)) for value in (size, stride))
-    return _Tensor(_expect(storage, _Storage), _natural(offset), size, stride, dtype)
-
-
-def _rebuild_parameter(data, *_) -> _Tensor:
-    return _expect(data, _Tensor)
-
-
-def _size(size=()) -> tuple[Any, ...]:
-    return tuple(_expect(size, list | tuple))
-
-
-_KNOWN: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _ordered_dict,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-    "torch.Size": _size,
-}
-
-
-def _expect(value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind):
-        raise _MalformedError(f"a {type(value).__name__.strip('_')} in a place where a checkpoint has none")
-    return value
-
-
-def _natural(value: Any) -> int:
-    if not isinstance(value, int) or not 0 <= value <= _LARGEST_SIZE:
-        raise _MalformedError("a size that is no whole number of 63 bits")
-    return value

@@ -13,7 +13,7 @@ from reid_jax.data.builders.source import Source
 from reid_jax.data.decode import decode, kind
 from reid_jax.data.image_kinds import FORMATS_OF
 from reid_jax.errors import InputError
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 
 _AT_ONCE = 512  # files in work: bounds the memory
 _DIGEST_BYTES = 16
@@ -53,9 +53,10 @@ def look_inside(source: Source, names: Sequence[str], progress: str) -> Contents
         return None
 
     wrong = {}
-    with source.reader() as read, ThreadPoolExecutor(cores()) as pool, image_bar(len(names), progress) as bar:
+    with source.reader() as read, ThreadPoolExecutor(cores()) as pool, progress_bar(len(names), progress) as bar:
         for start in range(0, len(names), _AT_ONCE):
             rows = range(start, min(start + _AT_ONCE, len(names)))
-            wrong |= {row: found for row, found in zip(rows, pool.map(look, rows), strict=True) if found is not None}
+            reasons = zip(rows, pool.map(look, rows), strict=True)
+            wrong |= {row: reason for row, reason in reasons if reason is not None}
             bar.update(len(rows))
     return Contents(digest.view(f"V{_DIGEST_BYTES}")[:, 0], size, misnamed, wrong)

@@ -33,10 +33,10 @@ def split_names(name: str) -> list[str]:
 def check_name(name: str) -> list[str]:
     """`split_names`, each with a known data set before its ':'; raises InputError otherwise."""
     names = split_names(name)
-    for one in names:
-        key = one.partition(":")[0]
+    for full_name in names:
+        key = full_name.partition(":")[0]
         if key not in DATASETS:
-            unknown = next(part for part in key.split("+") if part not in DATASETS)
+            unknown = next(joined for joined in key.split("+") if joined not in DATASETS)
             hint = did_you_mean(unknown, DATASETS)
             raise InputError(f"unknown data set {shown(unknown)!r}{hint}; known: {', '.join(DATASETS)}")
     return names
@@ -46,5 +46,5 @@ def find_source(name: str, data_dir: str | os.PathLike) -> Source:
     """Finds one data set below `data_dir`; raises InputError for an unknown name or where it is not there."""
     names = check_name(name)
     if len(names) > 1:
-        raise InputError(f"{shown(name)!r} joins {len(names)} data sets where one is asked for; name them one by one")
+        raise InputError(f"{shown(name)!r} joins {len(names)} data sets where one is wanted; name them one by one")
     return DATASETS[name.partition(":")[0]](name, os.fspath(data_dir))

@@ -1,15 +1,19 @@
-"""Decoding of one image file to pixels. Nothing else opens images: what a file may be, and how large, stands here."""
+"""One image to RGB pixels of the size wanted: `decode` from a file's bytes, `from_pillow`, and `resize` from pixels.
+
+Nothing else opens image files: what one may be, and how large, stands here. All three resize alike.
+"""
 
 import io
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid_jax.data.image_kinds import IMAGE_FORMATS
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few
 
 # A frame of 8K video has 33 million pixels, a telephone's photograph 48; a person crop has ten thousand.
 MOST_PIXELS = 50_000_000
@@ -30,6 +34,8 @@ _TURNS = {
 }
 # One thread decodes all large images: with a lock instead, each thread's heap would keep what its largest one took.
 _LARGE = ThreadPoolExecutor(1)
+
+_READING = threading.Lock()  # of Pillow images: the same one may be handed to two threads
 
 # Pillow warns, in two lines on stderr, before the size is known here; the bound above is the lower one.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -64,6 +70,48 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
         raise InputError(f"it is damaged ({_first_line(error)})") from error
 
 
+def from_pillow(image: Image.Image, image_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Returns a Pillow image as `decode` does a file of the same pixels: uint8 RGB [height, width, 3].
+
+    The image may be of any mode, and one that Pillow has opened but not read yet; it stays as it is. It is turned where
+    it has an EXIF orientation. Its pixels are read in full, while `decode` reads a JPEG of twice the size and more at
+    1/2, 1/4 or 1/8 of it. Raises InputError where it cannot be read; the caller names the image.
+    """
+    if image.width * image.height > MOST_PIXELS:
+        raise InputError(_too_large(image))
+    try:
+        with _READING:
+            image.load()
+        pixels = np.asarray(_turned(_rgb(image), _orientation(image)))
+        return pixels if image_size is None else resize(pixels, image_size)
+    except InputError:
+        raise
+    except Exception as error:  # as in `decode`
+        raise InputError(f"it is damaged ({_first_line(error)})") from error
+
+
+def resize(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Returns RGB pixels uint8 [h, w, 3] as `decode` does a file of them: uint8 [height, width, 3].
+
+    Raises InputError for an array of another shape or type; the caller names the image.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise InputError(f"it has shape {list(pixels.shape)} and type {pixels.dtype}; give uint8 [h, w, 3], 0 to 255")
+    if pixels.shape[:2] == tuple(image_size):
+        return pixels
+    size = (image_size[1], image_size[0])
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BILINEAR))
+
+
+def undecodable(broken: Sequence[tuple[str, str]], where: str = "") -> str:
+    """The one line about images that cannot be decoded, each given as (name, reason): how many, and the first few.
+
+    `where`, such as ' of market1501 train', follows the number.
+    """
+    few = first_few([f"{name} ({reason})" for name, reason in broken], "; ")
+    return f"{len(broken):,} image(s){where} cannot be decoded: {few}; fetch or unpack these files again"
+
+
 def kind(data: bytes) -> str | None:
     """The format of an encoded image by its content, in Pillow's words such as 'JPEG'; None where it is no image."""
     try:
@@ -81,13 +129,15 @@ def _check_room(image: Image.Image, data: bytes) -> None:
     """Raises InputError, before any pixel is decoded, where that would take far more than a person crop needs."""
     pixels = image.width * image.height
     if pixels > MOST_PIXELS:
-        raise InputError(
-            f"it has {image.width:,} x {image.height:,} pixels, more than the {MOST_PIXELS:,} that an image may have"
-        )
+        raise InputError(_too_large(image))
     if image.format == "TIFF" and not _tiles_fit(image.tag_v2, max(pixels, _ALONE)):
         raise InputError("it has tiles far larger than the image")
     if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:
         raise InputError("it has far more scans than a JPEG needs, each of which takes as long as the whole image")
+
+
+def _too_large(image: Image.Image) -> str:
+    return f"it has {image.width:,} x {image.height:,} pixels, more than the {MOST_PIXELS:,} that an image may have"
 
 
 def _tiles_fit(tags: Mapping[int, object], most: int) -> bool:
@@ -101,12 +151,14 @@ def _pixels(image: Image.Image, image_size: tuple[int, int] | None) -> np.ndarra
         image.draft("RGB", (width, height))  # decodes a large JPEG at 1/2, 1/4 or 1/8, never below the target
     image.load()
     orientation = _orientation(image)  # again: Pillow turns a TIFF while it loads
-    image = _rgb(image)
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
+    image = _turned(_rgb(image), orientation)
     if image_size is not None and image.size != (image_size[1], image_size[0]):
         image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _orientation(image: Image.Image) -> int:

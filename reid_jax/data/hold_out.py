@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reid_jax.data.split import Split
+from reid_jax.data.images import Split
 from reid_jax.data.tracklets import items_of
 from reid_jax.errors import InputError
 
@@ -16,21 +16,21 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
     has a match in another camera. Where no camera is known, an identity with two items or more gives one query.
 
     Raises:
-      InputError: fewer than one identity asked for, or too few are there to leave two for training.
+      InputError: `identities` is below 1, or too few are there to leave two for training.
     """
     if identities < 1:
-        raise InputError(f"hold_out of {identities} identities; ask for at least 1, or do not hold out")
+        raise InputError(f"hold_out of {identities} identities; give at least 1, or do not hold out")
     rng = np.random.default_rng(seed)
     order = np.argsort(train.identity, kind="stable")
-    numbers, starts = np.unique(train.identity[order], return_index=True)
-    rows_of = dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+    present, starts = np.unique(train.identity[order], return_index=True)
+    rows_of = dict(zip(present.tolist(), np.split(order, starts[1:]), strict=True))
     query = np.zeros(len(train), bool)
     gallery = np.zeros(len(train), bool)
     taken = 0
-    for number in rng.permutation(numbers).tolist():
+    for identity in rng.permutation(present).tolist():
         if taken == identities:
             break
-        rows = rows_of[number]
+        rows = rows_of[identity]
         first, item = items_of(train.tracklet[rows])
         chosen = _choose_queries(train.camera[rows[first]], rng)
         if chosen is None:
@@ -38,10 +38,10 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
         query[rows[chosen[item]]] = True
         gallery[rows[~chosen[item]]] = True
         taken += 1
-    if taken < identities or len(numbers) - taken < 2:
+    if taken < identities or len(present) - taken < 2:
         raise InputError(
-            f"cannot hold {identities} of {len(numbers)} training identities out: each needs two "
-            "cameras, and two identities must stay for training; ask for fewer, or add training images"
+            f"cannot hold {identities} of {len(present)} training identities out: each needs two "
+            "cameras, and two identities must stay for training; hold out fewer, or add training images"
         )
     return train.select(~(query | gallery)), train.select(query), train.select(gallery)
 
@@ -57,8 +57,8 @@ def _choose_queries(camera: np.ndarray, rng: np.random.Generator) -> np.ndarray 
     cameras, counts = np.unique(camera, return_counts=True)
     if len(cameras) < 2:
         return None
-    for number in cameras:
-        chosen[rng.choice(np.flatnonzero(camera == number))] = True
+    for seen_by in cameras:
+        chosen[rng.choice(np.flatnonzero(camera == seen_by))] = True
     if (counts > 1).sum() < 2:
         # The gallery would show one camera at most, and that camera's query would have no match.
         spared = rng.choice(cameras[counts == 1])

@@ -62,16 +62,17 @@ class IdentitySampler:
     def _epoch(self, seed: int, epoch: int) -> np.ndarray:
         random = np.random.default_rng((seed, epoch, self._stream))
         steps = self.steps_per_epoch
-        line = []
+        groups_in_line = []
         for identity in random.permutation(len(self._members)):
             members = self._members[identity]
             if len(members) < self.images:
-                line.append(random.choice(members, (1, self.images)))
+                groups_in_line.append(random.choice(members, (1, self.images)))
                 continue
             groups = min(self._groups[identity], steps)
-            line.append(random.permutation(members)[: groups * self.images].reshape(groups, self.images))
-        # Dealing the line out like cards puts an identity's groups, at most one for each batch, in different ones.
-        dealt = np.concatenate(line)[: self.identities * steps].reshape(self.identities, steps, self.images)
+            groups_in_line.append(random.permutation(members)[: groups * self.images].reshape(groups, self.images))
+        # Dealing the groups out like cards, the i-th to batch i modulo steps, puts those of an identity, which are
+        # neighbours and at most as many as batches, into different ones.
+        dealt = np.concatenate(groups_in_line)[: self.identities * steps].reshape(self.identities, steps, self.images)
         order = random.permutation(steps)
         return dealt[:, order].transpose(1, 0, 2).reshape(steps, self.batch_size).astype(np.int32)
 
@@ -101,16 +102,16 @@ class JoinedSampler:
                 f"config.batch.shares is {tuple(shares)}, but {sets} data sets are joined; give {sets} numbers above 0"
             )
         self.images = images
-        self._rows = [np.flatnonzero(origin == number) for number in range(sets)]
+        self._rows = [np.flatnonzero(origin == i) for i in range(sets)]
         self._samplers = []
-        for number, (rows, share) in enumerate(zip(self._rows, shares, strict=True)):
+        for i, (rows, share) in enumerate(zip(self._rows, shares, strict=True)):
             identities = len(np.unique(label[rows]))
             if identities < share:
                 raise InputError(
-                    f"config.batch.shares asks data set {number + 1} of {sets} for {share} identities a batch, but "
+                    f"config.batch.shares asks data set {i + 1} of {sets} for {share} identities a batch, but "
                     f"its training split has {identities}; lower that share"
                 )
-            self._samplers.append(IdentitySampler(label[rows], share, images, stream=number))
+            self._samplers.append(IdentitySampler(label[rows], share, images, stream=i))
         self.identities = sum(shares)
         self.steps_per_epoch = max(sampler.steps_per_epoch for sampler in self._samplers)
 

@@ -1,7 +1,6 @@
-"""A split of a data set: in memory, or on disk and decoded when asked for; both give labels, rows and blocks."""
+"""Splits of data sets as they are stored: prepared records on disk, whose images are decoded when they are wanted."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,54 +13,20 @@ from reid_jax.data import datasets
 from reid_jax.data.builders import records
 from reid_jax.data.builders.records import Prepared
 from reid_jax.data.builders.source import Source
-from reid_jax.data.decode import decode
-from reid_jax.errors import InputError, first_few
-from reid_jax.progress import image_bar, tell
+from reid_jax.data.decode import decode, undecodable
+from reid_jax.data.images import Split
+from reid_jax.errors import InputError
+from reid_jax.progress import progress_bar, tell
 
 _READ_AT_ONCE = 256  # records read before their decoding: bounds the encoded bytes held
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images of one split and what is known about each; all arrays share their first axis [n].
-
-    image: uint8 [n, height, width, 3], RGB.
-    identity: int32 [n], the data set's own numbers (0 is a distractor in Market-1501's gallery).
-    camera: int32 [n], -1 where unknown.
-    tracklet: int32 [n], frames of one video snippet share a number; -1 for a still image.
-    origin: int32 [n], which of the joined data sets it is from, counted from 0.
-    name: str [n], the path relative to the data set's folder, '/' separated.
-    """
-
-    image: np.ndarray
-    identity: np.ndarray
-    camera: np.ndarray
-    tracklet: np.ndarray
-    origin: np.ndarray
-    name: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.identity)
-
-    def select(self, index: np.ndarray) -> "Split":
-        """The rows that `index` (int [m], or bool [n]) names, in its order."""
-        return Split(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
-
-    def blocks(self, size: int, progress: str = "") -> Iterator["Split"]:
-        """Consecutive parts of `size` rows, the last one shorter; `progress` names a bar on stderr."""
-        with image_bar(len(self), progress) as bar:
-            for start in range(0, len(self), size):
-                part = self.select(np.arange(start, min(start + size, len(self))))
-                yield part
-                bar.update(len(part))
-
-
 class StoredSplit:
-    """A split in prepared records: labels as in `Split` in memory, images decoded when asked for.
+    """`Images` in prepared records: the labels are in memory, the images are decoded when they are wanted.
 
     Attributes:
       image_size: (height, width) that images are decoded to.
-      identity, camera, tracklet, origin, name: as in `Split`.
+      identity, camera, tracklet, origin, name: as in `Images`.
     """
 
     def __init__(
@@ -71,56 +36,58 @@ class StoredSplit:
         image_size: tuple[int, int],
         data_dir: str,
     ):
-        """Joins one split of one or several prepared sets; `first` is where each one's numbers begin, by label."""
+        """Joins one split of one or several prepared sets; `first` are their offsets, see `_offsets`."""
         self.image_size = image_size
         self._data_dir = data_dir
-        self._title = f"{'+'.join(one.source.name for one in prepared)} {prepared[0].split}"
-        self._records = [one.read() for one in prepared]
-        self._folders = [one.folder for one in prepared]
-        lengths = [len(one.files) for one in prepared]
+        self._title = f"{'+'.join(joined.source.name for joined in prepared)} {prepared[0].split}"
+        self._records = [joined.read() for joined in prepared]
+        self._folders = [joined.folder for joined in prepared]
+        lengths = [len(joined.files) for joined in prepared]
         self._starts = np.cumsum([0, *lengths])
         self.origin = np.repeat(np.arange(len(prepared), dtype=np.int32), lengths)
         self.identity = self._joined("identity", prepared, first)
         self.camera = self._joined("camera", prepared, first)
         self.tracklet = self._joined("tracklet", prepared, first)
         names = []
-        for one, prefix in zip(prepared, _name_prefixes([one.source.key for one in prepared]), strict=True):
-            names += [prefix + file.name for file in one.files]
+        prefixes = _name_prefixes([joined.source.key for joined in prepared])
+        for joined, prefix in zip(prepared, prefixes, strict=True):
+            names += [prefix + file.name for file in joined.files]
         self.name = np.array(names)
 
     def _joined(self, label: str, prepared: Sequence[Prepared], first: Sequence[Mapping[str, int]]) -> np.ndarray:
+        """The label of every image: in each set its own number plus the set's offset; negative ones stay."""
         parts = []
-        for one, start in zip(prepared, first, strict=True):
-            values = np.fromiter((getattr(file, label) for file in one.files), np.int64, len(one.files))
-            parts.append(np.where(values >= 0, values + start[label], values))
-        joined = np.concatenate(parts)
-        if joined.max() > np.iinfo(np.int32).max:
-            raise InputError(f"{self._title}: {label} {joined.max()} does not fit 32 bits; use smaller numbers")
-        return joined.astype(np.int32)
+        for joined, offset in zip(prepared, first, strict=True):
+            values = np.fromiter((getattr(file, label) for file in joined.files), np.int64, len(joined.files))
+            parts.append(np.where(values >= 0, values + offset[label], values))
+        values = np.concatenate(parts)
+        if values.max() > np.iinfo(np.int32).max:
+            raise InputError(f"{self._title}: {label} {values.max()} does not fit 32 bits; use smaller numbers")
+        return values.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.identity)
 
     def select(self, index: np.ndarray) -> Split:
-        """Decodes the rows that `index` (int [m], or bool [n]) names, in its order; see `load` for errors."""
+        """See `Images.select`; errors are those of `load`."""
         with ThreadPoolExecutor(cores()) as pool:
             return self._read(np.arange(len(self))[index], pool)
 
     def blocks(self, size: int, progress: str = "") -> Iterator[Split]:
-        """Decodes consecutive parts of `size` rows on all cores, the next one while this one is worked on."""
+        """See `Images.blocks`; decodes on all cores, the next block while the caller works on this one."""
         with (
             ThreadPoolExecutor(cores()) as pool,
             ThreadPoolExecutor(1) as ahead,
-            image_bar(len(self), progress) as bar,
+            progress_bar(len(self), progress) as bar,
         ):
             rows = [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
             pending = ahead.submit(self._read, rows[0], pool)
             for following in [*rows[1:], None]:
-                part = pending.result()
+                block = pending.result()
                 if following is not None:
                     pending = ahead.submit(self._read, following, pool)
-                yield part
-                bar.update(len(part))
+                yield block
+                bar.update(len(block))
 
     def load(self) -> Split:
         """Decodes the whole split into one array.
@@ -128,74 +95,79 @@ class StoredSplit:
         Raises:
           InputError: images that cannot be decoded; the first few of them are named, of all that there are.
         """
-        with ThreadPoolExecutor(cores()) as pool, image_bar(len(self), f"decoding {self._title}") as bar:
+        with ThreadPoolExecutor(cores()) as pool, progress_bar(len(self), f"decoding {self._title}") as bar:
             return self._read(np.arange(len(self)), pool, bar)
 
     def _read(self, rows: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm | None = None) -> Split:
         image = np.empty((len(rows), *self.image_size, 3), np.uint8)
         broken = []
         for start in range(0, len(rows), _READ_AT_ONCE):
-            some = slice(start, start + _READ_AT_ONCE)
-            broken += self._fill(pool, rows[some], image[some])
+            chunk = slice(start, start + _READ_AT_ONCE)
+            broken += self._fill(pool, rows[chunk], image[chunk])
             if bar is not None:
-                bar.update(len(rows[some]))
+                bar.update(len(rows[chunk]))
         if broken:
-            raise InputError(
-                f"{len(broken)} image(s) of {self._title} in {self._data_dir} cannot be decoded: "
-                f"{first_few(broken, '; ')}; fetch or unpack these files again"
-            )
+            raise InputError(undecodable(broken, f" of {self._title} in {self._data_dir}"))
         return Split(
             image, self.identity[rows], self.camera[rows], self.tracklet[rows], self.origin[rows], self.name[rows]
         )
 
-    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[str]:
-        """Decodes `rows` into `image` and returns what is wrong with those that cannot be."""
+    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[tuple[str, str]]:
+        """Decodes `rows` into `image`; returns (name, what is wrong) of those that cannot be decoded."""
 
-        def fill(place: int, data: bytes) -> str | None:
+        def fill(position: int, data: bytes) -> tuple[str, str] | None:
             try:
-                image[place] = decode(data, self.image_size)
+                image[position] = decode(data, self.image_size)
             except InputError as error:
-                return f"{self.name[rows[place]]} ({error})"
+                return str(self.name[rows[position]]), str(error)
             return None
 
         pending = []
-        part = np.searchsorted(self._starts, rows, "right") - 1
-        for number in np.unique(part):
-            places = np.flatnonzero(part == number)
+        origin = np.searchsorted(self._starts, rows, "right") - 1
+        for joined in np.unique(origin):
+            positions = np.flatnonzero(origin == joined)
             try:
-                found = self._records[number].__getitems__((rows[places] - self._starts[number]).tolist())
+                stored = self._records[joined].__getitems__((rows[positions] - self._starts[joined]).tolist())
             except Exception as error:  # of the file format's reader, which names no kind of its own
                 raise InputError(
-                    f"prepared records in {self._folders[number]} are damaged ({error}); remove that folder"
+                    f"prepared records in {self._folders[joined]} are damaged ({error}); remove that folder"
                 ) from error
-            pending += [pool.submit(fill, place, record["image"]) for place, record in zip(places, found, strict=True)]
+            pending += [pool.submit(fill, *pair) for pair in zip(positions, (r["image"] for r in stored), strict=True)]
         return [wrong for task in pending if (wrong := task.result()) is not None]
-
-
-Images = Split | StoredSplit  # what evaluation and pictures take
 
 
 def open_splits(
     name: str, splits: Sequence[str], data_dir: str | os.PathLike, image_size: tuple[int, int]
 ) -> list[StoredSplit]:
-    """Opens splits of a data set: records are prepared where they are missing, and images decoded when asked for.
+    """Finds a data set and opens splits of it, see `open_sources`.
 
-    What a reader should know of the set is told on stderr, see `Source.notes_so_far`.
+    `name` is a data set with its options, or several joined by '+', see `reid_jax.data.datasets`. Raises InputError
+    for an unknown name, and as `open_sources` does.
+    """
+    sources = [datasets.find_source(joined, data_dir) for joined in datasets.check_name(name)]
+    return open_sources(sources, splits, data_dir, image_size)
+
+
+def open_sources(
+    sources: Sequence[Source], splits: Sequence[str], data_dir: str | os.PathLike, image_size: tuple[int, int]
+) -> list[StoredSplit]:
+    """Opens splits of data sets that were found, joined in their order: records are prepared where they are missing.
+
+    What a reader should know of the sets is said on stderr, see `Source.notes_so_far`.
 
     Args:
-      name: a data set with its options, or several joined by '+'; see `reid_jax.data.datasets`.
-      splits: of 'train', 'query', 'gallery', and what else the data set has.
-      data_dir: the folder that holds the data sets.
+      sources: one data set, or several to join.
+      splits: of 'train', 'query', 'gallery', and what else the data sets have.
+      data_dir: the folder that holds the data sets, and the prepared records.
       image_size: (height, width) in pixels.
 
     Raises:
-      InputError: unknown name or split, or a missing or broken data set.
+      InputError: an unknown split, or a missing or broken data set.
     """
     if len(image_size) != 2 or any(int(side) != side or side < 1 for side in image_size):
         raise InputError(f"image_size is {tuple(image_size)}; give (height, width) in whole pixels, such as (160, 64)")
     size = (int(image_size[0]), int(image_size[1]))
-    sources = [datasets.find_source(one, data_dir) for one in datasets.check_name(name)]
-    first = _first_numbers(sources)
+    first = _offsets(sources)
     opened = [
         StoredSplit([records.prepare(source, split, data_dir) for source in sources], first, size, os.fspath(data_dir))
         for split in splits
@@ -211,26 +183,30 @@ def load_split(name: str, split: str, data_dir: str | os.PathLike, image_size: t
     return open_splits(name, [split], data_dir, image_size)[0].load()
 
 
-def _first_numbers(sources: Sequence[Source]) -> list[dict[str, int]]:
-    """Where each set's numbers begin, so that joined sets share none: after those of the sets before it."""
-    first = [{"identity": 0, "camera": 0, "tracklet": 0}]
+def _offsets(sources: Sequence[Source]) -> list[dict[str, int]]:
+    """What is added to each set's identities, cameras and tracklets, so that joined sets share no number.
+
+    Set k is offset by the offset of set k - 1 plus that set's largest number plus 1: people 0 to 750 and 0 to 701
+    become 0 to 750 and 751 to 1452.
+    """
+    offsets = [{"identity": 0, "camera": 0, "tracklet": 0}]
     for source in sources[:-1]:
-        listed = []
+        files = []
         # Over all splits: query and gallery must agree on the numbers, whichever of them is opened.
         for split in source.splits:
             with contextlib.suppress(InputError):  # a split that is not there has no numbers, and cannot be opened
-                listed += source.files(split)
-        first.append(
+                files += source.files(split)
+        offsets.append(
             {
-                label: start + 1 + max((getattr(file, label) for file in listed), default=-1)
-                for label, start in first[-1].items()
+                label: offset + 1 + max((getattr(file, label) for file in files), default=-1)
+                for label, offset in offsets[-1].items()
             }
         )
-    return first
+    return offsets
 
 
 def _name_prefixes(keys: Sequence[str]) -> list[str]:
-    """What tells the names of joined sets apart: the set's, with its place where the same one is joined twice."""
+    """What tells the names of joined sets apart: the set's, with its position where the same one is joined twice."""
     if len(keys) == 1:
         return [""]
-    return [f"{key}/" if keys.count(key) == 1 else f"{key}.{place + 1}/" for place, key in enumerate(keys)]
+    return [f"{key}/" if keys.count(key) == 1 else f"{key}.{position + 1}/" for position, key in enumerate(keys)]

@@ -24,7 +24,7 @@ def parse_json(text: str | bytes) -> Any:
         raise InputError(f"is no JSON ({shown(error)})") from error
     level = [value]
     for _ in range(_DEEPEST):
-        level = [item for one in level if isinstance(one, list | dict) for item in _items(one)]
+        level = [item for node in level if isinstance(node, list | dict) for item in _items(node)]
         if not level:
             return value
     raise InputError(f"is nested deeper than {_DEEPEST} levels")

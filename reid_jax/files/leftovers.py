@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-_OWNER = ".owner"  # a file in the folder, locked as long as its process lives: the kernel lets go of a dead one's
+OWNER = ".owner"  # a file in the folder, locked as long as its process lives: the kernel lets go of a dead one's
 _LONG = 7 * 24 * 3600  # seconds without a change after which a folder is taken for dead, whoever made it
 
 
@@ -26,7 +26,7 @@ def temporary_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
     sweep(target.parent, target.name)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        with (temporary / _OWNER).open("w") as owner:
+        with (temporary / OWNER).open("w") as owner:
             with contextlib.suppress(OSError):  # a file system without locks: age alone decides there
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 owner.write(socket.gethostname())  # only now: a free lock with a host's name is a dead process's
@@ -38,7 +38,7 @@ def temporary_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def release(temporary: pathlib.Path) -> None:
     """Makes a finished folder ready to be renamed: nothing of its owner stays in it, and everybody may read it."""
-    (temporary / _OWNER).unlink()
+    (temporary / OWNER).unlink()
     temporary.chmod(0o755)
 
 
@@ -89,7 +89,7 @@ def _runs(process: int) -> bool:
 
 def _is_dead(folder: pathlib.Path) -> bool:
     try:
-        with (folder / _OWNER).open("r+") as owner:
+        with (folder / OWNER).open("r+") as owner:
             if owner.read() == socket.gethostname():
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True

@@ -1,14 +1,15 @@
-"""Where a run's figures go: JSON lines, TensorBoard where asked for, and files that are complete or not there."""
+"""Writing files and folders: complete or not there, and refused before long work where they cannot be written."""
 
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reid_jax.errors import InputError, shown
-from reid_jax.files.leftovers import temporary_file
+from reid_jax.files.leftovers import release, temporary_file, temporary_folder
 
 
 def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> None:
@@ -27,6 +28,25 @@ def replace_file(path: str | os.PathLike, write: Callable[[Path], object]) -> No
     finally:
         with contextlib.suppress(OSError):  # a parent that is a file, which the error above tells
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path, is_complete: Callable[[Path], bool]) -> Iterator[Path]:
+    """Gives a temporary folder beside `target` to fill, and renames it when the block ends: complete or not at all.
+
+    A `target` that exists by then stays where `is_complete(target)` says that another process has written the same
+    meanwhile, and is replaced otherwise. Raises OSError where it cannot be written.
+    """
+    with temporary_folder(target) as temporary:
+        yield temporary
+        release(temporary)
+        if target.exists() and not is_complete(target):
+            shutil.rmtree(target)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if not is_complete(target):
+                raise
 
 
 def require_writable(option: str, path: str | os.PathLike, ending: str = "") -> None:
@@ -75,5 +95,5 @@ def _look_at(path: Path) -> None:
 def _try_to_write(folder: Path) -> None:
     """Raises OSError where no file can be made in the folder, or in the nearest one above it that is there."""
     folder = folder.absolute()
-    present = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    present = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     tempfile.TemporaryFile(dir=present).close()

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, ShuffleA, ShuffleB, channel_shuffle
-from reid_jax.models.chain import plan_chain
+from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, ShuffleABranch, ShuffleB, ShuffleBBranches
+from reid_jax.models.chain import chain_layout
 from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.heads import RANGES as HEAD_RANGES
 from reid_jax.models.heads import read_out, require_reader
@@ -41,15 +41,14 @@ class Stage(nn.Module):
         if self.block == "inception":
             x = InceptionA(self.features, self.dtype, name="a")(x, train)
             return InceptionB(self.features, self.dtype, name="b")(x, train)
-        chain = plan_chain(self.features // 2, self.repeats)
-        *reads, last = chain.reads
-        first, second = ShuffleB(self.features, writes=chain.writes[:2], dtype=self.dtype, name="widen")(x, train)
-        pieces = chain.cut(0, first) | chain.cut(1, second)
-        for number, (read, writes) in enumerate(zip(reads, chain.writes[2:], strict=True), 1):
-            unit = ShuffleA(read.channels, writes, self.dtype, name=f"unit{number}")
-            pieces |= chain.cut(number + 1, unit(read.of(pieces), train))
-        halve = ShuffleB(self.features, 2, last.channels, dtype=self.dtype, name="halve")
-        return channel_shuffle(*halve(last.of(pieces), train))
+        layout = chain_layout(self.features // 2, self.repeats)
+        *reads, last = layout.reads
+        first, second = ShuffleBBranches(self.features, dtype=self.dtype, name="widen")(x, train)
+        pieces = layout.cut(0, first) | layout.cut(1, second)
+        for index, read in enumerate(reads, 1):
+            unit = ShuffleABranch(read.order, self.dtype, name=f"unit{index}")
+            pieces |= layout.cut(index + 1, unit(read.of(pieces), train))
+        return ShuffleB(self.features, 2, last.order, self.dtype, name="halve")(last.of(pieces), train)
 
 
 class AttentionNetwork(nn.Module):
@@ -200,4 +199,5 @@ class AttentionNetwork(nn.Module):
     def _local_block(self, level, features, x, train):
         if self.block == "inception":
             return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
-        return channel_shuffle(*ShuffleB(features, 2, dtype=self.dtype, name=f"local{level}")(x, train))
+
+

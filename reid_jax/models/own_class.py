@@ -82,8 +82,8 @@ def _import(name: str, module_name: str):
     except Exception as error:  # the user's own code: it may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise InputError(
-                f"model.name is {shown(name)!r}, but there is no module {shown(error.name)}; start from the folder that "
-                "has it, or name that folder in PYTHONPATH"
+                f"model.name is {shown(name)!r}, but there is no module {shown(error.name)}; start from the folder "
+                "that has it, or name that folder in PYTHONPATH"
             ) from error
         lines = traceback.extract_tb(error.__traceback__)
         where = f", {os.path.basename(lines[-1].filename)} line {lines[-1].lineno}" if lines else ""

@@ -11,8 +11,8 @@ import jax
 from jax._src import distributed
 
 from reid_jax.errors import InputError, one_line
-from reid_jax.parallel import require_platforms
 from reid_jax.processes import peers, relay, signals
+from reid_jax.processes.platforms import require_platforms
 
 T = TypeVar("T")
 
@@ -27,10 +27,10 @@ def initialize() -> None:
     """Joins the processes of this run, one or many; once a process, before the first use of a device.
 
     Several processes on bare machines name JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID; on TPU VMs, under `srun`, Open MPI and in indexed Kubernetes jobs all is found. A single process is
-    initialised too: it is what turns SIGTERM into a notice that the run can save at, instead of the end of the process.
-    Several leave together: one that dies, fails or is told to stop before it trains ends the others in seconds, with
-    a line (`reid_jax.processes.peers`).
+    JAX_PROCESS_ID; on TPU VMs, under `srun`, Open MPI and in indexed Kubernetes jobs JAX finds them. A single process
+    is initialised too: that is what turns SIGTERM into a notice at which the run can save, instead of the end of the
+    process. Several leave together: one that dies, fails or is stopped before it trains ends the others in seconds,
+    with a line (`reid_jax.processes.peers`).
 
     Raises InputError for variables that do not fit together, where the other processes cannot be reached, and as
     `require_platforms` does.
@@ -153,7 +153,7 @@ def process_zero_first(task: Callable[[], T]) -> T:
 
 
 def meet() -> None:
-    """Waits until all processes are here, the slowest too: before the first collective, which gives up on one so late.
+    """Waits until all processes have called this: before the first collective, which gives up on a process that late.
 
     All processes call this in the same order.
     """

@@ -12,10 +12,10 @@ _PLAIN = {"±": "+-", "×": "x", "·": "*", "–": "-", "−": "-", "…": "..."
 
 
 def keep_going() -> None:
-    """Puts a stdout and a stderr in place that outlive a closed pipe, a full disk and letters a terminal lacks.
+    """Replaces stdout and stderr by streams that outlive a closed pipe, a full disk and letters a terminal lacks.
 
     What cannot be written is dropped from then on, and said once on stderr. Standard files that are closed become
-    /dev/null: the next file that is opened would get their number, and all that libraries write to them.
+    /dev/null: else the next file that is opened would get their number, and with it all that libraries print.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -32,7 +32,7 @@ def finish() -> None:
         stream.flush()
 
 
-def tell(line: str) -> None:
+def print_at_once(line: str) -> None:
     """Writes a line to stderr at once, past the locks of streams: for threads that end the process."""
     with contextlib.suppress(OSError):
         os.write(2, f"{line}\n".encode(errors="replace"))

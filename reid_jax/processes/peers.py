@@ -1,4 +1,4 @@
-"""The other processes of a run: when one of them dies, fails or is told to stop, this one leaves with a line.
+"""The other processes of a run: when one of them dies, fails or is stopped, this one leaves with a line.
 
 JAX notices a death only after its heartbeats have been missing for long, or by an abort in C++. Here each process
 keeps a connection to process 0 open, over which it says how it ends: the kernel of its machine closes the connection of
@@ -107,7 +107,7 @@ class _Peers:
         if not self._leaving.acquire(blocking=False):
             time.sleep(2 * _LINGER)
         if line:
-            output.tell(line)
+            output.print_at_once(line)
         self.say(word, about)
         until = time.monotonic() + _LINGER
         while self.process == 0 and self._connections and time.monotonic() < until:

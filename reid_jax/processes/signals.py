@@ -2,7 +2,7 @@
 
 Most of the time nothing needs saving beyond what is on disk: the signal becomes an exception in the main thread, whose
 way out takes temporary files away. While a run trains, SIGTERM and SIGHUP are notices instead: the loop sees them
-between two dispatches and saves (`Checkpoints.told_to_stop`).
+between two dispatches and saves (`Checkpoints.stop_requested`).
 
 Python runs a handler only once the main thread is back from C, and a compilation keeps it there for minutes. So a
 thread of its own hears of each signal at once: it passes notices on, and ends a process that does not end itself.
@@ -48,9 +48,9 @@ def install(leave: Callable[[int], None]) -> None:
             _ours = _c_handler(signum)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(read, leave), name="signals", daemon=True).start()
-    # An exception raised while Python calls back from C (a destructor, a weak reference) is told and lost there.
-    told = sys.unraisablehook
-    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, Stopped | KeyboardInterrupt) else told(lost)
+    # An exception raised while Python calls back from C (a destructor, a weak reference) is printed and lost there.
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, Stopped | KeyboardInterrupt) else report(lost)
 
 
 def share_with_jax() -> None:
@@ -62,13 +62,13 @@ def share_with_jax() -> None:
         signal.signal(signal.SIGTERM, _heard)
 
 
-def saved_by_the_run() -> None:
-    """From here on SIGTERM and SIGHUP are notices that the run asks for."""
+def defer() -> None:
+    """From here on SIGTERM and SIGHUP are notices: the run looks for them between its steps, saves and ends itself."""
     global _training
     _training = _notify is not None
 
 
-def nothing_to_save() -> None:
+def stop_deferring() -> None:
     """From here on they end the process again; raises `Stopped` for a notice that the run has not answered."""
     global _training
     _training = False
@@ -76,8 +76,8 @@ def nothing_to_save() -> None:
         raise Stopped(_noticed)
 
 
-def work_is_done() -> None:
-    """From here on a signal raises nothing: it ends a process that takes long to leave."""
+def finish() -> None:
+    """From here on, the work being done, a signal raises nothing: it ends a process that takes long to leave."""
     global _ending
     _ending = 0
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid_jax.reporting import paper
-from reid_jax.reporting.runs import HEADLINE, HELD_OUT, Gathered, Group, Score, label, shared_differences
-from reid_jax.reporting.tables import cycles, rows
+from reid_jax.reporting.cycle_curves import cycle_curves
+from reid_jax.reporting.groups import Gathered, Group, Score, label, scored_rows, shared_differences
+from reid_jax.reporting.runs import HEADLINE, HELD_OUT
 from reid_jax.visualize.drawing import (
     BLUE,
     GREEN,
@@ -17,11 +18,11 @@ from reid_jax.visualize.drawing import (
     TITLE,
     VERMILION,
     new_figure,
-    picture,
     point_styles,
     save_figure,
     style_axes,
 )
+from reid_jax.visualize.failures import one_line_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,35 +39,35 @@ def write_plots(gathered: Gathered, folder: Path) -> list[Path]:
     Raises InputError where one cannot be drawn.
     """
     figures = {"runs.png": runs_figure, "figure1.png": parameters_figure}
-    if cycles(gathered):
+    if cycle_curves(gathered):
         figures["figure6.png"] = cycles_figure
     for name, figure in figures.items():
         _write_plot(folder / name, figure, gathered)
     return [folder / name for name in figures]
 
 
-@picture
+@one_line_failures
 def _write_plot(path: Path, figure: Callable[[Gathered], "Figure"], gathered: Gathered) -> None:
     save_figure(path, figure(gathered))
 
 
 def runs_figure(gathered: Gathered) -> "Figure":
     """Draws rank-1 and mAP of every group: a dot a seed, a bar for the mean and the standard deviation."""
-    found = rows(gathered)
-    figure, axes = new_figure(11.5, 1.6 + 0.3 * len(found), 1, 2)
+    rows = scored_rows(gathered)
+    figure, axes = new_figure(11.5, 1.6 + 0.3 * len(rows), 1, 2)
     shared = shared_differences(gathered.groups)
-    several = len({data for _, data, *_ in found}) > 1
+    several = len({data for _, data, *_ in rows}) > 1
     names = [
         _row_name(label(group, data, shared), weights, f"on {data.partition(':')[0]}" if several else "")
-        for group, data, weights, _ in found
+        for group, data, weights, _ in rows
     ]
-    for place, (one, metric) in enumerate(zip(axes, HEADLINE, strict=True)):
-        style_axes(one, f"{NAMES[metric]} (%)", "a dot a seed; mean ± standard deviation")
-        one.grid(axis="x", color=GREY, linewidth=0.5)
-        for height, (*_, weights, score) in enumerate(found):
-            _draw_row(one, height, score, metric, {"trained": VERMILION, "swa": GREEN, "swag": BLUE}[weights])
-        one.set_ylim(len(found) - 0.5, -0.5)
-        one.set_yticks(range(len(found)), names if place == 0 else [""] * len(found))
+    for panel, (plot, metric) in enumerate(zip(axes, HEADLINE, strict=True)):
+        style_axes(plot, f"{NAMES[metric]} (%)", "a dot a seed; mean ± standard deviation")
+        plot.grid(axis="x", color=GREY, linewidth=0.5)
+        for height, (*_, weights, score) in enumerate(rows):
+            _draw_row(plot, height, score, metric, {"trained": VERMILION, "swa": GREEN, "swag": BLUE}[weights])
+        plot.set_ylim(len(rows) - 0.5, -0.5)
+        plot.set_yticks(range(len(rows)), names if panel == 0 else [""] * len(rows))
     return figure
 
 
@@ -89,21 +90,23 @@ def _short(name: str) -> str:
 
 def parameters_figure(gathered: Gathered) -> "Figure":
     """Figure 1: rank-1 and mAP over millions of parameters; the paper's figures, of Market-1501, are hollow."""
-    sets = [data for data in dict.fromkeys(data for _, data, *_ in rows(gathered)) if not data.startswith(HELD_OUT)]
+    sets = [
+        data for data in dict.fromkeys(data for _, data, *_ in scored_rows(gathered)) if not data.startswith(HELD_OUT)
+    ]
     sets = sets or [paper.TABLE4_SETS[0]]
     figure, axes = new_figure(11.0, 4.2 * len(sets), len(sets), 2)
     shared = shared_differences(gathered.groups)
     for line, data in enumerate(sets):
         best = [_best(group, data) for group in gathered.groups]
-        for one, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
-            style_axes(one, f"{NAMES[metric]} (%), {_short(data.partition(':')[0])}", "million parameters")
+        for plot, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
+            style_axes(plot, f"{NAMES[metric]} (%), {_short(data.partition(':')[0])}", "million parameters")
             if data.partition(":")[0] == paper.TABLE4_SETS[0]:
-                _draw_printed(one, metric)
+                _draw_printed(plot, metric)
             for style, group, score in zip(point_styles(), gathered.groups, best, strict=False):
                 if score is not None:
                     spread = 100 * (score.spread(metric) or 0.0)
                     name = _row_name(label(group, data, shared))
-                    one.errorbar(
+                    plot.errorbar(
                         group.parameters / 1e6,
                         100 * score.mean(metric),
                         yerr=spread,
@@ -113,7 +116,7 @@ def parameters_figure(gathered: Gathered) -> "Figure":
                         capsize=3,
                         label=name if metric == HEADLINE[0] else None,
                     )
-            one.margins(x=0.12, y=0.12)
+            plot.margins(x=0.12, y=0.12)
         axes[2 * line].legend(frameon=False, fontsize=7, labelcolor=TITLE, loc="best")
     return figure
 
@@ -134,19 +137,19 @@ def _best(group: Group, data: str) -> Score | None:
 
 def cycles_figure(gathered: Gathered) -> "Figure":
     """Figure 6: last, SWA and SWAG weights at the ends of the second phase's cycles; the band is the seeds' spread."""
-    found = cycles(gathered)
-    figure, axes = new_figure(11.0, 4.0 * len(found), len(found), 2)
+    groups = cycle_curves(gathered)
+    figure, axes = new_figure(11.0, 4.0 * len(groups), len(groups), 2)
     shared = shared_differences(gathered.groups)
-    for line, (group, curves) in enumerate(found):
+    for line, (group, curves) in enumerate(groups):
         title = _row_name(
             label(group, shared=shared), f"{len(group.runs)} seeds" if len(group.runs) > 1 else "1 seed", ""
         )
-        for one, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
-            style_axes(one, f"{NAMES[metric]} (%)", f"epoch of the second phase\n{title}")
+        for plot, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
+            style_axes(plot, f"{NAMES[metric]} (%)", f"epoch of the second phase\n{title}")
             for curve, (name, color) in _CURVES.items():
                 if metric in curves.get(curve, {}):
-                    _draw_curve(one, curves["epoch"][""], curves[curve][metric], name, color)
-            one.legend(frameon=False, fontsize=9, labelcolor=TITLE, loc="best")
+                    _draw_curve(plot, curves["epoch"][""], curves[curve][metric], name, color)
+            plot.legend(frameon=False, fontsize=9, labelcolor=TITLE, loc="best")
     return figure
 
 

@@ -2,58 +2,28 @@
 
 import dataclasses
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from reid_jax.errors import shown
 from reid_jax.files.csv_text import csv_text
 from reid_jax.files.writing import replace_file
 from reid_jax.reporting import paper
-from reid_jax.reporting.runs import (
-    HEADLINE,
-    HELD_OUT,
-    METRICS,
-    Gathered,
-    Group,
-    Score,
-    label,
-    remarks,
-    shared_differences,
-)
-
-CURVES = ("last", "swa", "swag")
-_LONGEST_CELL = 2000  # letters
-_MARKUP = re.compile(r"[&<>|*`$\[\]\\~]|(?<![^\W_])_|_(?![^\W_])")  # a '_' within a word is none
-_CURVE_KEY = re.compile(rf"({'|'.join(CURVES)})_({'|'.join(HEADLINE)})")
-
-
-def rows(gathered: Gathered) -> list[tuple[Group, str, str, Score]]:
-    """(group, data set, weights, score) of everything that was scored, untrained weights apart, by data set."""
-    found = []
-    for group in gathered.groups:
-        for data in group.sets:
-            for weights in ("trained", "swa", "swag"):
-                score = group.score(data, weights)
-                if score is not None:
-                    found.append((group, data, weights, score))
-    sets = list(dict.fromkeys(data for _, data, *_ in found))
-    return sorted(found, key=lambda row: sets.index(row[1]))
+from reid_jax.reporting.cycle_curves import CURVES, cycle_curves
+from reid_jax.reporting.groups import Gathered, label, remarks, scored_rows, shared_differences
+from reid_jax.reporting.markdown import escaped, markdown_table
+from reid_jax.reporting.runs import HELD_OUT, METRICS
 
 
 def markdown(gathered: Gathered) -> str:
     """The whole report as Markdown: all runs, Tables 2 to 4, Figure 6 in numbers, and what was left out."""
     parts = ["# Runs", all_runs(gathered), "# Table 2", table2(gathered), "# Table 3", table3(gathered)]
     parts += ["# Table 4", table4(gathered)]
-    curves = cycles(gathered)
-    if curves:
+    if cycle_curves(gathered):
         parts += ["# Figure 6 in numbers", figure6(gathered)]
     if gathered.left_out:
         parts += [
             "# Left out",
-            "\n".join(f"- {_escaped(path)}: {_escaped(reason)}" for path, reason in gathered.left_out),
+            "\n".join(f"- {escaped(path)}: {escaped(reason)}" for path, reason in gathered.left_out),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -65,13 +35,13 @@ def all_runs(gathered: Gathered) -> str:
     shared = shared_differences(gathered.groups)
     header = ["data set", "runs", "weights", "seeds", "parameters", "rank-1", "mAP", "mINP"]
     lines = []
-    for group, data, weights, score in rows(gathered):
+    for group, data, weights, score in scored_rows(gathered):
         figures = [score.percent(metric) for metric in ("rank1", "mAP", "mINP")]
         lines.append([data, label(group, data, shared), weights, str(score.count), f"{group.parameters:,}", *figures])
-    text = _table(header, lines)
+    text = markdown_table(header, lines)
     if shared:
-        told = ", ".join(f"{key}={value}" for key, value in shared.items())
-        text = f"All runs: {told}.\n\n{text}"
+        settings = ", ".join(f"{key}={value}" for key, value in shared.items())
+        text = f"All runs: {settings}.\n\n{text}"
     return (
         f"{text}\n\nPercent; mean ± standard deviation over the seeds. A letter is the column of Table 2 whose "
         "switches the runs have; near: the column that comes closest."
@@ -85,20 +55,20 @@ def table2(gathered: Gathered) -> str:
     lines.append(["paper, market1501", *(_figures(paper.TABLE2[name]) for name in columns)])
     for row, cells in _ours(gathered, {switches: name for name, switches in columns.items()}):
         lines.append(["; ".join(("ours, " + row[0], *row[1:])), *(cells.get(name, "") for name in columns)])
-    return _table(["", *columns], lines)
+    return markdown_table(["", *columns], lines)
 
 
 def table3(gathered: Gathered) -> str:
     """Table 3 with the paper's figures and ours, rank-1 / mAP in percent."""
     lines = []
     for setup, switches in paper.SETUPS.items():
-        lines.append([setup, "paper, market1501", *(_figures(paper.TABLE3[setup][one]) for one in paper.UPDATES)])
+        lines.append([setup, "paper, market1501", *(_figures(paper.TABLE3[setup][update]) for update in paper.UPDATES)])
         wanted = {dataclasses.replace(switches, update=update): update for update in paper.UPDATES}
         for row, cells in _ours(gathered, wanted):
             lines.append(
                 [setup, "; ".join(("ours, " + row[0], *row[1:])), *(cells.get(update, "") for update in paper.UPDATES)]
             )
-    return _table(["setup", "", "no update", "+ LR scheme", "+ SWAG"], lines)
+    return markdown_table(["setup", "", "no update", "+ LR scheme", "+ SWAG"], lines)
 
 
 def table4(gathered: Gathered) -> str:
@@ -114,7 +84,7 @@ def table4(gathered: Gathered) -> str:
         for rest, cells in merged.items() or [((), {})]:
             name = "; ".join((f"Robust-ReID {size} with SWAG, ours", *rest))
             lines.append([name, *(cells.get(data, "") for data in paper.TABLE4_SETS)])
-    return _table(["", *paper.TABLE4_SETS], lines)
+    return markdown_table(["", *paper.TABLE4_SETS], lines)
 
 
 def _ours(gathered: Gathered, columns: Mapping[paper.Switches, str]) -> list[tuple[tuple[str, ...], dict[str, str]]]:
@@ -123,7 +93,7 @@ def _ours(gathered: Gathered, columns: Mapping[paper.Switches, str]) -> list[tup
     A row holds first phases and the second ones that continue them; second phases of another kind get their own row.
     """
     cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}  # row -> remarks on the second phase -> column -> text
-    for group, data, weights, score in rows(gathered):
+    for group, data, weights, score in scored_rows(gathered):
         column = columns.get(group.reached(weights))
         if column is None or data.startswith(HELD_OUT):
             continue
@@ -132,63 +102,32 @@ def _ours(gathered: Gathered, columns: Mapping[paper.Switches, str]) -> list[tup
         seeds = f" (n={score.count})" if score.count > 1 else ""
         later = f"second phase {later}" if later else ""
         cells.setdefault(row, {}).setdefault(later, {})[column] = score.text + seeds
-    found = []
+    lines = []
     for row, phases in cells.items():
         plain = phases.pop("", {})
         for later, others in phases.items():
             if not plain.keys() & others.keys():
                 others, plain = plain | others, {}
-            found.append(((*row, later), others))
+            lines.append(((*row, later), others))
         if plain:
-            found.append((row, plain))
-    return found
-
-
-def cycles(gathered: Gathered) -> list[tuple[Group, dict[str, dict[str, np.ndarray]]]]:
-    """Figure 6: (second-phase group, {'epoch': {'': float [c]}, curve: {metric: float [seeds, c]}}), fractions.
-
-    The curves are 'last', 'swa' and 'swag', at the ends of cycles that all runs of the group have reached.
-    """
-    found = []
-    for group in gathered.groups:
-        series: list[dict[str, dict[float, float]]] = []
-        for run in group.runs:
-            one: dict[str, dict[float, float]] = {}
-            for record in run.records:
-                for key, value in record.items():
-                    if _CURVE_KEY.fullmatch(key) and value is not None:
-                        one.setdefault(key, {})[round(float(record["epoch"]), 3)] = float(value)
-            series.append(one)
-        keys = [key for key in series[0] if all(key in one for one in series)]
-        if not group.second_phase or not keys:
-            continue
-        epochs = sorted(set.intersection(*(set(one[key]) for one in series for key in keys)))
-        if not epochs:
-            continue
-        curves: dict[str, dict[str, np.ndarray]] = {"epoch": {"": np.array(epochs)}}
-        for curve in CURVES:
-            for metric in HEADLINE:
-                if f"{curve}_{metric}" in keys:
-                    values = [[one[f"{curve}_{metric}"][epoch] for epoch in epochs] for one in series]
-                    curves.setdefault(curve, {})[metric] = np.array(values)
-        found.append((group, curves))
-    return found
+            lines.append((row, plain))
+    return lines
 
 
 def figure6(gathered: Gathered) -> str:
     """The curves of Figure 6 in numbers: where they end, and how they spread over epochs and over seeds, in percent."""
     lines = []
     shared = shared_differences(gathered.groups)
-    for group, curves in cycles(gathered):
+    for group, curves in cycle_curves(gathered):
         for curve in (name for name in CURVES if name in curves):
             for metric, values in curves[curve].items():
                 over_epochs = values.std(1, ddof=1).mean() if values.shape[1] > 1 else None
                 over_seeds = values.std(0, ddof=1).mean() if values.shape[0] > 1 else None
                 numbers = (values[:, -1].mean(), values.max(1).mean(), over_epochs, over_seeds)
-                told = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
-                lines.append([label(group, shared=shared), curve, {"rank1": "rank-1"}.get(metric, metric), *told])
+                cells = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
+                lines.append([label(group, shared=shared), curve, {"rank1": "rank-1"}.get(metric, metric), *cells])
     header = ["runs", "weights", "metric", "at the end", "best cycle", "spread over epochs", "spread over seeds"]
-    return _table(header, lines) + (
+    return markdown_table(header, lines) + (
         "\n\nPercent. Spread over epochs: standard deviation over the ends of cycles, mean of the seeds; over seeds: "
         "standard deviation over seeds, mean of the ends of cycles."
     )
@@ -210,7 +149,7 @@ def runs_csv(gathered: Gathered) -> str:
 def groups_csv(gathered: Gathered) -> str:
     """A line for each group, data set and kind of weights: mean and standard deviation of each metric, fractions."""
     lines = []
-    for group, data, weights, score in rows(gathered):
+    for group, data, weights, score in scored_rows(gathered):
         figures = []
         for metric in METRICS:
             known = metric in score.values
@@ -221,7 +160,7 @@ def groups_csv(gathered: Gathered) -> str:
     return csv_text([["runs", "seeds", "data_set", "weights", "parameters", *names], *lines])
 
 
-def write(gathered: Gathered, folder: str | os.PathLike) -> list[Path]:
+def write_tables(gathered: Gathered, folder: str | os.PathLike) -> list[Path]:
     """Writes report.md, runs.csv and groups.csv into `folder`; returns the files."""
     folder = Path(folder)
     files = {"report.md": markdown(gathered), "runs.csv": runs_csv(gathered), "groups.csv": groups_csv(gathered)}
@@ -233,17 +172,3 @@ def write(gathered: Gathered, folder: str | os.PathLike) -> list[Path]:
 
 def _figures(figures: paper.Figures | None) -> str:
     return "" if figures is None else f"{figures[0]:.1f} / {figures[1]:.1f}"
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; what is written in a cell is seen as it is."""
-    cells = [[_escaped(cell) for cell in line] for line in (header, *lines)]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    padded = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
-    return "\n".join([padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]])
-
-
-def _escaped(text: object) -> str:
-    """One line of Markdown that shows `text`: what would be markup, a formula or a link in it is written as HTML."""
-    line = shown(text, _LONGEST_CELL)
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)

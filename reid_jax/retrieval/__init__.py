@@ -1,0 +1,1 @@
+"""Ranking galleries by descriptors, and scoring the ranking: distances, metrics, protocols and re-ranking."""

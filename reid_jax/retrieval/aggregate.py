@@ -22,9 +22,9 @@ def renormalise(embedding: np.ndarray, streams: Sequence[int]) -> np.ndarray:
     scaled = np.empty_like(embedding)
     start = 0
     for width in streams:
-        part = embedding[:, start : start + width]
-        norm = np.linalg.norm(part, axis=1, keepdims=True)
-        scaled[:, start : start + width] = part / np.maximum(norm, 1e-12) / np.float32(len(streams) ** 0.5)
+        stream = embedding[:, start : start + width]
+        norm = np.linalg.norm(stream, axis=1, keepdims=True)
+        scaled[:, start : start + width] = stream / np.maximum(norm, 1e-12) / np.float32(len(streams) ** 0.5)
         start += width
     return scaled
 

@@ -1,4 +1,6 @@
-"""Average query expansion: a query becomes the mean of itself and its nearest gallery items.
+"""Average query expansion: q becomes the mean of itself and its k nearest valid gallery items.
+
+    q' = renormalise(q + sum over N of g),  N the k items nearest to q among matches(q) and negatives(q)
 
 Chum, Philbin, Sivic, Isard and Zisserman, "Total Recall: Automatic Query Expansion with a Generative Feature Model for
 Object Retrieval", ICCV 2007, section 3.2, without its spatial verification.
@@ -10,8 +12,8 @@ from jax.sharding import Mesh
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import renormalise
-from reid_jax.retrieval.labels import Labels
-from reid_jax.retrieval.ranking import nearest
+from reid_jax.retrieval.nearest import nearest
+from reid_jax.retrieval.protocol import Labels
 
 
 def expand_queries(
@@ -25,25 +27,23 @@ def expand_queries(
 ) -> np.ndarray:
     """Averages each query with its k nearest valid gallery items, and renormalises each stream.
 
-    Valid is what the protocol of `reid_jax.retrieval.ranking.rank` ranks: all but the gallery items of the query's
-    identity and camera. Labels say nothing else here; whether an item is a match is never asked. The removal is no
-    leak: it defines the gallery that a query is searched in, the same for every method, and an expansion may learn
-    from no other items than those that are ranked. To leave it out would leak: the query would be averaged with further
-    pictures of the same person from its own camera, which is what the multi-query protocol hands out.
+    Valid items are those that `reid_jax.retrieval.protocol` ranks. Labels are used for the same-camera rule alone,
+    never to tell matches from negatives. Without that rule labels would leak: the query would be averaged with further
+    pictures of its person from its own camera, which only the multi-query protocol allows.
 
     Args:
       query: float [nq, d], each stream at norm 1/sqrt(streams), as `embed` gives them. `gallery`: float [ng, d], too.
-      labels: as in `rank`.
+      labels: as in `ranking.rank`.
       k: gallery items for each query, at least 0; 0 returns the queries as they are.
       streams: widths of the network's vectors, which add up to d.
-      mesh: as in `rank`.
+      mesh: as in `ranking.rank`.
 
     Returns:
       float32 [nq, d], each stream at norm 1/sqrt(streams). A query with fewer than k valid items gets the mean with
       those there are.
 
     Raises:
-      InputError: k is below 0, or as `rank` and `renormalise`.
+      InputError: k is below 0, or as `ranking.rank` and `renormalise`.
     """
     if k < 0:
         raise InputError(f"query expansion: k is {k}; give at least 0 gallery items, 0 for none")
@@ -52,7 +52,7 @@ def expand_queries(
         return total
     gallery = np.asarray(gallery, np.float32)
     index, _ = nearest(query, gallery, labels, min(k, max(len(gallery), 1)), mesh=mesh)
-    for column in index.T:
-        there = column >= 0
-        total[there] += gallery[column[there]]
+    for item in index.T:  # the j-th nearest item of every query, -1 where there is none
+        exists = item >= 0
+        total[exists] += gallery[item[exists]]
     return renormalise(total, streams)  # a sum and a mean renormalise to the same

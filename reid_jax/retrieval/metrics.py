@@ -1,6 +1,12 @@
 """Retrieval metrics from a ranking: CMC, both average precisions and mINP.
 
-Single-query protocol of Market-1501 (Zheng et al., ICCV 2015); a query without a match is not counted.
+With r_1 < ... < r_m the ranks of the m matches of a query, and Q the queries with a match (others are left out):
+
+    rank-k = |{q in Q : r_1 <= k}| / |Q|
+    mAP    = mean over Q of 1/m sum_j j / r_j            (the step rule; see `average_precision` for the other)
+    mINP   = mean over Q of m / r_m
+
+`reid_jax.retrieval.protocol` says what is ranked and what a match is.
 """
 
 from collections.abc import Callable
@@ -9,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval.labels import UNKNOWN_CAMERA
+from reid_jax.retrieval.protocol import no_match_error
 from reid_jax.retrieval.ranking import Ranking
 from reid_jax.text_table import format_table
 
@@ -18,8 +24,8 @@ CMC_RANKS = (1, 5, 10, 20)
 
 def match_ranks(ranking: Ranking) -> np.ndarray:
     """The rank of every match among its query's valid gallery items: int64 [matches], from 1, flat."""
-    number = np.arange(ranking.offsets[-1]) - np.repeat(ranking.offsets[:-1], ranking.matches)
-    return 1 + number + ranking.negatives_before
+    matches_before = np.arange(ranking.offsets[-1]) - np.repeat(ranking.offsets[:-1], ranking.matches)
+    return 1 + matches_before + ranking.negatives_before
 
 
 def cmc(ranking: Ranking, max_rank: int) -> np.ndarray:
@@ -36,10 +42,10 @@ def cmc(ranking: Ranking, max_rank: int) -> np.ndarray:
     """
     if max_rank < 1:
         raise InputError(f"cmc: max_rank is {max_rank}; give at least 1")
-    found = _counted(ranking)
-    first = match_ranks(ranking)[ranking.offsets[:-1][found]]
+    counted = _counted(ranking)
+    first = match_ranks(ranking)[ranking.offsets[:-1][counted]]
     hits = np.bincount(first[first <= max_rank], minlength=max_rank + 1)[1:]
-    return np.cumsum(hits) / np.count_nonzero(found)
+    return np.cumsum(hits) / np.count_nonzero(counted)
 
 
 def average_precision(ranking: Ranking, rule: Literal["step", "trapezoid"] = "step") -> np.ndarray:
@@ -64,10 +70,10 @@ def average_precision(ranking: Ranking, rule: Literal["step", "trapezoid"] = "st
     if rule == "trapezoid":
         before = np.where(position > 1, (hit - 1) / np.maximum(position - 1, 1), 1.0)
         precision = (precision + before) / 2
-    found = ranking.matches > 0
+    counted = ranking.matches > 0
     result = np.full(len(ranking), np.nan)
-    if found.any():
-        result[found] = np.add.reduceat(precision, ranking.offsets[:-1][found]) / ranking.matches[found]
+    if counted.any():
+        result[counted] = np.add.reduceat(precision, ranking.offsets[:-1][counted]) / ranking.matches[counted]
     return result
 
 
@@ -79,9 +85,9 @@ def inverse_negative_penalty(ranking: Ranking) -> np.ndarray:
     Returns:
       float64 [queries], in [0, 1]; NaN for a query without a match.
     """
-    found = ranking.matches > 0
+    counted = ranking.matches > 0
     result = np.full(len(ranking), np.nan)
-    result[found] = ranking.matches[found] / match_ranks(ranking)[ranking.offsets[1:][found] - 1]
+    result[counted] = ranking.matches[counted] / match_ranks(ranking)[ranking.offsets[1:][counted] - 1]
     return result
 
 
@@ -95,37 +101,16 @@ def retrieval_metrics(ranking: Ranking) -> dict[str, float]:
     Raises:
       InputError: no query has a match.
     """
-    found = _counted(ranking)
+    counted = _counted(ranking)
     curve = cmc(ranking, max(CMC_RANKS))
     return {
         **{f"rank{k}": float(curve[k - 1]) for k in CMC_RANKS},
-        "mAP": float(average_precision(ranking)[found].mean()),
-        "mAP_trapezoid": float(average_precision(ranking, "trapezoid")[found].mean()),
-        "mINP": float(inverse_negative_penalty(ranking)[found].mean()),
+        "mAP": float(average_precision(ranking)[counted].mean()),
+        "mAP_trapezoid": float(average_precision(ranking, "trapezoid")[counted].mean()),
+        "mINP": float(inverse_negative_penalty(ranking)[counted].mean()),
         "queries": float(len(ranking)),
-        "queries_without_match": float(len(ranking) - np.count_nonzero(found)),
+        "queries_without_match": float(len(ranking) - np.count_nonzero(counted)),
     }
-
-
-def removal_note(query_camera: np.ndarray, gallery_camera: np.ndarray) -> str:
-    """What is to be said aloud where cameras are unknown (-1), for then images stay that should be removed.
-
-    Args:
-      query_camera: int [nq]. `gallery_camera`: int [ng].
-
-    Returns:
-      One line; empty where all cameras are known.
-    """
-    query, gallery = (np.asarray(camera) == UNKNOWN_CAMERA for camera in (query_camera, gallery_camera))
-    if not (query.any() or gallery.any()):
-        return ""
-    consequence = "images taken right before or after a query count as its matches, and figures are higher than usual"
-    if query.all() or gallery.all():
-        return f"cameras are unknown: no image was removed from the gallery; {consequence}"
-    return (
-        f"cameras of {query.sum()} of {len(query)} queries and {gallery.sum()} of {len(gallery)} gallery images are "
-        f"unknown: no image was removed for these queries, and none of these images; there {consequence}"
-    )
 
 
 def format_metrics(rows: dict[str, dict[str, float]]) -> str:
@@ -148,21 +133,6 @@ def format_matrix(rows: dict[str, dict[str, float]], metric: str) -> str:
     return _table(rows, str, lambda _, value: _cell(metric, value))
 
 
-def no_match_error(queries: int, removed: np.ndarray | None = None) -> InputError:
-    """The error for queries of which none has a match; `removed` int [queries], where it is known, tells why."""
-    why = ""
-    if removed is not None:
-        absent = np.count_nonzero(removed == 0)
-        why = (
-            f": of {queries} queries {absent} have an identity that the gallery lacks, {queries - absent} one that it "
-            "holds under the query's own camera only"
-        )
-    return InputError(
-        f"query identities do not appear in gallery under other cameras{why}; check that query and gallery belong "
-        "together, and how identity and camera are read from file names (camera -1, unknown, removes nothing)"
-    )
-
-
 def _table(
     rows: dict[str, dict[str, float]], heading: Callable[[str], str], cell: Callable[[str, float | None], str]
 ) -> str:
@@ -182,7 +152,7 @@ def _cell(metric: str, value: float | None) -> str:
 
 def _counted(ranking: Ranking) -> np.ndarray:
     """bool [queries], those with a match."""
-    found = ranking.matches > 0
-    if not found.any():
+    counted = ranking.matches > 0
+    if not counted.any():
         raise no_match_error(len(ranking), ranking.removed)
-    return found
+    return counted

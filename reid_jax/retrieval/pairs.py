@@ -1,8 +1,20 @@
-"""All query-gallery pairs in bounded memory: a block of queries x a chunk of the gallery at a time, on the devices.
+"""All query-gallery pairs in bounded memory: tiles of a block of queries x a chunk of the gallery, on the devices.
 
-What ranking, verification and single-gallery-shot share: tiles, which give the nearness of a block's pairs, from
-embeddings or from distances of any other kind. Equal pairs get bit-equal values in every tile, and neither blocks nor
-chunks nor the number of devices changes a bit on a CPU.
+                       gallery columns
+                 chunk 0          chunk 1
+               +----------------+----------------+
+    block 0    | rows on device 0                |
+               | rows on device 1                |
+               +----------------+----------------+
+    block 1    | rows on device 0                |
+               | rows on device 1                |
+               +----------------+----------------+
+
+The devices hold one chunk whole and one block of queries split among them, and compute the scores of that tile:
+score(q, g) = q.g - |g|^2 / 2, the larger the nearer, for |q - g|^2 = |q|^2 - 2 score(q, g); or score = -distance where
+distances of any other kind are given. Ranking, the k nearest, verification and single-gallery-shot read tiles. Equal
+pairs have bit-equal scores in every tile, and neither blocks nor chunks nor the number of devices changes a bit on a
+CPU.
 """
 
 import collections
@@ -19,7 +31,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from reid_jax.errors import InputError
 from reid_jax.parallel import one_device, place, replicate
-from reid_jax.retrieval.labels import CheckedLabels, Labels, check_labels
+from reid_jax.retrieval.protocol import CheckedLabels, Labels, check_labels
 
 # Distances of some queries to every gallery item, of any kind, smaller is nearer: int [b], query numbers -> [b, ng].
 Distances = Callable[[np.ndarray], np.ndarray]
@@ -31,7 +43,7 @@ BLOCK_BYTES = 64 * 2**20
 # so few queries that reading the gallery for them costs more than their products.
 _CACHE_BYTES = 16 * 2**20
 _FEW_ROWS = 192
-# A gallery whose embeddings take more is streamed: cut into equal chunks that take at most this. Two stand in the
+# A gallery whose embeddings take more is streamed: cut into equal chunks that take at most this. Two are in the
 # host's memory while one is prepared; where the host is the device, there is a third.
 CHUNK_BYTES = 256 * 2**20
 # Chunks and blocks are padded to multiples of these. A matrix product may add up the ragged edge of its output in
@@ -46,7 +58,7 @@ PADDING = -1
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Embeddings found good: any real type [n, d], and their squared norms, float32 [n]."""
+    """Checked embeddings, finite: any real type [n, d], and their squared norms, float32 [n]."""
 
     vector: np.ndarray
     squared_norm: np.ndarray
@@ -78,8 +90,8 @@ def check_embeddings(name: str, embedding: np.ndarray | jax.Array) -> Embeddings
         raise InputError(f"{name} embeddings have shape {list(embedding.shape)}, nothing to rank; is {name} empty?")
     squared_norm = np.empty(len(embedding), np.float32)
     for rows in _slices(len(embedding)):
-        part = _float32(f"{name} embeddings", embedding[rows])
-        squared_norm[rows] = np.einsum("nd,nd->n", part, part)
+        vector = _float32(f"{name} embeddings", embedding[rows])
+        squared_norm[rows] = np.einsum("nd,nd->n", vector, vector)
     bad = np.flatnonzero(~np.isfinite(squared_norm))
     if len(bad):
         raise InputError(
@@ -90,15 +102,15 @@ def check_embeddings(name: str, embedding: np.ndarray | jax.Array) -> Embeddings
 
 
 class EmbeddingTiles:
-    """Nearness of embedded queries and gallery items, a block of queries x a chunk of the gallery at a time.
+    """Tiles of scores of embedded queries and gallery items.
 
-    Column j of the tiles is gallery item `order[j]`; chunk c holds the columns from c * columns on; what a chunk or a
-    block lacks is padding.
+    Column j of all chunks together is gallery item `order[j]`; chunk c holds the columns c * columns to
+    (c + 1) * columns - 1. The last chunk and the last block are filled up with padding.
 
     Attributes:
       mesh: the devices; each takes its own rows of a block and all columns of a chunk.
       chunks: their number. `columns`: of one chunk, padding included.
-      rows: queries in one device's block, padding included. `block`: in the block of all devices.
+      rows: queries of a block on one device, padding included. `block`: on all devices together.
     """
 
     def __init__(
@@ -111,9 +123,15 @@ class EmbeddingTiles:
         width: int,
         order: np.ndarray | None = None,
     ):
-        """The columns are the gallery items `order`, which may be some and repeat; by default all as they stand.
+        """Cuts blocks and chunks.
 
-        `label` int32 is the columns'. A block also needs `width` columns of other arrays, for which it gets smaller.
+        Args:
+          query, gallery: the embeddings.
+          label: int32 [columns], the label of each column, which `tile` returns with the scores.
+          mesh: a mesh with the one axis 'data'; by default the first local device.
+          width: columns of other arrays that are held beside each block, which gets smaller for them.
+          order: int [columns], the gallery item of each column; items may be left out or repeated. By default all in
+            their order.
         """
         self._query, self._gallery, self._label = query, gallery, label
         self._order = np.arange(len(gallery)) if order is None else order
@@ -129,7 +147,7 @@ class EmbeddingTiles:
     def tile(self, chunk: int, block: np.ndarray) -> tuple[jax.Array, jax.Array]:
         """Scores float32 [block, columns] of the queries `block` (at most so many), and the columns' labels.
 
-        The nearer the larger; -inf in the padding of the gallery, whose label is PADDING.
+        The nearer the larger; in the gallery's padding the score is -inf and the label PADDING.
         """
         if chunk != self._placed:
             self._chunk = None  # the old chunk goes before the new one comes
@@ -158,9 +176,9 @@ class EmbeddingTiles:
 
 
 class DistanceTiles:
-    """Nearness from given distances, in the one chunk of all gallery items; otherwise as `EmbeddingTiles`.
+    """Tiles of scores from given distances, in one chunk of all gallery items; otherwise as `EmbeddingTiles`.
 
-    They stand on one device: a process has the distances of all queries.
+    On one device: each process has the distances of all queries.
     """
 
     def __init__(self, distances: Distances, label: np.ndarray, queries: int, *, width: int):
@@ -253,9 +271,9 @@ def round_up(count: int, multiple: int) -> int:
 
 
 def _score(query: jax.Array, gallery: jax.Array, half_norm: jax.Array) -> jax.Array:
-    """The nearness q.g - |g|^2 / 2 of every pair, [b, n]: it orders a query's gallery as the distance does.
+    """The scores q.g - |g|^2 / 2 of every pair, [b, n]: they order a query's gallery as the distance does.
 
-    |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g it is right
+    |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g a score is right
     for embeddings of any norm; unlike the full formula it needs no clipping at zero, which would tie items
     that differ; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's TF32 and a
     TPU's bfloat16, which would change ranks, out of the product.
@@ -280,11 +298,11 @@ def _distance(score: jax.Array, squared_norm: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.maximum(squared_norm[:, None] - 2.0 * score, 0.0))
 
 
-def _float32(name: str, part: np.ndarray) -> np.ndarray:
-    if not (jnp.issubdtype(part.dtype, jnp.floating) or jnp.issubdtype(part.dtype, jnp.integer)):
-        raise InputError(f"{name} have type {part.dtype}; give float32")
-    with np.errstate(over="ignore"):  # what becomes infinite is named by who asked
-        return part.astype(np.float32, copy=False)
+def _float32(name: str, array: np.ndarray) -> np.ndarray:
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(f"{name} have type {array.dtype}; give float32")
+    with np.errstate(over="ignore"):  # what becomes infinite is refused by the caller, who knows its row
+        return array.astype(np.float32, copy=False)
 
 
 def _slices(count: int) -> list[slice]:

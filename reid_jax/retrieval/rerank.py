@@ -2,8 +2,8 @@
 
 Zhong, Zheng, Cao and Li, "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017, as the authors'
 code and the libraries that follow it compute it. Neighbours are found in blocks on the devices; neighbour sets and
-their encodings are sparse, for a set holds a few dozen items however many there are; distances are made for the rows
-asked for.
+their encodings are sparse, for a set holds a few dozen items however many there are; distances are made when they are
+needed, a few queries at a time.
 """
 
 import functools
@@ -14,9 +14,10 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from scipy import sparse
-from tqdm import tqdm
 
 from reid_jax.errors import InputError
+from reid_jax.parallel import one_device, place
+from reid_jax.progress import with_progress
 from reid_jax.retrieval import pairs
 from reid_jax.retrieval.pairs import Distances
 from reid_jax.retrieval.top_k import top_k
@@ -89,8 +90,8 @@ def rerank(
     item = _centred(np.concatenate([query.vector, gallery.vector], dtype=np.float32))
     half_norm = np.float32(0.5) * np.einsum("nd,nd->n", item, item)
     item = pairs.pad(item, padded)
-    mesh = pairs.one_device() if mesh is None else mesh
-    placed = tuple(pairs.place(mesh, array, PartitionSpec()) for array in (item, pairs.pad(half_norm, padded, np.inf)))
+    mesh = one_device() if mesh is None else mesh
+    placed = tuple(place(mesh, array, PartitionSpec()) for array in (item, pairs.pad(half_norm, padded, np.inf)))
     neighbour, farthest = _neighbours(mesh, placed, nq + ng, max(k1 + 1, k2))
     encoding = _average(_encode(item, neighbour, farthest, k1), neighbour[:, :k2])
     query_encoding = encoding[:nq]
@@ -142,7 +143,7 @@ def _neighbours(mesh: Mesh, placed: tuple[jax.Array, jax.Array], count: int, k: 
     function = _neighbour_function(mesh, k)
     size = pairs.block_rows(mesh, count, len(placed[0])) * mesh.size
     blocks = pairs.blocks(np.arange(count), size)
-    bar = tqdm(blocks, "neighbours", unit="block", delay=2, disable=jax.process_index() != 0)
+    bar = with_progress(blocks, "neighbours", "blocks")
     dispatched = ((block, function(_place_rows(mesh, block, size), *placed)) for block in bar)
     for block, results in pairs.one_behind(mesh, dispatched):
         neighbour[block], farthest[block] = (result[: len(block)] for result in results)
@@ -154,23 +155,23 @@ def _encode(item: np.ndarray, neighbour: np.ndarray, farthest: np.ndarray, k1: i
     near = _reciprocal(neighbour[:, : k1 + 1])
     half = _reciprocal(neighbour[:, : round(k1 / 2) + 1])  # Python rounds half to even, as NumPy does
     half_size = np.diff(half.indptr)
-    parts = []
+    encoded = []
     starts = range(0, len(neighbour), ITEMS_AT_ONCE)
-    for start in tqdm(starts, "re-ranking", unit="block", delay=2, disable=jax.process_index() != 0):
+    for start in with_progress(starts, "re-ranking", "blocks"):
         near_block = near[start : start + ITEMS_AT_ONCE]
         # At (i, c) the size of the intersection of R(i, k1) and R(c, k1 / 2): `half` is symmetric. c is in both.
         overlap = (near_block @ half).multiply(near_block).tocsr()
         # Whole numbers: no rounding decides at 2/3.
         overlap.data = (3 * overlap.data > 2 * half_size[overlap.indices]).astype(np.int32)
         overlap.eliminate_zeros()
-        part = (near_block + overlap @ half).astype(np.float32)
-        part.sort_indices()
-        row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
-        squared = _squared_distances(item, start + row, part.indices)
+        extended = (near_block + overlap @ half).astype(np.float32)  # its columns in row i are R*(i)
+        extended.sort_indices()
+        row = np.repeat(np.arange(extended.shape[0]), np.diff(extended.indptr))
+        squared = _squared_distances(item, start + row, extended.indices)
         value = np.exp(-_normalised(squared, farthest[start + row]).astype(np.float64))
-        part.data = (value / np.add.reduceat(value, part.indptr[:-1])[row]).astype(np.float32)
-        parts.append(part)
-    return sparse.vstack(parts, format="csr")
+        extended.data = (value / np.add.reduceat(value, extended.indptr[:-1])[row]).astype(np.float32)
+        encoded.append(extended)
+    return sparse.vstack(encoded, format="csr")
 
 
 def _reciprocal(neighbour: np.ndarray) -> sparse.csr_array:
@@ -200,11 +201,11 @@ def _jaccard(encoding: sparse.csr_array, inverted: sparse.csr_array) -> np.ndarr
     no item in common cost nothing.
     """
     b, ng = encoding.shape[0], inverted.shape[1]
-    theirs = inverted[encoding.indices]
-    length = np.diff(theirs.indptr)
+    gallery = inverted[encoding.indices]
+    length = np.diff(gallery.indptr)
     row = np.repeat(np.arange(b), np.diff(encoding.indptr))
-    smaller = np.minimum(theirs.data, np.repeat(encoding.data, length))
-    shared = np.bincount(theirs.indices + np.repeat(row * ng, length), smaller, minlength=b * ng).reshape(b, ng)
+    smaller = np.minimum(gallery.data, np.repeat(encoding.data, length))
+    shared = np.bincount(gallery.indices + np.repeat(row * ng, length), smaller, minlength=b * ng).reshape(b, ng)
     shared = np.minimum(shared, 1)
     return 1 - shared / (2 - shared)  # both sum to 1, so the larger values sum to 2 less the smaller ones
 
@@ -213,10 +214,10 @@ def _squared_distances(item: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.nda
     """Squared distances of pairs of items, float32 [pairs], from the differences: exactly 0 for equal items."""
     result = np.empty(len(a), np.float32)
     for start in range(0, len(a), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        difference = item[b[part]]
-        difference -= item[a[part]]
-        np.einsum("pd,pd->p", difference, difference, out=result[part])
+        some = slice(start, start + PAIRS_AT_ONCE)
+        difference = item[b[some]]
+        difference -= item[a[some]]
+        np.einsum("pd,pd->p", difference, difference, out=result[some])
     return result
 
 
@@ -226,7 +227,7 @@ def _normalised(squared: np.ndarray, farthest: np.ndarray) -> np.ndarray:
 
 
 def _score(row: jax.Array, item: jax.Array, half_norm: jax.Array) -> jax.Array:
-    """The nearness a.b - |b|^2 / 2 of the items int32 [b] to all: float32 [b, n], -inf to the padding.
+    """The scores a.b - |b|^2 / 2 of the items int32 [b] with all: float32 [b, n], -inf to the padding.
 
     It orders a row as the distance does, with less rounding. HIGHEST keeps a GPU's TF32 and a TPU's bfloat16, which
     would change neighbours, out of the product.
@@ -273,4 +274,4 @@ def _original_function(mesh: Mesh, nq: int, ng: int):
 def _place_rows(mesh: Mesh, block: np.ndarray, multiple: int) -> jax.Array:
     """Numbers of items, int [b], on the devices that take them: int32, padded with item 0 to a multiple."""
     size = pairs.round_up(len(block), multiple)
-    return pairs.place(mesh, pairs.pad(block.astype(np.int32), size), PartitionSpec("data"))
+    return place(mesh, pairs.pad(block.astype(np.int32), size), PartitionSpec("data"))

@@ -1,4 +1,11 @@
-"""CUHK03's classic protocol: one gallery image of each identity, drawn at random, again and again.
+"""CUHK03's classic protocol: the gallery holds one image of each identity, drawn at random, in several draws.
+
+With g_i the image drawn of identity i, and p the identity of query q:
+
+    rank(q) = 1 + |{i != p : d(q, g_i) <= d(q, g_p)}|
+
+so that an identity at the same distance as the right one ranks before it. The images that g_p is drawn from depend on
+the query's camera, by the same-camera rule of `protocol`; those of all other identities do not.
 
 Li, Zhao, Xiao and Wang, "DeepReID: Deep Filter Pairing Neural Network for Person Re-identification", CVPR 2014.
 """
@@ -8,10 +15,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval.labels import CheckedLabels, Labels
-from reid_jax.retrieval.metrics import CMC_RANKS, no_match_error
+from reid_jax.retrieval.counting import MATCHES_AT_ONCE, Targets, count_negatives
+from reid_jax.retrieval.metrics import CMC_RANKS
 from reid_jax.retrieval.pairs import PADDING, Embeddings, EmbeddingTiles, check_pairs
-from reid_jax.retrieval.ranking import MATCHES_AT_ONCE, count_negatives
+from reid_jax.retrieval.protocol import CheckedLabels, Labels, no_match_error
 
 
 def single_shot_metrics(ranks: np.ndarray) -> dict[str, float]:
@@ -60,13 +67,12 @@ def single_shot_ranks(
     seed: int = 0,
     mesh: Mesh | None = None,
 ) -> np.ndarray:
-    """The rank of each query's own identity among all, where of each identity one valid gallery image is drawn.
+    """The rank of each query's identity among all identities, where of each one valid gallery image is drawn.
 
-    Valid are for a query all images but those of its own identity and camera. A draw gives every gallery image a
-    number of a random permutation; of each identity the valid image of the lowest number is taken. So one draw is one
-    gallery for all queries, but for a query's own identity, where its camera matters. Identities at the same distance
-    stand before the own. A draw depends on the seed, its number, and the order of images within the gallery's
-    identities, sorted; not on the queries.
+    A draw numbers all gallery images by a random permutation; of each identity the valid image of the lowest number is
+    taken. So one draw is one gallery for all queries, but for a query's own identity, where its camera matters. A draw
+    depends on the seed, its number, and the order of images within the gallery's identities, sorted; not on the
+    queries.
 
     Args:
       query, gallery, labels and mesh: those of `reid_jax.retrieval.ranking.rank`.
@@ -80,7 +86,7 @@ def single_shot_ranks(
     """
     query, gallery, labels = check_pairs(query, gallery, labels)
     if repeats < 1:
-        raise InputError(f"single gallery shot: repeats is {repeats}; ask for at least 1 draw")
+        raise InputError(f"single gallery shot: repeats is {repeats}; give at least 1 draw")
     if seed < 0:
         raise InputError(f"single gallery shot: seed is {seed}; give 0 or more")
     matches = labels.matches()
@@ -92,42 +98,44 @@ def single_shot_ranks(
 
 
 class _Draw:
-    """From whom is drawn: the gallery's identities, and the valid images of own identities.
+    """The gallery images to draw from: those of each identity, and the valid ones of the queries' identities.
 
-    Queries of one sight, and those of one identity whose cameras are unknown, share their own identity's draw.
+    Queries of one identity and camera share their identity's draw, as do those of one identity whose cameras are
+    unknown: a group.
 
     Attributes:
       queries: int64, those with a match.
-      own: int64 [nq], which of the own draws is a query's; what it is without a match means nothing.
+      group: int64 [nq], the group of each query with a match; 0, which means nothing, without one.
     """
 
     def __init__(self, labels: CheckedLabels, queries: np.ndarray):
         self.queries = queries
-        # Sorted by identity, the order in which identities stand among each other does not matter.
+        # Sorted by identity: the order of the identities in the gallery does not matter.
         self._by_identity = np.argsort(labels.gallery_identity, kind="stable")
         identity = labels.gallery_identity[self._by_identity]
-        self._start = np.flatnonzero(np.diff(identity, prepend=-1))
+        self._identity_start = np.flatnonzero(np.diff(identity, prepend=-1))
 
-        pair = np.stack([labels.query_identity[queries], labels.query_sight[queries]])
-        (own_identity, own_sight), group = np.unique(pair, axis=1, return_inverse=True)
-        self.own = np.zeros(len(labels.query_identity), np.int64)
-        self.own[queries] = group.reshape(-1)
-        first = np.searchsorted(identity, own_identity, "left")
-        size = np.searchsorted(identity, own_identity, "right") - first
-        place = np.repeat(first - np.cumsum(size) + size, size) + np.arange(size.sum())
-        of = np.repeat(np.arange(len(size)), size)
-        valid = labels.gallery_sight[self._by_identity[place]] != own_sight[of]
-        self._own_place = place[valid]
-        self._own_start = np.flatnonzero(np.diff(of[valid], prepend=-1))
+        pair = np.stack([labels.query_identity[queries], labels.query_identity_camera[queries]])
+        (group_identity, group_identity_camera), group = np.unique(pair, axis=1, return_inverse=True)
+        self.group = np.zeros(len(labels.query_identity), np.int64)
+        self.group[queries] = group.reshape(-1)
+        first = np.searchsorted(identity, group_identity, "left")
+        size = np.searchsorted(identity, group_identity, "right") - first
+        # All items of each group's identity, one group after another, as positions in `_by_identity`.
+        position = np.repeat(first - np.cumsum(size) + size, size) + np.arange(size.sum())
+        group_of = np.repeat(np.arange(len(size)), size)
+        valid = labels.gallery_identity_camera[self._by_identity[position]] != group_identity_camera[group_of]
+        self._valid_position = position[valid]
+        self._group_start = np.flatnonzero(np.diff(group_of[valid], prepend=-1))
 
     def __call__(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Gallery items: int64 [identities], one each, and [own draws]."""
+        """Draws gallery items: int64 [identities], one each, and int64 [groups], one of each group's identity."""
         number = random.permutation(len(self._by_identity))
         item = np.empty_like(self._by_identity)
         item[number] = self._by_identity
-        lowest = np.minimum.reduceat(number, self._start)
-        own = np.minimum.reduceat(number[self._own_place], self._own_start)
-        return item[lowest], item[own]
+        of_identity = np.minimum.reduceat(number, self._identity_start)
+        of_group = np.minimum.reduceat(number[self._valid_position], self._group_start)
+        return item[of_identity], item[of_group]
 
 
 def _ranks(
@@ -139,10 +147,11 @@ def _ranks(
     mesh: Mesh | None,
 ) -> np.ndarray:
     """The ranks in one draw, int32 [nq]."""
-    drawn, own = draw(random)
-    # The own draws stand behind the gallery, as columns that count for nobody.
-    items = np.concatenate([drawn, own])
-    label = np.concatenate([labels.gallery_identity[drawn], np.full(len(own), PADDING, np.int32)])
+    drawn, drawn_for_group = draw(random)
+    # Behind the gallery come the columns of the groups' draws: only thresholds, which their label keeps from being
+    # counted as negatives.
+    items = np.concatenate([drawn, drawn_for_group])
+    label = np.concatenate([labels.gallery_identity[drawn], np.full(len(drawn_for_group), PADDING, np.int32)])
     tiles = EmbeddingTiles(query, gallery, label, mesh=mesh, width=MATCHES_AT_ONCE, order=items)
     has_match = np.zeros(len(query), np.int64)
     has_match[draw.queries] = 1
@@ -150,12 +159,11 @@ def _ranks(
 
     def columns(block: np.ndarray) -> np.ndarray:
         column = np.full((len(block), MATCHES_AT_ONCE), -1)
-        column[:, 0] = len(drawn) + draw.own[block]
+        column[:, 0] = len(drawn) + draw.group[block]
         return column
 
-    _, negatives = count_negatives(
-        tiles, labels.query_identity, draw.queries, offsets, columns, MATCHES_AT_ONCE, "single gallery shot"
-    )
+    targets = Targets(draw.queries, offsets, columns, MATCHES_AT_ONCE)
+    _, negatives = count_negatives(tiles, labels.query_identity, targets, "single gallery shot")
     ranks = np.zeros(len(query), np.int32)
     ranks[draw.queries] = 1 + negatives
     return ranks

@@ -1,22 +1,37 @@
-"""From a run's config to the objects that it describes: the only place that reads one key and makes a thing of it."""
+"""From a run's config to the objects that it describes: the only place that builds one of several keys."""
 
+import math
 from typing import Any
 
 import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from reid_jax import swag
 from reid_jax.data.augment import Augmentation
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
+from reid_jax.data.split import Split, StoredSplit
 from reid_jax.errors import InputError
-from reid_jax.training import optim
+from reid_jax.training import data, optim
 from reid_jax.training.losses import Objective
 from reid_jax.training.plan import Plan
 
 _MOST_STEPS = 2**31 - 1  # the state counts them as int32
 
 
-def schedule_of(config: ConfigDict, steps_per_epoch: int):
+def data_of(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, list[StoredSplit]]]:
+    """Returns what a run trains on, chooses by and is scored on, as `data.load_data` does."""
+    return data.load_data(
+        config.dataset, config.test_dataset, config.data_dir, config.image_size, config.val_identities
+    )
+
+
+def training_data_of(config: ConfigDict) -> tuple[Split, list[Split] | None]:
+    """Returns what a run trains on and chooses by, as `data.load_training` does."""
+    return data.load_training(config.dataset, config.data_dir, config.image_size, config.val_identities)
+
+
+def schedule_of(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     """Returns the learning-rate schedule, step -> rate, that `config.schedule` describes."""
     s = config.schedule
     if s.name == "cyclic_cosine":
@@ -34,6 +49,14 @@ def schedule_of(config: ConfigDict, steps_per_epoch: int):
         boundaries=s.boundaries,
         factor=s.factor,
     )
+
+
+def turning_points_of(config: ConfigDict) -> list[float]:
+    """Returns the epochs at which the learning rate of `config.schedule` changes its course, within the run."""
+    s = config.schedule
+    if s.name == "cyclic_cosine":
+        return [s.cycle_epochs * cycle for cycle in range(1, math.ceil(config.epochs / s.cycle_epochs))]
+    return [epoch for epoch in (s.warmup_epochs, *s.boundaries) if 0 < epoch <= config.epochs]
 
 
 def optimizer_of(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
@@ -95,3 +118,11 @@ def plan_of(config: ConfigDict, steps_per_epoch: int) -> Plan:
         steps(config.checkpoint_every),
         steps(config.schedule.cycle_epochs) if config.swag.collect else None,
     )
+
+
+def swag_of(config: ConfigDict) -> swag.Settings | None:
+    """Returns how `config.swag` collects and samples weights; None where none are collected."""
+    s = config.swag
+    if not s.collect:
+        return None
+    return swag.Settings(s.rank, s.samples, config.seed, s.scale, s.variance_floor)

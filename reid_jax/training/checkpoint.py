@@ -2,7 +2,6 @@
 
 import glob
 import logging
-import math
 import os
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from reid_jax import parallel
 from reid_jax.errors import InputError, disk_failure, first_few, shown
 from reid_jax.files.json_files import read_json
 from reid_jax.processes import signals
+from reid_jax.training.best import best_step
 from reid_jax.training.log import say
 from reid_jax.training.seal import damage, seal
 from reid_jax.training.state import TrainState
@@ -35,10 +35,10 @@ def recover(directory: Path) -> None:
     sound = [folder for folder, why in wrong.items() if why is None]
     damaged = {folder: why for folder, why in wrong.items() if why is not None}
     if not sound and (damaged or any(directory.glob(f"{_DAMAGED}*"))):
-        told = first_few([f"{folder.name}: {why}" for folder, why in damaged.items()], "; ")
+        reasons = first_few([f"{folder.name}: {why}" for folder, why in damaged.items()], "; ")
         raise InputError(
-            f"no checkpoint in {shown(directory)} is sound ({told or f'all are set aside as {_DAMAGED}*'}); put a copy "
-            "of one there, or remove that folder, and the same command starts the run from its first step"
+            f"no checkpoint in {shown(directory)} is sound ({reasons or f'all are set aside as {_DAMAGED}*'}); put a "
+            "copy of one there, or remove that folder, and the same command starts the run from its first step"
         )
     for folder, why in damaged.items():
         aside = _free(folder.with_name(_DAMAGED + folder.name))
@@ -51,7 +51,7 @@ def recover(directory: Path) -> None:
         say(f"checkpoint {folder.name} is damaged ({why}), now {aside.name}; resuming from {sound[-1].name}")
 
 
-def begun(directory: Path) -> bool:
+def has_checkpoint(directory: Path) -> bool:
     """Whether the folder holds a checkpoint to resume from."""
     return bool(_numbered(directory))
 
@@ -59,14 +59,14 @@ def begun(directory: Path) -> bool:
 def _numbered(directory: Path) -> list[Path]:
     """What Orbax takes for checkpoints, by step."""
     try:
-        found = [path for path in directory.iterdir() if re.fullmatch(r"0|[1-9]\d*", path.name)]
+        folders = [path for path in directory.iterdir() if re.fullmatch(r"0|[1-9]\d*", path.name)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise InputError(
             f"cannot read checkpoints in {shown(directory)}: {error.strerror}; mend or remove it"
         ) from error
-    return sorted(found, key=lambda path: int(path.name))
+    return sorted(folders, key=lambda path: int(path.name))
 
 
 def _damage(folder: Path) -> str | None:
@@ -83,10 +83,11 @@ def _damage(folder: Path) -> str | None:
 
 
 def _free(path: Path) -> Path:
-    number, free = 1, path
+    """The path, or the first of PATH-2, PATH-3, ... that does not exist."""
+    count, free = 1, path
     while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
+        count += 1
+        free = path.with_name(f"{path.name}-{count}")
     return free
 
 
@@ -98,6 +99,20 @@ def _handler(directory: Path) -> ocp.StandardCheckpointHandler | None:
     handler = ocp.StandardCheckpointHandler(use_ocdbt=False)
     handler.finalize = lambda directory: None
     return handler
+
+
+def _score(metrics: dict[str, float | None] | None) -> float | None:
+    """What a checkpoint was saved with as `score`."""
+    return metrics["best_by"] if metrics else None
+
+
+class _Best(managers.PreservationPolicy):
+    """Preserves the checkpoint of `best_step`, where one has a score."""
+
+    def should_preserve(self, checkpoints, *, context):
+        """Returns for each checkpoint whether it stays: see Orbax."""
+        best = best_step({checkpoint.step: _score(checkpoint.metrics) for checkpoint in checkpoints})
+        return [checkpoint.step == best for checkpoint in checkpoints]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -113,28 +128,18 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | os.PathLike, keep: int):
-        """`keep`: how many of the latest stay; the best by the metric given to `save` stays besides."""
+        """`keep`: how many of the latest stay; the best by the scores given to `save` stays besides."""
         self._directory = Path(directory).resolve()
         self._chunks = 0
         self._saving = None
         logging.getLogger("absl").addFilter(_is_news)
-
-        def best_by(metrics):
-            return -math.inf if metrics["best_by"] is None else metrics["best_by"]
-
-        policy = managers.AnyPreservationPolicy(
-            [
-                managers.LatestN(keep),
-                managers.BestN(get_metric_fn=best_by, n=1),  # the latest of equals: none extra without metrics
-            ]
-        )
         self._manager = ocp.CheckpointManager(
             self._directory,
             item_handlers=_handler(self._directory),
             # Without `best_fn` the metrics are not written beside the checkpoints.
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=best_by,
+                preservation_policy=managers.AnyPreservationPolicy([managers.LatestN(keep), _Best()]),
+                best_fn=_score,
                 enable_async_checkpointing=True,
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
@@ -145,14 +150,14 @@ class Checkpoints:
         """The step of the newest complete checkpoint; None without one."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, best_by: float | None = None) -> None:
-        """Starts saving `state`; returns once it is copied from the devices. `best_by`: higher is better."""
+    def save(self, state: TrainState, score: float | None = None) -> None:
+        """Starts saving `state`; returns once it is copied from the devices. `score`: see `reid_jax.training.best`."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
         self._manager.wait_until_finished()  # its checkpoint is sealed by `_saving`
         self._saving = step
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"best_by": best_by}, force=True)
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"best_by": score}, force=True)
 
     def restore(self, like: TrainState, mesh: Mesh) -> TrainState:
         """Restores the newest checkpoint onto `mesh`, replicated; `like` gives the tree, shapes and dtypes.
@@ -169,17 +174,17 @@ class Checkpoints:
                 "of reid_jax keeps; resume with the version that wrote it, or give another workdir"
             ) from error
 
-    def best(self) -> float | None:
-        """The highest metric among the checkpoints; None where none was saved with one."""
-        metrics = [self._manager.metrics(step) for step in self._manager.all_steps()]
-        return max((m["best_by"] for m in metrics if m and m["best_by"] is not None), default=None)
+    def scores(self) -> dict[int, float]:
+        """Returns {step: score} of the checkpoints that were saved with one."""
+        scores = {step: _score(self._manager.metrics(step)) for step in self._manager.all_steps()}
+        return {step: score for step, score in scores.items() if score is not None}
 
-    def told_to_stop(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether SIGTERM came, to any process of the run; called once a chunk, it is True in the same one for all.
 
         From the first call on it is for the run to end itself: see `reid_jax.processes.signals`.
         """
-        signals.saved_by_the_run()
+        signals.defer()
         # The processes agree on the highest number that any of them has given, plus one: it has to come.
         self._chunks += 1
         return self._manager.reached_preemption(self._chunks)

@@ -1,38 +1,54 @@
-"""What a run trains on and is scored on, as its config names it."""
+"""What a run trains on and is scored on."""
+
+from collections.abc import Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.builders.source import Source
+from reid_jax.data.datasets import check_name, find_source
 from reid_jax.data.hold_out import hold_out
-from reid_jax.data.split import Split, StoredSplit, open_splits
+from reid_jax.data.images import Split
+from reid_jax.data.split import StoredSplit, open_sources, open_splits
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
-from reid_jax.retrieval.metrics import removal_note
+from reid_jax.retrieval.protocol import removal_note
 
 HOLD_OUT_SEED = 0  # the same identities for every config.seed: runs of several seeds then compare
 
 Pair = list[Split] | list[StoredSplit]  # query and gallery
 
 
-def load_data(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, list[StoredSplit]]]:
+def load_data(
+    dataset: str, test_dataset: str, data_dir: str, image_size: tuple[int, int], val_identities: int
+) -> tuple[Split, list[Split] | None, dict[str, list[StoredSplit]]]:
     """Loads what a run needs, records prepared where they are missing: by process 0 before the others look for them.
 
-    Returns (training images, query and gallery of held-out identities or None, {full name of a test set: its query and
-    gallery, not decoded yet}). Raises InputError for what is wrong with the data sets or missing.
+    The arguments as in the config of a run. Returns (training images, query and gallery of held-out identities or None,
+    {full name of a test set: its query and gallery, not decoded yet}). Raises InputError for what is wrong with the
+    data sets or missing.
     """
-    training, test = joining.process_zero_first(lambda: (_open_training(config), _open_tests(config)))
-    return *_held_out(config, training), test
+
+    def open_both() -> tuple[StoredSplit, dict[str, list[StoredSplit]]]:
+        sources = _find(dataset, data_dir)
+        tested = _find(test_dataset, data_dir) if test_dataset else sources
+        train = open_sources(sources, ["train"], data_dir, image_size)[0]
+        return train, _open_tests(dataset, test_dataset, tested, data_dir, image_size)
+
+    training, test = joining.process_zero_first(open_both)
+    return *_held_out(training, val_identities), test
 
 
-def load_training(config: ConfigDict) -> tuple[Split, list[Split] | None]:
+def load_training(
+    dataset: str, data_dir: str, image_size: tuple[int, int], val_identities: int
+) -> tuple[Split, list[Split] | None]:
     """Loads what a run trains on, and query and gallery of its held-out identities, None where it holds out none."""
-    return _held_out(config, _open_training(config))
+    (training,) = open_splits(dataset, ["train"], data_dir, image_size)
+    return _held_out(training, val_identities)
 
 
-def describe(config: ConfigDict, train: Split, validation: Pair | None, test: dict[str, Pair]) -> str:
+def describe(dataset: str, train: Split, validation: Pair | None, test: dict[str, Pair]) -> str:
     """Returns lines for the start of a run: what there is, and where unknown cameras change the protocol."""
-    lines = [f"training    {len(train):,} images of {len(np.unique(train.identity)):,} identities, {config.dataset}"]
+    lines = [f"training    {len(train):,} images of {len(np.unique(train.identity)):,} identities, {dataset}"]
     if validation:
         query, gallery = validation
         lines.append(
@@ -47,28 +63,28 @@ def describe(config: ConfigDict, train: Split, validation: Pair | None, test: di
     return "\n".join(lines)
 
 
-def _open_training(config: ConfigDict) -> StoredSplit:
-    return open_splits(config.dataset, ["train"], config.data_dir, config.image_size)[0]
+def _find(name: str, data_dir: str) -> list[Source]:
+    return [find_source(single, data_dir) for single in check_name(name)]
 
 
-def _held_out(config: ConfigDict, training: StoredSplit) -> tuple[Split, list[Split] | None]:
+def _held_out(training: StoredSplit, val_identities: int) -> tuple[Split, list[Split] | None]:
     train = training.load()
-    if not config.val_identities:
+    if not val_identities:
         return train, None
-    train, *validation = hold_out(train, config.val_identities, HOLD_OUT_SEED)
+    train, *validation = hold_out(train, val_identities, HOLD_OUT_SEED)
     return train, validation
 
 
-def _open_tests(config: ConfigDict) -> dict[str, list[StoredSplit]]:
+def _open_tests(
+    dataset: str, test_dataset: str, sources: Sequence[Source], data_dir: str, image_size: tuple[int, int]
+) -> dict[str, list[StoredSplit]]:
     test = {}
-    for name in split_names(config.test_dataset or config.dataset):
-        source = find_source(name, config.data_dir)
-        if not config.test_dataset and not {"query", "gallery"} <= set(source.splits):
+    for source in sources:
+        if not test_dataset and not {"query", "gallery"} <= set(source.splits):
             continue  # a set for training only
-        test[source.name] = open_splits(name, ["query", "gallery"], config.data_dir, config.image_size)
+        test[source.name] = open_sources([source], ["query", "gallery"], data_dir, image_size)
     if not test:
         raise InputError(
-            f"config.dataset {config.dataset!r} has no query and gallery to score; name a set that has in "
-            "config.test_dataset"
+            f"config.dataset {dataset!r} has no query and gallery to score; name a set that has in config.test_dataset"
         )
     return test

@@ -72,12 +72,12 @@ class TrainingLog:
         history = {name: np.asarray(values)[: end - begin] for name, values in history.items()}
         finite = np.isfinite(history["loss"]) & np.isfinite(history["gradient_norm"])
         if not finite.all():
-            number = int(np.argmin(finite))
-            bad = begin + number + 1
+            offset = int(np.argmin(finite))
+            bad = begin + offset + 1
             say(f"step {bad} is not finite; it is taken once more, to see what was not finite first")
             raise FloatingPointError(
                 f"the loss or its gradient is not finite at step {bad} (epoch {bad / self._plan.steps_per_epoch:.2f}, "
-                f"loss {history['loss'][number]}); not finite first was {first_not_finite(number)}; "
+                f"loss {history['loss'][offset]}); not finite first was {first_not_finite(offset)}; "
                 "lower schedule.peak or lengthen schedule.warmup_epochs"
             )
         means = {name: float(np.mean(history[name], dtype=np.float64)) for name in self._names}

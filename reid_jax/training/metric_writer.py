@@ -1,4 +1,4 @@
-"""A run's figures by step: `metrics.jsonl`, one JSON record a line, and TensorBoard where asked for."""
+"""A run's metrics by step: `metrics.jsonl`, one JSON record a line, and TensorBoard where asked for."""
 
 import json
 import os

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 
 from reid_jax import parallel
@@ -39,18 +40,18 @@ class Diagnosis:
     label: jax.Array
     key: jax.Array
 
-    def __call__(self, begin: TrainState, indices: np.ndarray, number: int) -> str:
-        """Returns what was not finite first in step `number`, from 0, of the chunk that began with the state `begin`.
+    def __call__(self, begin: TrainState, indices: np.ndarray, offset: int) -> str:
+        """Returns what was not finite first in step `offset`, from 0, of the chunk that began with the state `begin`.
 
         Such as 'the output of stage1/halve/reduce/norm' or 'the gradient of pool_global/gem/p', in the order in which a
         step computes: parameters, what modules read and return, losses, gradients (the last module's first), their
         norm. At most a chunk is taken again; `begin` is donated to it. All processes call this alike.
         """
-        state, _ = self.chunk(begin, self.image, self.label, indices, number, self.key)
-        split = self.image, self.label, indices[number], self.key
+        state, _ = self.chunk(begin, self.image, self.label, indices, offset, self.key)
+        split = self.image, self.label, indices[offset], self.key
         findings = jax.device_get(_look(self.network, self.objective, self.augmentation, self.mesh, state, *split))
-        found = next((name for name, good in zip(findings.names, findings.finite, strict=True) if not good), None)
-        return found or "nothing that is found when the step is taken once more: it is at the edge of float32"
+        first = next((name for name, good in zip(findings.names, findings.finite, strict=True) if not good), None)
+        return first or "nothing that is found when the step is taken once more: it is at the edge of float32"
 
 
 @jax.tree_util.register_dataclass
@@ -79,16 +80,13 @@ def _look(network, objective, augmentation, mesh, state, image, label, indices, 
 
         batch = draw_batch(image, label, indices, augmentation, mesh, key, state.step)
         gradients, (forward, _) = gradients_of(network, observed, state, *batch)
-    place = {call.path: number for number, call in enumerate(calls) if call.side == "input"}
+    order = {call.path: position for position, call in enumerate(calls) if call.side == "input"}
 
     def by_module(what: str, tree: Any) -> list[tuple[str, jax.Array]]:
         """The leaves of a tree like the parameters, in the order in which their modules are called."""
-        leaves = [
-            (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        ]
-        leaves.sort(key=lambda leaf: place.get(leaf[0].rpartition("/")[0], 0))
-        return [(f"the {what} {name}", leaf) for name, leaf in leaves]
+        leaves = flatten_dict(tree, sep="/")
+        paths = sorted(leaves, key=lambda path: order.get(path.rpartition("/")[0], 0))
+        return [(f"the {what} {path}", leaves[path]) for path in paths]
 
     before = _findings(by_module("parameter", state.params))
     backward = reversed(by_module("gradient of", gradients))

@@ -1,7 +1,7 @@
-"""Learning-rate schedules and the SGD chain (arXiv 1910.07038, equation 1, sections 3.1, 4, 4.2).
+"""Learning-rate schedules and stochastic gradient descent (arXiv 1910.07038, equation 1, sections 3.1, 4, 4.2).
 
-Schedules are functions of the step (0 for the first update) as Optax wants them. Parameters are told apart by
-rules on their paths: which ones are decayed, and at what multiple of the learning rate they move.
+A schedule gives the learning rate of a step, counted from 0. A list of rules says, by a parameter's path, whether it is
+decayed and at what multiple of the learning rate it moves.
 """
 
 import re
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, path_aware_map
 
 from reid_jax.errors import InputError
 from reid_jax.ranges import Numbers, Range, real, require, whole
@@ -36,7 +37,7 @@ RANGES: dict[str, Range] = {
     "pooling_rate": real(0, _MOST_MULTIPLE),
 }
 
-# (regular expression searched in the parameter's path 'a/b/kernel', weight decay, multiple of the rate)
+# (regular expression searched in a parameter's path 'a/b/kernel', whether it is decayed, multiple of the rate)
 Rule = tuple[str, bool, float]
 
 
@@ -50,9 +51,9 @@ def warmup_step_schedule(
 ) -> optax.Schedule:
     """Linear warm-up, then a staircase: equation 1 of arXiv 1910.07038.
 
-    With t the fractional epoch, `(step + 1) / steps_per_epoch` (so that the first step's rate is above zero):
-    `peak·t/warmup` for t ≤ warmup, `peak` up to and including the first boundary, multiplied by `factor`
-    after each.
+    With t = (step + 1) / steps_per_epoch, the epochs done at the step's end (so that the first step's rate is above 0):
+
+      rate = peak · min(1, t / warmup_epochs) · factor^b,   b = the number of boundaries below t
 
     Args:
       peak: the rate after the warm-up; 3e-2 in the paper.
@@ -71,7 +72,7 @@ def warmup_step_schedule(
     _require(
         peak=peak, steps_per_epoch=steps_per_epoch, warmup_epochs=warmup_epochs, boundaries=boundaries, factor=factor
     )
-    require_rising(warmup_epochs, boundaries)
+    check_boundaries(warmup_epochs, boundaries)
     stairs = np.array([peak * factor**passed for passed in range(len(boundaries) + 1)], np.float32)
     # Compared in steps, where both sides are exact; t itself is a rounded quotient.
     ends = np.array([boundary * steps_per_epoch for boundary in boundaries], np.float32)
@@ -86,7 +87,7 @@ def warmup_step_schedule(
     return schedule
 
 
-def require_rising(warmup_epochs: float, boundaries: Sequence[float]) -> None:
+def check_boundaries(warmup_epochs: float, boundaries: Sequence[float]) -> None:
     """Raises InputError unless the boundaries increase, the first one after the warm-up."""
     if any(b <= a for a, b in zip((warmup_epochs, *boundaries), boundaries, strict=False)):
         raise InputError(
@@ -100,8 +101,11 @@ def cyclic_cosine_schedule(
 ) -> optax.Schedule:
     """Cosine annealing in cycles, each peak `decay` times the one before: arXiv 1910.07038, 3.1, 4 and 4.2.
 
-    The first step of a cycle runs at its peak, the last one a step above `floor`. The paper runs 15 cycles of
-    35 epochs; the schedule itself has no end.
+    Step s, from 0, of cycle c, from 0, of L = cycle_epochs · steps_per_epoch steps:
+
+      rate = floor + (peak_c - floor) · (1 + cos(π s / L)) / 2,   peak_c = max(peak · decay^c, floor)
+
+    The paper runs 15 cycles of 35 epochs; the schedule itself has no end.
 
     Args:
       peak: the first cycle's highest rate.
@@ -117,7 +121,7 @@ def cyclic_cosine_schedule(
       InputError: an argument is out of range.
     """
     _require(peak=peak, cycle_epochs=cycle_epochs, steps_per_epoch=steps_per_epoch, decay=decay, floor=floor)
-    require_below_peak(floor, peak)
+    check_floor(floor, peak)
     length = max(1, round(cycle_epochs * steps_per_epoch))
 
     def schedule(step):
@@ -128,7 +132,7 @@ def cyclic_cosine_schedule(
     return schedule
 
 
-def require_below_peak(floor: float, peak: float) -> None:
+def check_floor(floor: float, peak: float) -> None:
     """Raises InputError where the lowest rate is above the highest."""
     if floor > peak:
         raise InputError(f"learning-rate floor is {floor} with a peak of {peak}: give a floor of at most the peak")
@@ -164,11 +168,11 @@ def resolve_rules(params, rules: Sequence[Rule]) -> dict[str, tuple[bool, float]
     """Which parameters are decayed, and how fast each one moves.
 
     Args:
-      params: pytree of arrays or shapes.
-      rules: (regular expression, decay, multiple of the learning rate); the first one found in a path holds.
+      params: nested dicts of arrays or shapes.
+      rules: of these the first whose regular expression is found in a parameter's path holds for it.
 
     Returns:
-      path 'a/b/kernel' -> (decay, multiple of the learning rate), in the tree's order.
+      path 'a/b/kernel' -> (whether it is decayed, multiple of the learning rate).
 
     Raises:
       InputError: a parameter matches no rule, or a regular expression is malformed.
@@ -187,15 +191,18 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """Stochastic gradient descent as in PyTorch's `SGD`, with parameter groups given by rules.
 
-    Weight decay is coupled: `g = gradient + weight_decay·param` before `buffer = momentum·buffer + g`, then
-    `param −= multiple·rate·buffer` (Nesterov: `g + momentum·buffer` in its place).
+    With λ the weight decay, 0 where the parameter's rule says so, m the rule's multiple and β the momentum:
+
+      g = gradient + λ · param
+      buffer = β · buffer + g
+      param = param - m · rate · buffer             (with Nesterov: g + β · buffer in place of the buffer)
 
     Args:
       schedule: step -> learning rate.
-      params: pytree of arrays or shapes: what `init` will get.
+      params: nested dicts of arrays or shapes: what `init` will get.
       momentum: 0 for none.
       nesterov: look ahead by one step.
-      weight_decay: for the parameters whose rule says so.
+      weight_decay: of the parameters whose rule says that they are decayed.
       rules: see `resolve_rules`; `default_rules()` when None.
 
     Returns:
@@ -206,8 +213,8 @@ def optimizer(
     """
     _require(momentum=momentum, weight_decay=weight_decay)
     resolved = resolve_rules(params, default_rules() if rules is None else rules)
-    decayed = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][0], params)
-    multiple = jax.tree_util.tree_map_with_path(lambda path, _: resolved[_name(path)][1], params)
+    decayed = path_aware_map(lambda path, _: resolved["/".join(path)][0], params)
+    multiple = path_aware_map(lambda path, _: resolved["/".join(path)][1], params)
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=decayed),
         optax.trace(decay=momentum, nesterov=nesterov),
@@ -217,10 +224,10 @@ def optimizer(
 
 
 def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
-    """A table of what each rule caught, for the start of a run.
+    """A table of the parameters that each rule holds for, for the start of a run.
 
     Args:
-      params: pytree of arrays or shapes.
+      params: nested dicts of arrays or shapes.
       rules: as for `optimizer`.
 
     Returns:
@@ -231,11 +238,11 @@ def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
     """
     rules = default_rules() if rules is None else rules
     matches = _matches(params, rules)
-    sizes = {_name(path): int(np.prod(leaf.shape)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    sizes = {path: int(np.prod(leaf.shape)) for path, leaf in flatten_dict(params, sep="/").items()}
     rows = [("parameters named", "tensors", "parameters", "decay", "rate")]
     for index, (pattern, decay, multiple) in enumerate(rules):
-        caught = [sizes[path] for path, match in matches.items() if match == index]
-        rows.append((pattern, str(len(caught)), f"{sum(caught):,}", "yes" if decay else "no", f"x{multiple:g}"))
+        matched = [sizes[path] for path, match in matches.items() if match == index]
+        rows.append((pattern, str(len(matched)), f"{sum(matched):,}", "yes" if decay else "no", f"x{multiple:g}"))
     return format_table(rows)
 
 
@@ -257,25 +264,20 @@ def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_
     return format_table(rows)
 
 
-def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
 def _matches(params, rules: Sequence[Rule]) -> dict[str, int]:
-    """Path -> index of the first rule found in it."""
+    """Path -> index of the first rule whose regular expression is found in it."""
     for pattern, *_ in rules:
         try:
             re.compile(pattern)
         except re.error as error:
             raise InputError(f"optimiser rule {pattern!r} is no regular expression: {error}") from error
     matches = {}
-    for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        name = _name(path)
-        found = next((index for index, (pattern, *_) in enumerate(rules) if re.search(pattern, name)), None)
-        if found is None:
+    for path in flatten_dict(params, sep="/"):
+        index = next((index for index, (pattern, *_) in enumerate(rules) if re.search(pattern, path)), None)
+        if index is None:
             patterns = ", ".join(pattern for pattern, *_ in rules)
-            raise InputError(f"parameter {name!r} matches none of the optimiser's rules ({patterns}): add one")
-        matches[name] = found
+            raise InputError(f"parameter {path!r} matches none of the optimiser's rules ({patterns}): add one")
+        matches[path] = index
     return matches
 
 

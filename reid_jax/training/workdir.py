@@ -6,13 +6,12 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from reid_jax import config as run_config
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.json_files import read_json, write_json
 from reid_jax.processes import joining
@@ -21,18 +20,19 @@ from reid_jax.training.log import say
 CONFIG = "config.json"
 
 _LOCK = ".lock"
-_LOGS = (".log", ".out", ".err")  # what a shell or a scheduler writes may stand in a new run's folder
+_LOGS = (".log", ".out", ".err")  # a shell or a scheduler may have written them into a new run's folder
 _BELOW = 512  # bytes of the longest path in a workdir, in checkpoints that are being written
 # Of a file system that keeps no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
-    """Keeps `workdir` for the run of `config` while its block lasts; all processes of the run enter together.
+def claimed(workdir: Path, changes: Callable[[Any], list[str]]) -> Iterator[None]:
+    """Keeps `workdir` for one run while its block lasts; all processes of the run enter together.
 
     The folder is made where it is missing, and goes again where the block leaves it empty: a run that cannot start
-    leaves nothing. It is the run's own from `settle` on.
+    leaves nothing. It is the run's own from `write_config` on. `changes` lists the keys, with both values, in which a
+    stored config, as JSON gives it, differs from the run's.
     Raises InputError for a folder that cannot hold the run: a foreign one, one of another config, one where another
     command is at work, or a path that cannot be written.
     """
@@ -44,7 +44,7 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
                 _check_owner(workdir)
                 if jax.process_index() == 0:
                     held.enter_context(_locked(workdir))
-                _check_config(workdir, config)
+                _check_config(workdir, changes)
             except OSError as error:
                 raise InputError(
                     f"--workdir is {shown(workdir)}: {error.strerror or error}; give a folder that can be written"
@@ -54,10 +54,13 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
         yield
 
 
-def settle(workdir: Path, config: ConfigDict) -> None:
-    """Writes config.json: the run is known to be able to start, and the folder is its own."""
+def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Writes config.json, the run's config as nested plain values, by process 0 and once.
+
+    Called when the run is known to be able to start: the folder is its own from then on.
+    """
     if jax.process_index() == 0 and not (workdir / CONFIG).exists():
-        write_json(workdir / CONFIG, run_config.to_dict(config))
+        write_json(workdir / CONFIG, config)
 
 
 def _check_path(workdir: Path) -> None:
@@ -77,7 +80,7 @@ def _check_owner(workdir: Path) -> None:
         raise InputError(f"{shown(workdir)} is a file; --workdir takes a folder")
     if not workdir.is_dir() or (workdir / CONFIG).exists():
         return
-    foreign = [path.name for path in workdir.iterdir() if not _may_stand_in_a_new_one(path)]
+    foreign = [path.name for path in workdir.iterdir() if not _is_hidden_or_log(path)]
     if foreign:
         raise InputError(
             f"{shown(workdir)} is not empty and is no workdir of a run (it has no {CONFIG}, but "
@@ -86,16 +89,16 @@ def _check_owner(workdir: Path) -> None:
         )
 
 
-def _may_stand_in_a_new_one(path: Path) -> bool:
+def _is_hidden_or_log(path: Path) -> bool:
     return path.name.startswith(".") or (path.suffix in _LOGS and path.is_file())
 
 
-def _check_config(workdir: Path, config: ConfigDict) -> None:
-    file, wanted = workdir / CONFIG, run_config.to_dict(config)
+def _check_config(workdir: Path, changes: Callable[[Any], list[str]]) -> None:
+    file = workdir / CONFIG
     if not file.exists():
         return
     try:
-        changed = run_config.differences(read_json(file), wanted)
+        changed = changes(read_json(file))
     except (AttributeError, InputError, RecursionError) as error:
         why = str(error) if isinstance(error, InputError) else f"{shown(file)} holds no config"
         raise InputError(
@@ -112,7 +115,7 @@ def _check_config(workdir: Path, config: ConfigDict) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock, which the kernel frees when the process ends, however it ends."""
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     lock = None
     try:
         try:
@@ -129,8 +132,8 @@ def _locked(folder: Path) -> Iterator[None]:
             (folder / _LOCK).unlink(missing_ok=True)
             os.close(lock)
         with contextlib.suppress(OSError):  # the first that is not empty
-            for one in made:
-                one.rmdir()
+            for each in missing:
+                each.rmdir()
 
 
 def _lock(file: Path) -> int:

@@ -1,0 +1,1 @@
+"""A file a verb of the command `reid-jax`: its options, its examples, and the call that does its work."""

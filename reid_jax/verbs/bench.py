@@ -30,8 +30,8 @@ EXAMPLES = """\
   reid-jax bench rank --against=torchreid
   reid-jax bench verify --size=market1501
   reid-jax bench rerank --rounds=3 --against=torchreid
-Contestants run in turn, round by round; a ratio is the median over the rounds. In `train` each that is timed follows
-directly on another that is not. All devices take part: on a CPU
+Contestants run in turn, round by round; a ratio is the median over the rounds. In `train` a chunk that is not timed
+goes before each that is. All devices take part: on a CPU
 XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of it."""
 
 _RETRIEVAL = {

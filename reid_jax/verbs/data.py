@@ -14,7 +14,7 @@ from reid_jax.files.writing import require_writable, require_writable_folder
 from reid_jax.progress import tell
 from reid_jax.ranges import whole
 
-_NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are told by `SyntheticPeople`
+_NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are checked by `SyntheticPeople`
 
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data

@@ -11,29 +11,32 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax import parallel, visualize
-from reid_jax.averaging.samples import evaluate_samples, sampled_variables
+from reid_jax.averaging.samples import evaluate_samples, sampled_encoders
 from reid_jax.bench.measure import peak_memory
+from reid_jax.data.builders.source import Source
 from reid_jax.data.split import StoredSplit
+from reid_jax.describe import Encoder
+from reid_jax.descriptors import Descriptors, digest_of, write_descriptors
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Protocol, evaluate
 from reid_jax.files.json_files import write_json
-from reid_jax.files.writing import replace_file, require_writable
+from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
-from reid_jax.retrieval.metrics import format_matrix, format_metrics, removal_note
+from reid_jax.retrieval.metrics import format_matrix, format_metrics
+from reid_jax.retrieval.protocol import removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
-from reid_jax.training.assemble import augmentation_of
-from reid_jax.training.data import load_training
+from reid_jax.training.assemble import augmentation_of, training_data_of
 from reid_jax.verbs.protocol import (
     add_protocol,
     add_query_height,
     check_heights,
-    datasets_of,
     heights_of,
     open_test,
     protocol_of,
     score_heights,
+    sources_to_score,
 )
-from reid_jax.visualize.drawing import require
+from reid_jax.visualize.failures import require
 from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
 
 EXAMPLES = """\
@@ -56,9 +59,13 @@ _MATRIX_METRICS = ("rank1", "mAP", "mINP")
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """One evaluation: its data set, what was scored, and of samples the spread of queries and gallery items."""
+    """One evaluation: its data set, what was scored, and of samples the spread of queries and gallery items.
+
+    `encoder` has the weights as they are in the file, of which samples are drawn around.
+    """
 
     dataset: str
+    encoder: Encoder
     query: StoredSplit
     gallery: StoredSplit
     result: Evaluation
@@ -93,8 +100,8 @@ def run(args: argparse.Namespace) -> None:
     pairs = []
     for path in args.weights:
         weights = load_weights(path, AVERAGED if args.swag_samples else LAST)
-        names = datasets_of(weights, args.dataset, args.data_dir or weights.config.data_dir)
-        pairs += [(path, weights, name) for name in names]
+        sources = sources_to_score(weights, args.dataset, args.data_dir or weights.config.data_dir)
+        pairs += [(path, weights, source) for source in sources]
     for option in ("embeddings", "height_curve", "risk_curve"):
         if getattr(args, option) and len(pairs) > 1:
             raise InputError(f"--{option} takes one evaluation, but there are {len(pairs)}; name one file and one set")
@@ -104,8 +111,8 @@ def run(args: argparse.Namespace) -> None:
     mesh = parallel.create_mesh()
     reports: list[dict[str, Any]] = []
     pictures: list[Callable[[], None]] = []  # drawn at the end: the figures do not wait for them
-    for path, weights, name in pairs:
-        scored = _score(weights, name, args.data_dir or weights.config.data_dir, args.swag_samples, protocol, mesh)
+    for path, weights, source in pairs:
+        scored = _score(weights, source, args.data_dir or weights.config.data_dir, args.swag_samples, protocol, mesh)
         report = {"weights": str(path), **_report(scored)}
         if scored.spread:
             by = _risk(scored.result, scored.spread[0])
@@ -114,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
             if args.risk_curve:
                 pictures.append(functools.partial(visualize.write_risk_curve, args.risk_curve, by))
         if heights:
-            report["query_height"] = _by_height(weights, scored, heights)
+            report["query_height"] = _by_height(scored, heights)
         if args.height_curve:
             whole = {weights.config.image_size[0]: scored.result.metrics}
             by_height = whole | report["query_height"]
@@ -133,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[int]) -> None:
-    """What can be told before anything is read."""
+    """Raises InputError for options that exclude or need each other, before anything is read."""
     if heights and args.swag_samples:
         raise InputError("--query_height goes with one model; leave --swag_samples out")
     if args.swag_samples and protocol.multi_query:
@@ -149,24 +156,16 @@ def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[i
         require("matplotlib")
 
 
-def _score(weights: Weights, dataset: str, data_dir: str, samples: int, protocol: Protocol, mesh: Mesh) -> Scored:
-    name, query, gallery, further = open_test(dataset, data_dir, weights.config.image_size, protocol)
+def _score(weights: Weights, source: Source, data_dir: str, samples: int, protocol: Protocol, mesh: Mesh) -> Scored:
+    query, gallery, pooled = open_test(source, data_dir, weights.config.image_size, protocol)
     begin = time.perf_counter()
-    spread = None
+    encoder, spread = Encoder.of(weights, mesh), None
     if samples:
         result, *spread = _sampled(weights, query, gallery, samples, protocol, data_dir, mesh)
     else:
-        result = evaluate(
-            weights.network,
-            weights.variables,
-            query,
-            gallery,
-            mesh,
-            protocol=protocol,
-            multi_query=further,
-            progress=True,
-        )
-    return Scored(name, query, gallery, result, spread and tuple(spread), time.perf_counter() - begin)
+        result = evaluate(encoder, query, gallery, protocol=protocol, multi_query=pooled, progress=True)
+    seconds = time.perf_counter() - begin
+    return Scored(source.name, encoder, query, gallery, result, spread and tuple(spread), seconds)
 
 
 def _sampled(
@@ -185,10 +184,10 @@ def _sampled(
         )
     config = weights.config.copy_and_resolve_references()
     config.data_dir = data_dir
-    drawn = sampled_variables(
+    encoders = sampled_encoders(
         weights.network,
         weights.moments,
-        load_training(config)[0].image,
+        training_data_of(config)[0].image,
         mesh,
         samples=samples,
         seed=config.seed,
@@ -196,15 +195,7 @@ def _sampled(
         variance_floor=config.swag.variance_floor,
         augmentation=augmentation_of(config),
     )
-    (averaged,) = evaluate_samples(
-        weights.network,
-        drawn,
-        [(query, gallery)],
-        mesh,
-        samples=samples,
-        protocol=protocol,
-        progress=True,
-    )
+    (averaged,) = evaluate_samples(encoders, [(query, gallery)], samples=samples, protocol=protocol, progress=True)
     return averaged
 
 
@@ -233,12 +224,12 @@ def _report(scored: Scored) -> dict[str, Any]:
 
 def _risk(result: Evaluation, spread: np.ndarray) -> dict[str, RiskCoverage]:
     """Prints and returns how well the queries' spread, and the nearest distance, foretell a wrong nearest item."""
-    counted = np.flatnonzero(result.ranking.matches > 0)
-    index, distance = result.nearest(counted, 1)
-    wrong = result.gallery.identity[index[:, 0]] != result.query.identity[counted]
-    by = {"spread": risk_coverage(wrong, spread[counted]), "distance": risk_coverage(wrong, distance[:, 0])}
-    told = ", ".join(f"{name} {100 * area:.2f} %" for name, area in _areas(by).items())
-    print(f"wrong nearest items, area under risk-coverage by: {told} (lower is better)")
+    matched = np.flatnonzero(result.ranking.matches > 0)
+    index, distance = result.nearest(matched, 1)
+    wrong = result.gallery.identity[index[:, 0]] != result.query.identity[matched]
+    by = {"spread": risk_coverage(wrong, spread[matched]), "distance": risk_coverage(wrong, distance[:, 0])}
+    areas = ", ".join(f"{name} {100 * area:.2f} %" for name, area in _areas(by).items())
+    print(f"wrong nearest items, area under risk-coverage by: {areas} (lower is better)")
     return by
 
 
@@ -248,22 +239,27 @@ def _areas(by: dict[str, RiskCoverage]) -> dict[str, float]:
     return {**{name: curve.area for name, curve in by.items()}, "random": bounds.random, "oracle": bounds.oracle}
 
 
-def _by_height(weights: Weights, scored: Scored, heights: list[int]) -> dict[int, dict[str, float]]:
+def _by_height(scored: Scored, heights: list[int]) -> dict[int, dict[str, float]]:
     """Scores, prints and returns the metrics by the height of the queries."""
-    rows = score_heights(weights, scored.query, scored.result, heights)
-    print(f"queries scaled down to so many rows of {weights.config.image_size[0]}, and up again")
+    rows = score_heights(scored.encoder, scored.query, scored.result, heights)
+    print(f"queries scaled down to so many rows of {scored.encoder.image_size[0]}, and up again")
     print(format_metrics({f"{height} rows": metrics for height, metrics in rows.items()}))
     return rows
 
 
 def _write_embeddings(path: str, scored: Scored) -> None:
-    arrays = {}
-    for side, items in (("query", scored.result.query), ("gallery", scored.result.gallery)):
-        for field in ("embedding", "identity", "camera", "name"):
-            arrays[f"{side}_{field}"] = getattr(items, field)
-    if scored.spread:
-        arrays |= {"query_spread": scored.spread[0], "gallery_spread": scored.spread[1]}
-    replace_file(path, lambda temporary: np.savez(temporary, **arrays))
+    """Writes the sets 'query' and 'gallery', as they were ranked."""
+    weights = digest_of(scored.encoder.variables)
+    query_spread, gallery_spread = scored.spread or (None, None)
+    sets = {}
+    for side, items, spread in (
+        ("query", scored.result.query, query_spread),
+        ("gallery", scored.result.gallery, gallery_spread),
+    ):
+        sets[side] = Descriptors(
+            items.name, items.embedding, scored.encoder.streams, weights, items.identity, items.camera, spread
+        )
+    write_descriptors(path, sets)
 
 
 def _matrix(reports: list[dict[str, Any]], metric: str) -> dict[str, dict[str, float]]:

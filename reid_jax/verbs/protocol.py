@@ -3,16 +3,20 @@
 import argparse
 from collections.abc import Sequence
 
+from reid_jax.data.builders.source import Source
 from reid_jax.data.datasets import find_source, split_names
+from reid_jax.data.images import Images
 from reid_jax.data.low_resolution import LowResolution
-from reid_jax.data.split import StoredSplit, open_splits
+from reid_jax.data.split import StoredSplit, open_sources
+from reid_jax.describe import Encoder
+from reid_jax.embed import embed_items
 from reid_jax.errors import InputError, shown
-from reid_jax.evaluate import Evaluation, Protocol, embed_items, score
+from reid_jax.evaluate import Evaluation, Protocol, score
 from reid_jax.ranges import real, whole
 from reid_jax.weights import Weights
 
 SEED = whole(0, 2**63 - 1)
-_HEIGHT, _NEIGHBOURS, _SHOTS = whole(1, 100_000), whole(1, 100_000), whole(1, 1_000_000)
+_HEIGHT, _NEIGHBOURS, _DRAWS = whole(1, 100_000), whole(1, 100_000), whole(1, 1_000_000)
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +45,8 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="of the distance in it (default %(default)s)",
     )
     parser.add_argument("--single_gallery_shot", action="store_true", help="CUHK03's protocol: one gallery image each")
-    parser.add_argument("--shots", type=_SHOTS, default=default.shots, help="its repetitions (default %(default)s)")
-    parser.add_argument("--seed", type=SEED, default=default.seed, help="its draws (default %(default)s)")
+    parser.add_argument("--draws", type=_DRAWS, default=default.draws, help="of that image (default %(default)s)")
+    parser.add_argument("--seed", type=SEED, default=default.seed, help="of these draws (default %(default)s)")
 
 
 def protocol_of(args: argparse.Namespace) -> Protocol:
@@ -50,32 +54,32 @@ def protocol_of(args: argparse.Namespace) -> Protocol:
     if args.single_gallery_shot and args.rerank:
         raise InputError("--single_gallery_shot is not defined for re-ranked distances; leave --rerank out")
     fields = ("flip", "multi_query", "query_expansion", "rerank", "k1", "k2", "rerank_weight")
-    return Protocol(**{name: getattr(args, name) for name in (*fields, "single_gallery_shot", "shots", "seed")})
+    return Protocol(**{name: getattr(args, name) for name in (*fields, "single_gallery_shot", "draws", "seed")})
 
 
-def datasets_of(weights: Weights, names: list[str] | None, data_dir: str) -> list[str]:
-    """The data sets to score `weights` on: `names`, or those with a test split that they were trained for."""
-    if names:
-        return [one for name in names for one in split_names(name)]
+def sources_to_score(weights: Weights, names: list[str] | None, data_dir: str) -> list[Source]:
+    """Finds the data sets to score `weights` on: `names`, or those with a test split that they were trained for.
+
+    Raises InputError for a set that is not in `data_dir`, and where none has a query and a gallery.
+    """
     config = weights.config
-    if config.test_dataset:
-        return split_names(config.test_dataset)
-    found = [
-        name for name in split_names(config.dataset) if {"query", "gallery"} <= set(find_source(name, data_dir).splits)
-    ]
-    if not found:
+    names = names or ([config.test_dataset] if config.test_dataset else None)
+    if names:
+        return [find_source(single, data_dir) for name in names for single in split_names(name)]
+    sources = [find_source(single, data_dir) for single in split_names(config.dataset)]
+    tested = [source for source in sources if {"query", "gallery"} <= set(source.splits)]
+    if not tested:
         raise InputError(f"{config.dataset!r} has no query and gallery; name a data set that has with --dataset")
-    return found
+    return tested
 
 
 def open_test(
-    dataset: str, data_dir: str, image_size: tuple[int, int], protocol: Protocol
-) -> tuple[str, StoredSplit, StoredSplit, StoredSplit | None]:
-    """The full name of a data set, its query and gallery, and the images multi-query pools where it has its own."""
-    source = find_source(dataset, data_dir)
+    source: Source, data_dir: str, image_size: tuple[int, int], protocol: Protocol
+) -> tuple[StoredSplit, StoredSplit, StoredSplit | None]:
+    """Opens query and gallery of a data set, and the images that multi-query pools where the set has its own."""
     extra = ["multi_query"] if protocol.multi_query and "multi_query" in source.splits else []
-    splits = open_splits(dataset, ["query", "gallery", *extra], data_dir, image_size)
-    return source.name, splits[0], splits[1], splits[2] if extra else None
+    query, gallery, *pooled = open_sources([source], ["query", "gallery", *extra], data_dir, image_size)
+    return query, gallery, pooled[0] if pooled else None
 
 
 def add_query_height(parser: argparse.ArgumentParser) -> None:
@@ -105,21 +109,17 @@ def check_heights(heights: Sequence[int], path: str, weights: Weights) -> None:
 
 
 def score_heights(
-    weights: Weights, query: StoredSplit, evaluation: Evaluation, heights: Sequence[int]
+    encoder: Encoder, query: Images, evaluation: Evaluation, heights: Sequence[int]
 ) -> dict[int, dict[str, float]]:
     """Scores an evaluation again with its queries scaled down to each of the heights: {height: metrics}."""
-    found = {}
+    metrics = {}
     for height in heights:
         lowered = embed_items(
-            weights.network,
-            weights.variables,
+            encoder,
             LowResolution(query, height),
-            evaluation.mesh,
             flip=evaluation.protocol.flip,
             progress=f"embedding queries of {height} rows",
         )
-        again = score(
-            lowered, evaluation.gallery, weights.network.streams, evaluation.mesh, protocol=evaluation.protocol
-        )
-        found[height] = again.metrics
-    return found
+        again = score(lowered, evaluation.gallery, encoder.streams, encoder.mesh, protocol=evaluation.protocol)
+        metrics[height] = again.metrics
+    return metrics

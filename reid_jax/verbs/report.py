@@ -5,8 +5,8 @@ from pathlib import Path
 
 from reid_jax.errors import InputError
 from reid_jax.files.writing import require_writable_folder
-from reid_jax.reporting import tables as report
-from reid_jax.reporting.runs import gather
+from reid_jax.reporting.groups import gather
+from reid_jax.reporting.tables import all_runs, write_tables
 
 EXAMPLES = """\
   reid-jax report runs/table2 --out=report
@@ -26,12 +26,12 @@ def run(args: argparse.Namespace) -> None:
     require_writable_folder("--out", args.out)
     gathered = gather(args.runs)
     if gathered.groups:
-        print(report.all_runs(gathered))
+        print(all_runs(gathered))
     for path, reason in gathered.left_out:
         print(f"left out: {path}: {reason}")
     if not gathered.groups:
         raise InputError(f"no finished run in {', '.join(args.runs)}; nothing is written")
-    files = report.write(gathered, args.out)
+    files = write_tables(gathered, args.out)
     try:
         from reid_jax.reporting.plots import write_plots
 

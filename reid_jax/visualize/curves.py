@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reid_jax.errors import InputError
 from reid_jax.files.json_files import write_json
+from reid_jax.visualize.curve_points import evaluation_record, thin_roc
 from reid_jax.visualize.drawing import (
     AXIS,
     BLUE,
@@ -17,11 +18,11 @@ from reid_jax.visualize.drawing import (
     VERMILION,
     line_styles,
     new_figure,
-    picture,
     png_path,
     save_figure,
     style_axes,
 )
+from reid_jax.visualize.failures import one_line_failures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
 
     from reid_jax.evaluate import Evaluation
     from reid_jax.retrieval.risk import RiskCoverage
-    from reid_jax.retrieval.verification import Verification
 
 MAX_RANK = 20
 MARKED_RATES = ("1e-3", "1e-2")  # false-positive rates that the ROC plot marks
-_ROC_POINTS = 400  # drawn at most: more than a plot has pixels for
 
 
 def cmc_figure(evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> "Figure":
@@ -123,14 +122,14 @@ def risk_figure(by: Mapping[str, "RiskCoverage"]) -> "Figure":
     return figure
 
 
-@picture
+@one_line_failures
 def write_risk_curve(path: str | os.PathLike, by: Mapping[str, "RiskCoverage"]) -> None:
     """Writes `risk_figure` as PNG; raises InputError as it does, or where the path does not end in .png."""
     path = png_path(path)
     save_figure(path, risk_figure(by))
 
 
-@picture
+@one_line_failures
 def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> None:
     """Writes the CMC and ROC curves side by side as PNG, and their points as JSON beside it under the same stem.
 
@@ -145,11 +144,14 @@ def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"
     figure, (left, right) = new_figure(10.8, 4.0, 1, 2)
     _draw_cmc(left, evaluations, max_rank)
     _draw_roc(right, evaluations)
-    write_json(path.with_suffix(".json"), {name: _record(one, max_rank) for name, one in evaluations.items()})
+    write_json(
+        path.with_suffix(".json"),
+        {name: evaluation_record(evaluation, max_rank) for name, evaluation in evaluations.items()},
+    )
     save_figure(path, figure)
 
 
-@picture
+@one_line_failures
 def write_height_curve(path: str | os.PathLike, by_height: Mapping[int, Mapping[str, float]]) -> None:
     """Writes `height_figure` as PNG; raises InputError as it does, or where the path does not end in .png."""
     path = png_path(path)
@@ -158,7 +160,7 @@ def write_height_curve(path: str | os.PathLike, by_height: Mapping[int, Mapping[
 
 def _check(evaluations: Mapping[str, "Evaluation"]) -> None:
     if not evaluations:
-        raise InputError("curves of no evaluation were asked for; name at least one")
+        raise InputError("there is no evaluation to draw curves of; name at least one")
 
 
 def _draw_cmc(axes: "Axes", evaluations: Mapping[str, "Evaluation"], max_rank: int) -> None:
@@ -189,7 +191,7 @@ def _draw_roc(axes: "Axes", evaluations: Mapping[str, "Evaluation"]) -> None:
 
     style_axes(axes, "ROC: pairs of one person found (%)", "pairs of two people taken for one (false-positive rate)")
     # One wrong pair is the smallest rate there is; beyond 1e-6 nobody decides.
-    left = min(1 / max(one.verification.negatives, 1) for one in evaluations.values())
+    left = min(1 / max(evaluation.verification.negatives, 1) for evaluation in evaluations.values())
     left = 10 ** np.floor(np.log10(np.clip(left, 1e-6, 1e-3) * 1.0001))
     for rate in MARKED_RATES:
         axes.axvline(float(rate), color=AXIS, linewidth=1, linestyle=(0, (2, 2)))
@@ -197,7 +199,7 @@ def _draw_roc(axes: "Axes", evaluations: Mapping[str, "Evaluation"]) -> None:
     axes.plot(chance, 100 * chance, color=GREY, linewidth=1.2, linestyle="--", label="guessing")
     for style, (name, evaluation) in zip(line_styles(), evaluations.items(), strict=False):
         verification = evaluation.verification
-        false, true, _ = _thin(verification, left)
+        false, true, _ = thin_roc(verification, left)
         label = name if len(evaluations) > 1 else "this network"
         axes.step(false, 100 * true, where="post", linewidth=1.8, label=label, **style)
         for rate in MARKED_RATES:
@@ -218,38 +220,3 @@ def _draw_roc(axes: "Axes", evaluations: Mapping[str, "Evaluation"]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 101)
     axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, loc="best")
-
-
-def _thin(verification: "Verification", left: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve at rates evenly spread over the logarithmic axis: false and true positive rates, distances.
-
-    A rate takes the last point that does not exceed it: what a threshold reaches, never more.
-    """
-    false, true, distance = (
-        np.asarray(verification.false_positive_rate),
-        np.asarray(verification.true_positive_rate),
-        np.asarray(verification.distance),
-    )
-    rates = np.unique(np.concatenate([np.geomspace(left, 1.0, _ROC_POINTS - 2), [1e-3, 1e-2]]))
-    if len(false) <= _ROC_POINTS:
-        rates = np.unique(np.concatenate([[left], false[false > left]]))
-    at = np.searchsorted(false, rates, "right") - 1
-    reached = at >= 0
-    return rates[reached], true[at[reached]], distance[at[reached]]
-
-
-def _record(evaluation: "Evaluation", max_rank: int) -> dict[str, Any]:
-    verification = evaluation.verification
-    points = _thin(verification, 1e-6)
-    keys = ("false_positive_rate", "true_positive_rate", "distance")
-    return {
-        "cmc": evaluation.cmc(max_rank).tolist(),
-        "roc": [dict(zip(keys, map(_finite, point), strict=True)) for point in zip(*points, strict=True)],
-        "metrics": {key: _finite(value) for key, value in evaluation.metrics.items()},
-        "verification": {key: _finite(value) for key, value in verification.metrics.items()},
-    }
-
-
-def _finite(value: float) -> float | None:
-    """The number as JSON takes it, which knows neither NaN nor infinity."""
-    return float(value) if np.isfinite(value) else None

@@ -1,27 +1,21 @@
-"""What the pictures share: colours that stay apart in colour blindness, Matplotlib figures in one look, PNG files."""
+"""The look that the pictures share: colours that stay apart in colour blindness, figures, letters, PNG files."""
 
-import contextlib
-import functools
-import importlib
 import itertools
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from reid_jax.errors import InputError, shown
+from reid_jax.errors import InputError
 from reid_jax.files.writing import replace_file
+from reid_jax.visualize.failures import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-File = str | os.PathLike
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # As red, green and blue: what Pillow takes.
 INK = (34, 34, 34)
@@ -29,13 +23,13 @@ MUTED = (115, 115, 115)
 RULE = (225, 225, 225)
 PAPER = (255, 255, 255)
 
-# Okabe and Ito (2008): told apart in the common colour blindnesses; in an order that keeps the first few far apart.
+# Okabe and Ito (2008): distinct in the common colour blindnesses; in an order that keeps the first few far apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 # Lines beyond the colours differ by dashes, points beyond them by shape.
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# Of figures: titles, the text of axes, the axis line, the grid, and points that are not told apart.
+# Of figures: titles, the text of axes, the axis line, the grid, and points that belong to no group.
 TITLE, LABEL, AXIS, GRID, GREY = "#222222", "#555555", "#bbbbbb", "#e4e4e4", "#c2c2c2"
 
 # Of other alphabets, where they are installed.
@@ -70,74 +64,6 @@ def point_styles() -> Iterator[dict[str, str]]:
     # divisor, so each pair comes once.
     for number in itertools.count():
         yield {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
-
-
-def picture(draw: Callable[Concatenate[File, P], T]) -> Callable[Concatenate[File, P], T]:
-    """Decorates a function that draws into the file it takes first: whatever goes wrong is an InputError of one line.
-
-    Matplotlib, its settings, its fonts and Pillow raise what they please. Figures have Matplotlib's own look, whatever
-    its user has set.
-    """
-
-    @functools.wraps(draw)
-    def told(path: File, *args: P.args, **options: P.kwargs) -> T:
-        try:
-            with _default_look():
-                return draw(path, *args, **options)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{shown(path)} cannot be drawn: {_told(error)}") from error
-
-    return told
-
-
-@contextlib.contextmanager
-def _default_look() -> Iterator[None]:
-    try:
-        require("matplotlib")
-    except InputError:  # not every picture needs it
-        yield
-        return
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        yield
-
-
-def require(*packages: str) -> None:
-    """Raises InputError where one of 'matplotlib' and 'scikit-learn' is missing or broken: known before long work."""
-    for package in packages:
-        try:
-            if package == "matplotlib":
-                _import_matplotlib()
-            else:
-                importlib.import_module("sklearn.manifold")
-        except ImportError as error:
-            raise InputError(f"this picture needs {package}, which is missing; pip install 'reid_jax[plot]'") from error
-        except Exception as error:  # from its settings, say
-            raise InputError(
-                f"{package} cannot be loaded: {_told(error)}; mend its installation or settings"
-            ) from error
-
-
-def _import_matplotlib() -> None:
-    # A notebook names its own backend to the commands it starts, where it may not be there; pictures here need none.
-    backend = os.environ.pop("MPLBACKEND", None)
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-        importlib.import_module("matplotlib.figure")
-    finally:
-        if backend is not None:
-            os.environ["MPLBACKEND"] = backend
-    if backend:
-        with contextlib.suppress(ValueError):
-            matplotlib.rcParams["backend"] = backend  # as Matplotlib does: the caller may go on to draw with it
-
-
-def _told(error: Exception) -> str:
-    return shown(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def new_figure(width: float, height: float, lines: int = 1, columns: int = 1) -> tuple["Figure", list["Axes"]]:
@@ -196,7 +122,7 @@ def take_names_as_written(figure: "Figure") -> None:
     """Makes no formula of '$', '_' and '^' in the names of a figure; numbers along a logarithmic axis stay formulas."""
     from matplotlib.text import Text
 
-    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    axes = [axis for plot in figure.axes for axis in (plot.xaxis, plot.yaxis)]
     formulas = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
     for text in set(figure.findobj(Text)) - formulas:
         text.set_parse_math(False)

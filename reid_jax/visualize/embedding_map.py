@@ -1,22 +1,16 @@
-"""A map of descriptors in two dimensions (t-SNE): near on the map is near for the network, mostly."""
+"""Descriptors placed on a plane (t-SNE), as values: near on the map is near for the network, mostly."""
 
 import dataclasses
-import os
-import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.files.csv_text import csv_text
-from reid_jax.files.json_files import write_json
-from reid_jax.files.writing import replace_file
-from reid_jax.visualize.drawing import GREY, TITLE, new_figure, picture, png_path, point_styles, require, save_figure
+from reid_jax.progress import announce
+from reid_jax.visualize.failures import require
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from reid_jax.evaluate import Items
+    from reid_jax.embed import Items
 
 ITEMS = 1000
 IDENTITIES = 20
@@ -68,10 +62,10 @@ def choose_items(
       InputError: items or identities are out of range.
     """
     if items < LEAST_ITEMS:
-        raise InputError(f"a map of {items} items was asked for; give at least {LEAST_ITEMS}")
+        raise InputError(f"a map of {items} items has too few; give at least {LEAST_ITEMS}")
     if not 1 <= identities <= MOST_IDENTITIES:
         raise InputError(
-            f"a map with {identities} identities in colour was asked for; give 1 to {MOST_IDENTITIES}: more colours "
+            f"a map cannot have {identities} identities in colour; give 1 to {MOST_IDENTITIES}: more colours "
             "and shapes cannot be told apart"
         )
     rng = np.random.default_rng(seed)
@@ -107,11 +101,11 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     if len(embedding) < LEAST_ITEMS:
         raise InputError(f"a map of {len(embedding)} items has no neighbourhoods; give at least {LEAST_ITEMS}")
     if not np.isfinite(embedding).all():
-        raise InputError("a map was asked for, but some embeddings are not finite; look at the weights")
+        raise InputError("some embeddings are not finite and have no place on a map; look at the weights")
     require("scikit-learn")
     from sklearn.manifold import TSNE
 
-    print(f"placing {len(embedding):,} descriptors on a plane (t-SNE)", file=sys.stderr, flush=True)
+    announce(f"placing {len(embedding):,} descriptors on a plane (t-SNE)")
     # Where all descriptors are equal there are no principal components to start from.
     start = "pca" if np.ptp(embedding, axis=0).max() > 0 and embedding.shape[1] > 1 else "random"
     tsne = TSNE(perplexity=min(30.0, len(embedding) / 4), init=start, learning_rate="auto", random_state=seed)
@@ -146,89 +140,16 @@ def _take(items: "Items", rows: np.ndarray) -> "Items":
     )
 
 
-def map_figure(shown: EmbeddingMap, color: Literal["identity", "camera"] = "identity") -> "Figure":
-    """Draws the map; a query has a dark edge. Axes have no ticks: t-SNE's coordinates mean nothing by themselves.
-
-    Each group of points is one artist whose gid is 'points-K'; `groups` tells which items it holds.
-
-    Raises InputError where `color` is unknown or Matplotlib is missing.
-    """
-    named = groups(shown, color)
-    figure, (axes,) = new_figure(8.6, 6.0)
-    axes.set_title(
-        f"Descriptors on a plane (t-SNE), by {color}", loc="left", fontsize=11, fontweight="bold", color=TITLE
-    )
-    styles = point_styles()
-    for number, (label, rows) in enumerate(named):
-        other = label is None
-        style = {"color": GREY, "marker": "o"} if other else next(styles)
-        axes.scatter(
-            *shown.position[rows].T,
-            s=14 if other else 30,
-            c=style["color"],
-            marker=style["marker"],
-            edgecolors=np.where(shown.side[rows] == "query", TITLE, "#ffffff"),
-            linewidths=0.3 if other else np.where(shown.side[rows] == "query", 1.0, 0.4),
-            label="others" if other else label,
-            gid=f"points-{number}",
-            zorder=1 if other else 2,
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.scatter([], [], s=30, c="#ffffff", edgecolors=TITLE, linewidths=1.0, label="dark edge: query")
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside right upper",
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=TITLE,
-        title=color,
-        title_fontsize=9.5,
-        alignment="left",
-        ncols=1 if len(named) <= 24 else 2,
-    )
-    return figure
-
-
 def groups(shown: EmbeddingMap, color: str) -> list[tuple[str | None, np.ndarray]]:
     """Returns what is drawn alike, in order: (name or None for the grey rest, int64 rows of the map).
 
     Raises InputError where `color` is unknown.
     """
     if color not in COLOR_BY:
-        raise InputError(f"a map coloured by {color!r} was asked for; choose identity or camera")
+        raise InputError(f"a map cannot be coloured by {color!r}; choose identity or camera")
     if color == "camera":
         names = {number: "unknown" if number == UNKNOWN_CAMERA else str(number) for number in np.unique(shown.camera)}
         return [(name, np.flatnonzero(shown.camera == number)) for number, name in names.items()]
     rest = np.flatnonzero(~np.isin(shown.identity, shown.colored))
     named = [(str(number), np.flatnonzero(shown.identity == number)) for number in shown.colored]
     return named + ([(None, rest)] if len(rest) else [])
-
-
-@picture
-def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["identity", "camera"] = "identity") -> None:
-    """Writes `map_figure` as PNG, and the coordinates as JSON and as CSV beside it under the same stem.
-
-    The JSON holds {"color", "identities": those told apart, "items": [{"name", "identity", "camera", "side", "x",
-    "y"}, ...]}; the CSV has the same columns, names as in `csv_text`.
-
-    Raises:
-      InputError: as `map_figure`, or the path does not end in .png.
-    """
-    path = png_path(path)
-    figure = map_figure(shown, color)
-    columns = ("name", "identity", "camera", "side", "x", "y")
-    items = [
-        (str(name), int(identity), int(camera), str(side), round(float(x), 4), round(float(y), 4))
-        for name, identity, camera, side, (x, y) in zip(
-            shown.name, shown.identity, shown.camera, shown.side, shown.position, strict=True
-        )
-    ]
-    records = [dict(zip(columns, item, strict=True)) for item in items]
-    write_json(path.with_suffix(".json"), {"color": color, "identities": list(shown.colored), "items": records})
-    text = csv_text([columns, *items])
-    replace_file(path.with_suffix(".csv"), lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
-    save_figure(path, figure)

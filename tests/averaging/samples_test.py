@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from reid_jax import parallel
-from reid_jax.averaging.samples import average_items, evaluate_samples, sampled_variables
-from reid_jax.data.split import Split
-from reid_jax.embed import embed
+from reid_jax.averaging.samples import average_items, evaluate_samples, sampled_encoders
+from reid_jax.data.images import Split
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Protocol
 from reid_jax.retrieval.aggregate import renormalise
@@ -42,10 +42,15 @@ def made(identity, seed, tracklet=None):
     return Split(image, *columns, np.array([f"{seed}/{row}.jpg" for row in range(n)]))
 
 
-def drawn(scale, alive=1.0, count=4):
+def drawn(mesh, scale, alive=1.0, count=4):
     random = np.random.default_rng(3)
     return [
-        {"params": jnp.asarray(scale * random.standard_normal(5), jnp.float32), "batch_stats": jnp.float32(alive)}
+        Encoder(
+            NETWORK,
+            {"params": jnp.asarray(scale * random.standard_normal(5), jnp.float32), "batch_stats": jnp.float32(alive)},
+            (8, 4),
+            mesh,
+        )
         for _ in range(count)
     ]
 
@@ -57,9 +62,9 @@ def mesh():
 
 @pytest.mark.parametrize("alive", [1.0, 0.0])
 def test_descriptors_and_spread_are_those_of_the_definition(mesh, alive):
-    split, samples = made(range(20), 0), drawn(0.7, alive)
-    ((items, spread),) = average_items(NETWORK, samples, [split], mesh, samples=4)
-    each = np.stack([embed(NETWORK, one, split.image, mesh) for one in samples]).astype(np.float64)
+    split, samples = made(range(20), 0), drawn(mesh, 0.7, alive)
+    ((items, spread),) = average_items(samples, [split], samples=4)
+    each = np.stack([encoder.describe(split.image) for encoder in samples]).astype(np.float64)
     np.testing.assert_allclose(items.embedding, renormalise(each.mean(0), STREAMS), atol=1e-6)
     expected = np.sqrt(((each - each.mean(0)) ** 2).sum(2).mean(0))
     np.testing.assert_allclose(spread, expected, atol=1e-5)
@@ -68,22 +73,22 @@ def test_descriptors_and_spread_are_those_of_the_definition(mesh, alive):
 
 
 def test_samples_that_agree_have_no_spread(mesh):
-    ((_, one),) = average_items(NETWORK, drawn(0.7, count=1), [made(range(5), 0)], mesh, samples=1)
+    ((_, one),) = average_items(drawn(mesh, 0.7, count=1), [made(range(5), 0)], samples=1)
     np.testing.assert_array_equal(one, 0)
-    ((_, same),) = average_items(NETWORK, drawn(0.0), [made(range(5), 0)], mesh, samples=4)
+    ((_, same),) = average_items(drawn(mesh, 0.0), [made(range(5), 0)], samples=4)
     np.testing.assert_allclose(same, 0, atol=1e-6)
 
 
 def test_a_tracklet_has_one_spread(mesh):
     split = made([1, 1, 2], 0, tracklet=[0, 0, -1])
-    ((items, spread),) = average_items(NETWORK, drawn(0.7), [split], mesh, samples=4)
+    ((items, spread),) = average_items(drawn(mesh, 0.7), [split], samples=4)
     assert len(items) == len(spread) == 2
 
 
 def test_what_is_evaluated_is_the_averages(mesh):
     query, gallery = made([1, 2, 3], 0), made([1, 2, 3, 3], 1)
     (one, *_), (result, query_spread, gallery_spread) = evaluate_samples(
-        NETWORK, drawn(0.3), [(gallery, query), (query, gallery)], mesh, samples=4, protocol=Protocol(flip=True)
+        iter(drawn(mesh, 0.3)), [(gallery, query), (query, gallery)], samples=4, protocol=Protocol(flip=True)
     )
     assert one.metrics["queries"] == 4
     assert (len(query_spread), len(gallery_spread)) == (3, 4)
@@ -94,4 +99,4 @@ def test_what_is_evaluated_is_the_averages(mesh):
 
 def test_no_samples_are_refused(mesh):
     with pytest.raises(InputError, match="0 samples"):
-        next(sampled_variables(NETWORK, None, np.zeros((2, 8, 4, 3), np.uint8), mesh, samples=0, augmentation=None))
+        next(sampled_encoders(NETWORK, None, np.zeros((2, 8, 4, 3), np.uint8), mesh, samples=0, augmentation=None))

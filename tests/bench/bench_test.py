@@ -14,12 +14,12 @@ from reid_jax import config as run_config
 from reid_jax import parallel
 from reid_jax.bench import against, contest, made, measure
 from reid_jax.bench.compilation import CompileTimes, compile_times
-from reid_jax.bench.contest import OURS, Contest, Contestant, Standing
+from reid_jax.bench.contest import OURS, Contest, Contestant, Result
 from reid_jax.bench.input import index_seconds
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.quantities import format_bytes, format_rate, format_seconds
 from reid_jax.data.sampler import IdentitySampler
-from reid_jax.embed import embed
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.main import main
 from reid_jax.models import summary
@@ -37,7 +37,7 @@ def test_rounds_go_in_turn_and_the_first_is_not_counted():
 
 def test_a_timed_call_can_follow_on_an_uncounted_one():
     order = []
-    seconds = measure.in_turn([lambda: order.append("a"), lambda: order.append("b")], 2, again=True)
+    seconds = measure.in_turn([lambda: order.append("a"), lambda: order.append("b")], 2, preceded=True)
     assert "".join(order) == "ab" + "aabb" * 2
     assert [len(its) for its in seconds] == [2, 2]
 
@@ -49,27 +49,29 @@ def test_a_ratio_is_the_median_of_the_rounds_not_of_the_medians():
 
 
 def test_contestants_with_other_amounts_of_work_are_compared_by_item(monkeypatch):
-    monkeypatch.setattr(contest, "in_turn", lambda works, rounds, again: [(1.0, 2.0, 4.0), (2.0, 4.0, 8.0)])
-    held = contest.hold([Contestant(OURS, None, 100), Contestant("other", None, 50)], 3, "images", gflop=2.0, peak=500)
-    assert held.standings[1].ratio == 4
-    ours, other = held.figures()
+    monkeypatch.setattr(contest, "in_turn", lambda works, rounds, preceded: [(1.0, 2.0, 4.0), (2.0, 4.0, 8.0)])
+    ran = contest.run_contest(
+        [Contestant(OURS, None, 100), Contestant("other", None, 50)], 3, "images", gflop=2.0, peak=500
+    )
+    assert ran.results[1].ratio == 4
+    ours, other = ran.figures()
     assert (ours["images_per_second"], ours["gflops"], ours["share_of_peak"]) == (50, 100, 0.2)
     assert (other["images_per_second"], other["median_seconds"], other["ratio"]) == (12.5, 4, 4)
 
 
 def test_the_table_of_a_contest():
-    standings = (
-        Standing(Contestant(OURS, None, 64), (0.5, 0.25, 1.0), 1.0),
-        Standing(Contestant("torch NCHW", None, 64, difference=3e-7), (1.0, 0.5, 2.0), 2.0),
+    results = (
+        Result(Contestant(OURS, None, 64), (0.5, 0.25, 1.0), 1.0),
+        Result(Contestant("torch NCHW", None, 64, difference=3e-7), (1.0, 0.5, 2.0), 2.0),
     )
-    head, ours, theirs = Contest(standings, "images", gflop=1.5, peak=400.0).table().splitlines()
+    head, ours, theirs = Contest(results, "images", gflop=1.5, peak=400.0).table().splitlines()
     assert re.split(r"\s{2,}", head.strip()) == [
         *("a round", "from - to", "images/s", "GFLOP/s", "of peak", "reid_jax is", "differs by")
     ]
     assert re.split(r"\s{2,}", ours) == ["reid_jax", "500 ms", "250 ms - 1.00 s", "128", "192", "48.0 %"]
     assert re.split(r"\s{2,}", theirs)[-2:] == ["2.00x", "3e-07"]
     assert len(head) == len(theirs)
-    alone = Contest(standings[:1], "queries").table()
+    alone = Contest(results[:1], "queries").table()
     assert "queries/s" in alone
     for absent in ("GFLOP", "peak", "is", "differs"):
         assert absent not in alone
@@ -124,7 +126,7 @@ def test_made_weights_tell_images_apart():
     network = network_of(config, 0)
     variables = make_variables(network, config.image_size)
     mesh = parallel.create_mesh()
-    embedding = embed(network, variables, make_images(8, config.image_size), mesh)
+    embedding = Encoder(network, variables, config.image_size, mesh).describe(make_images(8, config.image_size))
     assert np.isfinite(embedding).all()
     assert (embedding.std(0) > 1e-3).mean() > 0.3
 

@@ -376,13 +376,13 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 def test_what_takes_time_or_memory_for_nothing(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("reid_jax.convert.torch_file._MOST_STEPS", 50_000)
+    monkeypatch.setattr("reid_jax.convert.pickle_machine._MOST_STEPS", 50_000)
     body, match = BODIES[case]
     assert refused(write_zip(tmp_path / "m.pth", body, {}), match) < 1000
 
 
 def test_a_pickle_of_too_many_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr("reid_jax.convert.torch_file._MOST_STEPS", 1000)
+    monkeypatch.setattr("reid_jax.convert.pickle_machine._MOST_STEPS", 1000)
     for body in (b"N" * 1001, b"(" * 1001, b"}" * 1001, b"N" + put(1) * 1001):
         refused(write_zip(tmp_path / "m.pth", body, {}), "more than 1,000 steps")
 

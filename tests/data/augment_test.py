@@ -53,7 +53,7 @@ def test_padding_is_black():
     np.testing.assert_allclose(out.min((0, 1, 2)), black, atol=1e-6)
 
 
-def test_erasing_fills_one_rectangle_of_the_asked_size_with_the_mean():
+def test_erasing_fills_one_rectangle_of_the_drawn_size_with_the_mean():
     image = _images(300)
     strength = dataclasses.replace(OFF, erase_probability=0.5)
     out = _augment(image, strength)

@@ -9,7 +9,6 @@ import re
 import shutil
 import zlib
 
-import numpy as np
 import pytest
 from made_sets import png
 from PIL import Image
@@ -20,7 +19,7 @@ from reid_jax.data.builders.source import Counts, ImageFile, Source
 from reid_jax.data.sampler import IdentitySampler
 from reid_jax.data.split import load_split
 from reid_jax.errors import InputError
-from reid_jax.retrieval.labels import Labels, check_labels
+from reid_jax.retrieval.protocol import Labels, check_labels
 from reid_jax.verbs import data
 
 SPEC = synthetic.SyntheticPeople(train_identities=8, test_identities=2, cameras=3, images_per_camera=2, seed=5)
@@ -50,7 +49,7 @@ class Made(Source):
         for name, value in attributes.items():
             setattr(self, name, value)
 
-    def files(self, split):
+    def list_files(self, split):
         return [
             ImageFile(f"{split}/{number}.png", identity, camera, 1, 0, tracklet)
             for number, (identity, camera, tracklet) in enumerate(self.rows[split])
@@ -144,7 +143,7 @@ def test_broken_odd_misnamed_and_copied_files_are_found(people):
     assert report.contradictory == (relative[5], relative[-1])
     assert report.sizes == ((100, 50), (128, 64))
     assert [text.partition(":")[0] for text in report.problems] == [
-        "2 file(s) cannot be decoded",
+        "2 image(s) cannot be decoded",
         "1 training file(s) are byte for byte in test",
     ]
     assert len(report.notes) == 3
@@ -227,7 +226,7 @@ def changed(rows, **fields):
 
 
 @pytest.mark.parametrize(
-    ("rows", "trains", "evaluates", "sound", "told"),
+    ("rows", "trains", "evaluates", "sound", "message"),
     [
         (ALL, True, True, True, "sound: train and evaluate can start"),
         (TRAINING, True, False, True, "sound for training only: there is no query and gallery"),
@@ -255,8 +254,8 @@ def changed(rows, **fields):
         (TRAINING[2:] + QUERIES + FOUND, False, True, False, "train has 7 identities, fewer than the 8"),
         (TRAINING[:2] + QUERIES + FOUND, False, True, False, "train holds one identity only"),
         (TRAINING[::2] + QUERIES + FOUND, True, True, True, "no one has a second image in train"),
-        (ALL + [("broken", 20, 1, "train")], False, True, False, "1 file.s. cannot be decoded"),
-        (ALL + [("broken", 1, 3, "gallery")], True, False, False, "1 file.s. cannot be decoded"),
+        (ALL + [("broken", 20, 1, "train")], False, True, False, "1 image.s. cannot be decoded"),
+        (ALL + [("broken", 1, 3, "gallery")], True, False, False, "1 image.s. cannot be decoded"),
         (ALL + [("q1", 1, "", "gallery")], True, True, False, "1 query file.s. are byte for byte in the gallery"),
         (ALL + [("q1", 1, 7, "gallery")], True, True, False, "byte for byte in the gallery, by another or an unknown"),
         (ALL + [("q1", 1, 1, "gallery")], True, True, True, "sound: train and evaluate"),  # the protocol removes it
@@ -264,7 +263,7 @@ def changed(rows, **fields):
         (ALL + [("q1", 2, 3, "gallery")], True, True, True, "byte for byte another identity's"),
     ],
 )
-def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evaluates, sound, told):
+def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evaluates, sound, message):
     for name in {row[0] for row in rows}:
         picture = b"text" if name == "broken" else png(zlib.crc32(name.encode()), (8, 16))
         (tmp_path / f"{name}.png").write_bytes(picture)
@@ -273,7 +272,7 @@ def test_the_verdict_is_what_train_and_evaluate_do(tmp_path, rows, trains, evalu
     report = check.check("csv:set.csv", tmp_path)
     assert (report.trainable, report.testable, report.sound) == (trains, evaluates, sound)
     assert sound == (len(report.problems) == 0)
-    assert re.search(told, report.table())
+    assert re.search(message, report.table())
 
     def load(split):
         return load_split("csv:set.csv", split, tmp_path, (16, 8))
@@ -299,17 +298,6 @@ def starts(run) -> bool:
     except InputError:
         return False
     return True
-
-
-def test_bytes_are_compared_as_a_slow_search_does():
-    rng = np.random.default_rng(0)
-    digest, identity = rng.integers(0, 12, 40), rng.integers(0, 3, 40)
-    in_train, sound = rng.random(40) < 0.5, rng.random(40) < 0.8
-    copied, contradictory = check._compare_bytes(digest.view("V8"), identity, in_train, sound)
-    for row in range(40):
-        same = [n for n in range(40) if digest[n] == digest[row] and sound[n]] if sound[row] else []
-        assert copied[row] == (in_train[row] and any(not in_train[n] for n in same))
-        assert contradictory[row] == any(identity[n] != identity[row] for n in same if in_train[n] == in_train[row])
 
 
 def test_missing_parts_are_problems_not_crashes(people, tmp_path):

@@ -38,6 +38,6 @@ def test_one_source_is_found_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["market1501", "mars", r"regex:(?P<identity>\d+)\.jpg", "csv:people.csv"])
-def test_the_home_of_nobody_is_no_place_for_data(name):
+def test_the_home_of_no_user_is_no_place_for_data(name):
     with pytest.raises(InputError, match="~nobody-of-this-name/data"):
         datasets.find_source(name, "~nobody-of-this-name/data")

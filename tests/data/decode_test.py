@@ -1,5 +1,6 @@
 """Every odd image gives the right picture or a clear error."""
 
+import io
 import struct
 import time
 import zlib
@@ -10,7 +11,7 @@ import pytest
 from made_sets import encoded, jpeg
 from PIL import Image
 
-from reid_jax.data.decode import decode, kind
+from reid_jax.data.decode import decode, from_pillow, kind, resize, undecodable
 from reid_jax.errors import InputError
 
 PIXELS = np.zeros((4, 6, 3), np.uint8)
@@ -221,3 +222,27 @@ def test_the_kind_is_that_of_the_content():
     assert kind(jpeg(1)) == "JPEG"
     assert kind(encoded(Image.new("L", (2, 2)))) == "PNG"
     assert kind(b"text") is None
+
+
+def test_pillow_images_and_pixels_become_what_files_of_them_do():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 20, 3), np.uint8)
+    for image in (Image.fromarray(pixels), Image.fromarray(pixels[..., 0]), Image.fromarray(pixels).convert("P")):
+        data = encoded(image)
+        for size in ((50, 20), (16, 8), (100, 40)):
+            np.testing.assert_array_equal(from_pillow(image, size), decode(data, size))
+        np.testing.assert_array_equal(from_pillow(image), decode(data))
+    for size in ((50, 20), (16, 8)):
+        np.testing.assert_array_equal(resize(pixels, size), decode(encoded(Image.fromarray(pixels)), size))
+    lazy = Image.open(io.BytesIO(encoded(Image.fromarray(pixels))[:400]))
+    with pytest.raises(InputError, match="it is damaged"):
+        from_pillow(lazy)
+    for wrong in (pixels[..., 0], pixels[..., :2], pixels.astype(np.float32), pixels[:0]):
+        with pytest.raises(InputError, match=r"give uint8 \[h, w, 3\]"):
+            resize(wrong, (16, 8))
+
+
+def test_undecodable_images_are_named_in_one_line_with_their_reasons():
+    broken = [(f"{letter}.jpg", "it is empty (0 bytes)") for letter in "abcdefg"]
+    line = undecodable(broken, " of market1501 train")
+    assert line.startswith("7 image(s) of market1501 train cannot be decoded: a.jpg (it is empty (0 bytes)); b.jpg (")
+    assert line.endswith("e.jpg (it is empty (0 bytes)) and 2 more; fetch or unpack these files again")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reid_jax.data.hold_out import hold_out
-from reid_jax.data.split import Split
+from reid_jax.data.images import Split
 from reid_jax.errors import InputError
 
 

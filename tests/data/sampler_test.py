@@ -133,6 +133,6 @@ def test_other_sets_do_not_change_what_a_set_gives():
         ((2, 2, 4), "asks data set 3 of 3 for 4 identities a batch, but its training split has 3"),
     ],
 )
-def test_shares_that_cannot_be_are_told(shares, said):
+def test_shares_that_cannot_be_are_named(shares, said):
     with pytest.raises(InputError, match=said):
         JoinedSampler(*_joined(), shares, 4)

@@ -1,185 +1,70 @@
-"""A run's figures on disk: records cut where a run resumes, files that are complete or not there."""
+"""Files and folders that are complete or not there, and what cannot be written: refused before long work."""
 
-import json
 import os
-import sys
 
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.files import writing as writers
-from reid_jax.files.json_files import read_json, write_json
-from reid_jax.files.writing import require_writable, require_writable_folder
-from reid_jax.training.metric_writer import MetricWriter, read_records, require_tensorboard
+from reid_jax.files.writing import new_folder, replace_file, require_writable, require_writable_folder
 
 
-def write(workdir, steps, resume_step=0):
-    writer = MetricWriter(workdir, resume_step, tensorboard=False)
-    for step in steps:
-        writer.write(step, step / 10, {"loss": 1 / step})
-    writer.close()
-    return writer
+def fill(target, text, is_complete=lambda folder: True):
+    with new_folder(target, is_complete) as folder:
+        assert folder.parent == target.parent
+        (folder / "a").write_text(text)
+        (folder / "deep").mkdir()
 
 
-def test_records_are_json_lines_with_step_epoch_and_numbers(tmp_path):
-    writer = write(tmp_path, [4, 8])
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"step": 4, "epoch": 0.4, "loss": 0.25},
-        {"step": 8, "epoch": 0.8, "loss": 0.125},
-    ]
-    assert writer.records == read_records(tmp_path / "metrics.jsonl")
+def test_a_new_folder_is_whole_and_alone_and_readable_by_everybody(tmp_path):
+    fill(tmp_path / "parent" / "set", "1")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "deep", "parent", "set"]
+    assert (tmp_path / "parent" / "set").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_record_is_on_disk_before_the_next_step(tmp_path):
-    writer = MetricWriter(tmp_path, 0, tensorboard=False)
-    writer.write(4, 0.4, {"loss": 1.0})
-    assert [record["step"] for record in read_records(tmp_path / "metrics.jsonl")] == [4]
-    writer.close()
+def test_a_folder_whose_filling_fails_is_not_there(tmp_path):
+    def fails():
+        with new_folder(tmp_path / "set", lambda folder: True) as folder:
+            (folder / "a").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert not any(tmp_path.iterdir())
 
 
-def test_resuming_cuts_records_after_the_step_and_writes_the_same_bytes(tmp_path):
-    write(tmp_path, [4, 8, 12])
-    whole = (tmp_path / "metrics.jsonl").read_bytes()
-    writer = MetricWriter(tmp_path, 8, tensorboard=False)
-    assert [record["step"] for record in writer.records] == [4, 8]
-    assert [record["step"] for record in read_records(tmp_path / "metrics.jsonl")] == [4, 8]
-    writer.write(12, 1.2, {"loss": 1 / 12})
-    writer.close()
-    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+@pytest.mark.parametrize(("complete", "kept"), [(True, "theirs"), (False, "ours")])
+def test_a_folder_that_another_process_wrote_meanwhile_stays_if_it_is_complete(tmp_path, complete, kept):
+    target = tmp_path / "set"
+    with new_folder(target, lambda folder: complete) as folder:
+        (folder / "a").write_text("ours")
+        target.mkdir()
+        (target / "a").write_text("theirs")
+    assert (target / "a").read_text() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_torn_last_line_is_dropped(tmp_path):
-    write(tmp_path, [4, 8, 12])
-    file = tmp_path / "metrics.jsonl"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-9])
-    assert [record["step"] for record in read_records(file)] == [4, 8]
-    write(tmp_path, [12], resume_step=8)
-    assert file.read_bytes() == whole
+def test_a_folder_that_cannot_take_its_name_is_an_error(tmp_path):
+    def write():
+        with new_folder(tmp_path / "set", lambda folder: False):
+            (tmp_path / "set").write_text("a file")
+
+    with pytest.raises(OSError, match="set"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-BROKEN_LINES = [
-    b"",
-    b"{",
-    b'{"step": 8, "epoch": 0.8, "lo',
-    b"5",
-    b"[8]",
-    b"null",
-    b'{"epoch": 0.8}',
-    b'{"step": "8"}',
-    b'{"step": 8.0}',
-    b'{"step": true}',
-    b'{"step": 8, "loss": [1]}',
-    b'{"step": 8, "loss": "1"}',
-    b'{"step": 8, "loss": NaN}',
-    b'{"step": 8, "loss": 1e999}',
-    b'{"step": 8, "loss": 1' + b"0" * 400 + b"}",
-    b'{"step": 8, "loss": 1' + b"0" * 5_000 + b"}",
-    b'{"step": 8, "\xff": 1}',
-    b'{"step": 8, "loss": ' + b"[" * 200_000,
-    bytes(60),
-]
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "new" / "a.txt"
+    replace_file(file, lambda temporary: temporary.write_text("1"))
 
-
-@pytest.mark.parametrize("line", BROKEN_LINES, ids=lambda line: line[:30])
-def test_a_broken_line_costs_no_other(tmp_path, line):
-    write(tmp_path, [4, 8, 12])
-    file = tmp_path / "metrics.jsonl"
-    first, _, last = file.read_bytes().splitlines()
-    file.write_bytes(b"\n".join((first, line, last, b"")))
-    assert [record["step"] for record in read_records(file)] == [4, 12]
-    writer = write(tmp_path, [16], resume_step=12)
-    assert writer.damaged == 1
-    assert [record["step"] for record in read_records(file)] == [4, 12, 16]
-    assert write(tmp_path, [], resume_step=16).damaged == 0
-
-
-def test_records_hold_null_for_what_is_not_finite(tmp_path):
-    writer = MetricWriter(tmp_path, 0, tensorboard=False)
-    writer.write(4, 0.4, {"loss": float("nan")})
-    writer.close()
-    assert writer.records == read_records(tmp_path / "metrics.jsonl") == [{"step": 4, "epoch": 0.4, "loss": None}]
-
-
-def test_records_that_cannot_be_read_are_told(tmp_path):
-    (tmp_path / "metrics.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"cannot read .*metrics\.jsonl: Is a directory"):
-        read_records(tmp_path / "metrics.jsonl")
-
-
-def test_a_new_run_starts_with_no_records(tmp_path):
-    write(tmp_path, [4])
-    assert write(tmp_path, [], resume_step=0).records == []
-    assert read_records(tmp_path / "absent.jsonl") == []
-
-
-def test_write_json_leaves_the_old_file_where_the_new_one_fails(tmp_path, monkeypatch):
-    file = tmp_path / "new" / "results.json"
-    write_json(file, {"mAP": 0.5})
-    assert read_json(file) == {"mAP": 0.5}
-    assert [path.name for path in file.parent.iterdir()] == ["results.json"]
-    seen = []
-
-    def interrupted(source, target):
-        seen.append((json.loads(source.read_text()), json.loads(target.read_text())))
+    def fails(temporary):
+        temporary.write_text("half of")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writers.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_json(file, {"mAP": 0.75})
-    # Complete beside the target before it takes the target's name, and nothing left behind.
-    assert seen == [({"mAP": 0.75}, {"mAP": 0.5})]
-    assert read_json(file) == {"mAP": 0.5}
-    assert [path.name for path in file.parent.iterdir()] == ["results.json"]
-
-
-def test_json_has_null_for_what_is_not_finite(tmp_path):
-    write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": (2, -float("inf"))}})
-    assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == {
-        "a": None,
-        "b": [1.0, None],
-        "c": {"d": [2, None]},
-    }
-
-
-def test_json_is_utf8(tmp_path):
-    write_json(tmp_path / "a.json", {"name": "é"})
-    assert "é".encode() in (tmp_path / "a.json").read_bytes()
-    assert read_json(tmp_path / "a.json") == {"name": "é"}
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write .*file/results\.json: .*writable folder"):
-        write_json(tmp_path / "file" / "results.json", {})
-
-
-def test_read_json_tells_absent_from_broken(tmp_path):
-    assert read_json(tmp_path / "absent.json") is None
-    deep, long = b"[" * 200_000, b"1" + b"0" * 5_000
-    for content in (b"", b"{", b"\xff\xfe\x00", deep, long, b"[NaN]", b'{"a": -Infinity}'):
-        (tmp_path / "broken.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"broken\.json is (no JSON|nested deeper)"):
-            read_json(tmp_path / "broken.json")
-    with pytest.raises(InputError, match="cannot read"):
-        read_json(tmp_path)
-
-
-def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path):
-    pytest.importorskip("tensorboardX")
-    writer = MetricWriter(tmp_path, 0, tensorboard=True)
-    writer.write(4, 0.4, {"loss": 1.0})
-    writer.close()
-    assert list((tmp_path / "tensorboard").glob("events.*"))
-
-
-def test_tensorboard_that_is_missing_is_told_by_every_process(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    for tell in (require_tensorboard, lambda: MetricWriter(tmp_path, 0, tensorboard=True)):
-        with pytest.raises(InputError, match=r"needs tensorboardX; pip install 'reid_jax\[tensorboard\]'"):
-            tell()
+        replace_file(file, fails)
+    assert file.read_text() == "1"
+    assert [path.name for path in file.parent.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(

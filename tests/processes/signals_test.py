@@ -55,14 +55,14 @@ time.sleep(60)
 """
 TRAINING = """
 signals._notify = lambda signum: None  # as JAX's, once its processes are joined
-signals.saved_by_the_run()
+signals.defer()
 print("begun", flush=True)
 for _ in range(600):
     if signals._noticed:
         break
     time.sleep(0.1)
 print("saved", flush=True)
-signals.nothing_to_save()
+signals.stop_deferring()
 print("not reached")
 """
 PRINT = """

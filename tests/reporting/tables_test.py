@@ -11,9 +11,10 @@ from PIL import Image
 from reid_jax import config as run_config
 from reid_jax import main
 from reid_jax.errors import InputError
-from reid_jax.reporting import paper, runs
-from reid_jax.reporting import tables as report
-from reid_jax.reporting.runs import gather
+from reid_jax.reporting import groups, paper, tables
+from reid_jax.reporting.cycle_curves import CURVES, cycle_curves
+from reid_jax.reporting.groups import gather
+from reid_jax.reporting.runs import HEADLINE
 from reid_jax.visualize.drawing import new_figure, take_names_as_written
 
 pytest.importorskip("matplotlib")
@@ -68,7 +69,7 @@ def folder(tmp_path):
             swag = {name: {"rank1": rank1 + 0.01, "mAP": mean + add} for name, add in (("swa", 0.02), ("swag", 0.03))}
             records = [
                 {"step": 10 * e, "epoch": float(e), "loss": 1.0}
-                | {f"{c}_{m}": 0.5 + 0.01 * e + 0.02 * seed for c in report.CURVES for m in runs.HEADLINE}
+                | {f"{c}_{m}": 0.5 + 0.01 * e + 0.02 * seed for c in CURVES for m in HEADLINE}
                 for e in (3, 6, 9)
             ]
             results = {"synthetic": scores(rank1, mean + 0.01, **swag)}
@@ -101,12 +102,12 @@ def test_keys_without_effect_set_no_runs_apart_and_every_other_key_does(tmp_path
         config = config_of(seed=number)
         config.update_from_flattened_dict(keys)
         write_run(tmp_path / str(number), config, {"synthetic": scores(0.5, 0.4)})
-    labels = {runs.label(group, "synthetic"): len(group.runs) for group in gather([tmp_path]).groups}
+    labels = {groups.label(group, "synthetic"): len(group.runs) for group in gather([tmp_path]).groups}
     assert labels == {"nano g": 2, "nano g: schedule.peak=0.1": 1, "near nano g: model.pooling=max": 1}
 
 
 def test_table2_is_filled_by_what_the_runs_are(folder):
-    table = report.table2(gather([folder]))
+    table = tables.table2(gather([folder]))
     columns = list(paper.COLUMNS)
     assert cells(table, "")[0] == columns
     (printed,) = cells(table, "paper, market1501")
@@ -122,7 +123,7 @@ def test_table2_is_filled_by_what_the_runs_are(folder):
 
 
 def test_table2_ticks_are_those_printed():
-    table = report.table2(runs.Gathered([], []))
+    table = tables.table2(groups.Gathered([], []))
     ticks = {row: "".join("x" if cell else "." for cell in cells(table, row)[0]) for row in paper.ROWS}
     assert ticks == {
         "bag of tricks": ".xxxxxxxxxx",
@@ -137,7 +138,7 @@ def test_table2_ticks_are_those_printed():
 
 
 def test_table3_takes_the_cyclic_rate_and_swag_from_a_second_phase(folder):
-    table = report.table3(gather([folder]))
+    table = tables.table3(gather([folder]))
     assert cells(table, "1", "paper, market1501") == [["93.8 / 83.6", "94.3 / 84.8", "94.5 / 85.3"]]
     row = "ours, synthetic; nano; epochs=20; second phase cycles=5 x 3 epochs"
     assert cells(table, "2", row) == [
@@ -155,7 +156,7 @@ def test_table4_takes_runs_scored_on_the_set_they_were_trained_on(tmp_path):
         if data == "market1501":
             results["dukemtmcreid"] = scores(0.3, 0.2, swag={"rank1": 0.31, "mAP": 0.21})
         write_run(tmp_path / data, second_phase(config, first, 15, 35.0), results)
-    table = report.table4(gather([tmp_path]))
+    table = tables.table4(gather([tmp_path]))
     assert cells(table, "Robust-ReID 1x with SWAG, paper") == [["95.8 / 88.7", "88.8 / 78.9"]]
     assert cells(table, "Robust-ReID 1x with SWAG, ours") == [["95.0 / 70.0", "88.0 / 70.0"]]
     assert cells(table, "Robust-ReID 1x with SWAG, ours; dataset=market1501") == [["", "31.0 / 21.0"]]
@@ -164,12 +165,12 @@ def test_table4_takes_runs_scored_on_the_set_they_were_trained_on(tmp_path):
 
 def test_figure6_spreads_over_epochs_and_over_seeds(folder):
     gathered = gather([folder])
-    ((group, curves),) = report.cycles(gathered)
+    ((group, curves),) = cycle_curves(gathered)
     assert len(group.runs) == 2
     assert curves["epoch"][""].tolist() == [3.0, 6.0, 9.0]
     assert curves["swag"]["mAP"].round(4).tolist() == [[0.53, 0.56, 0.59], [0.55, 0.58, 0.61]]
     begin = "nano g, second phase: epochs=20, cycles=5 x 3 epochs"
-    (numbers,) = cells(report.figure6(gathered), begin, "last", "rank-1")
+    (numbers,) = cells(tables.figure6(gathered), begin, "last", "rank-1")
     assert numbers == ["60.00", "60.00", "3.00", "1.41"]
 
 
@@ -297,8 +298,8 @@ def test_a_second_phase_whose_first_is_gone_says_so_and_fills_no_column(folder):
     gathered = gather([folder])
     lost = [group for group in gathered.groups if group.second_phase]
     assert len(lost) == 2
-    assert all("which is not there" in runs.label(group) for group in lost)
-    assert "73.0" not in report.table2(gathered)
+    assert all("which is not there" in groups.label(group) for group in lost)
+    assert "73.0" not in tables.table2(gathered)
 
 
 def test_a_first_phase_is_found_from_another_folder(tmp_path, monkeypatch):

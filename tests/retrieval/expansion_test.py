@@ -5,7 +5,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval.expansion import expand_queries
-from reid_jax.retrieval.labels import Labels
+from reid_jax.retrieval.protocol import Labels
 
 STREAMS = (5, 3)
 

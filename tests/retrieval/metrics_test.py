@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval.labels import Labels
 from reid_jax.retrieval.metrics import (
     average_precision,
     cmc,
     format_matrix,
     format_metrics,
     inverse_negative_penalty,
-    removal_note,
     retrieval_metrics,
 )
+from reid_jax.retrieval.protocol import Labels
 from reid_jax.retrieval.ranking import Ranking, rank
 
 
@@ -207,16 +206,6 @@ def test_duplicated_gallery_doubles_the_negatives_before_every_match():
     # So a first match at rank 1 + n moves to 1 + 2n: rank k before is rank 2k - 1 after.
     np.testing.assert_array_equal(cmc(one, 100), cmc(two, 199)[::2])
     assert cmc(one, 1)[0] == cmc(two, 1)[0]
-
-
-def test_unknown_cameras_are_said_aloud():
-    known, mixed, unknown = np.array([0, 3, 1]), np.array([0, -1, 1]), np.full(3, -1)
-    assert removal_note(known, known) == ""
-    for query, gallery in ((unknown, unknown), (known, unknown), (unknown, known)):
-        assert removal_note(query, gallery).startswith("cameras are unknown: no image was removed from the gallery")
-    assert removal_note(mixed, known).startswith("cameras of 1 of 3 queries and 0 of 3 gallery images are unknown")
-    assert removal_note(known, mixed).startswith("cameras of 0 of 3 queries and 1 of 3 gallery images are unknown")
-    assert "\n" not in removal_note(mixed, mixed)
 
 
 def test_format_metrics_is_an_aligned_table():

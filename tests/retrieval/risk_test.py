@@ -42,6 +42,6 @@ def test_ties_count_as_the_mean_over_their_orders():
     ("wrong", "uncertainty", "message"),
     [([], [], "one of each"), ([True], [1.0, 2.0], "one of each"), ([True, False], [1.0, np.nan], "not finite")],
 )
-def test_bad_input_is_told(wrong, uncertainty, message):
+def test_bad_input_is_named(wrong, uncertainty, message):
     with pytest.raises(InputError, match=message):
         risk_coverage(np.array(wrong, bool), np.array(uncertainty))

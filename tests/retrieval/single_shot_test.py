@@ -5,7 +5,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import pairs
-from reid_jax.retrieval.labels import Labels
+from reid_jax.retrieval.protocol import Labels
 from reid_jax.retrieval.single_shot import single_shot_cmc, single_shot_metrics, single_shot_ranks
 
 

@@ -15,7 +15,7 @@ def test_it_is_a_stable_sort_cut_off(columns, k):
     for levels in (2, 9, 10_000):  # with few levels nearly all entries tie, within groups and across them
         score = random.integers(0, levels, (6, columns)).astype(np.float32)
         score[:, -50:] = -np.inf
-        score[5, 3:] = -np.inf  # fewer finite entries than are asked for
+        score[5, 3:] = -np.inf  # fewer finite entries than k
         value, column = jax.jit(top_k, static_argnums=1)(score, k)
         expected = np.argsort(-score, axis=1, kind="stable")[:, :k]
         np.testing.assert_array_equal(column, expected)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.retrieval import pairs, verification
-from reid_jax.retrieval.labels import Labels
+from reid_jax.retrieval import histogram, pairs
+from reid_jax.retrieval.protocol import Labels
 from reid_jax.retrieval.ranking import rank, rank_distances
 from reid_jax.retrieval.verification import verify, verify_distances
 
@@ -179,7 +179,7 @@ def test_chunks_blocks_and_sums_do_not_change_a_bit(monkeypatch):
     one = verify(query, gallery, labels, ranking)
     monkeypatch.setattr(pairs, "CHUNK_BYTES", 128 * 40 * 4)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(verification, "_PAIRS_AT_ONCE", 5000)
+    monkeypatch.setattr(histogram, "_PAIRS_AT_ONCE", 5000)
     many = verify(query, gallery, labels, ranking)
     assert one.metrics == many.metrics
     for field in ("distance", "false_positive_rate", "true_positive_rate"):

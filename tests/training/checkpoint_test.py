@@ -10,7 +10,7 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.errors import InputError
-from reid_jax.training.checkpoint import Checkpoints, begun, recover
+from reid_jax.training.checkpoint import Checkpoints, has_checkpoint, recover
 from reid_jax.training.state import TrainState
 
 
@@ -30,17 +30,18 @@ def saved(folder, scores, keep=2):
 def test_the_latest_stay_and_the_best_besides(tmp_path):
     assert saved(tmp_path, {5: None, 10: 0.5, 15: None, 20: 0.3, 30: 0.2, 33: None}) == [10, 30, 33]
     assert saved(tmp_path, {40: 0.1, 50: 0.6, 60: 0.1, 70: None}) == [50, 60, 70]
+    assert saved(tmp_path, {80: 0.6, 90: None, 100: None}) == [50, 90, 100]  # of equals the earliest
 
 
 def test_without_a_metric_only_the_latest_stay(tmp_path):
     assert saved(tmp_path, {10: None, 20: None, 30: None}) == [20, 30]
-    assert Checkpoints(tmp_path, 2).best() is None
+    assert Checkpoints(tmp_path, 2).scores() == {}
 
 
-def test_a_new_process_restores_the_latest_and_knows_the_best(tmp_path):
+def test_a_new_process_restores_the_latest_and_knows_the_scores(tmp_path):
     saved(tmp_path, {10: 0.5, 20: 0.3, 30: None})
     checkpoints = Checkpoints(tmp_path, 2)
-    assert (checkpoints.latest, checkpoints.best()) == (30, 0.5)
+    assert (checkpoints.latest, checkpoints.scores()) == (30, {10: 0.5, 20: 0.3})
     mesh = parallel.create_mesh()
     restored = checkpoints.restore(state(0), mesh)
     assert restored.step == 30
@@ -50,7 +51,7 @@ def test_a_new_process_restores_the_latest_and_knows_the_best(tmp_path):
 
 def test_an_empty_folder_has_none(tmp_path):
     checkpoints = Checkpoints(tmp_path, 2)
-    assert (checkpoints.latest, checkpoints.best()) == (None, None)
+    assert (checkpoints.latest, checkpoints.scores()) == (None, {})
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_newest_sound_one_taken(folder
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"checkpoint 30 is damaged \(.+\), now damaged-30; resuming from 20", line), line
     checkpoints = Checkpoints(folder, 2)
-    assert (checkpoints.latest, checkpoints.best()) == (20, 0.5)
+    assert (checkpoints.latest, checkpoints.scores()) == (20, {10: 0.5, 20: 0.3})
     restored = checkpoints.restore(state(0), parallel.create_mesh())
     np.testing.assert_array_equal(restored.params["kernel"], [20, 20, 20])
     checkpoints.save(state(30), None)  # the name is free again
@@ -159,10 +160,10 @@ def test_what_is_no_checkpoints_name_is_left_alone(folder, capsys):
 
 def test_a_file_for_the_folder_of_checkpoints_is_told(tmp_path):
     (tmp_path / "checkpoints").write_text("")
-    for look in (recover, begun):
+    for look in (recover, has_checkpoint):
         with pytest.raises(InputError, match=r"cannot read checkpoints in .*: Not a directory"):
             look(tmp_path / "checkpoints")
-    assert not begun(tmp_path / "absent")
+    assert not has_checkpoint(tmp_path / "absent")
 
 
 def test_another_tree_is_told_in_one_line(folder):
@@ -178,7 +179,7 @@ def test_any_path_holds_checkpoints(tmp_path, name):
     saved(folder, {10: 0.5, 20: 0.3})
     recover(folder)
     checkpoints = Checkpoints(folder, 2)
-    assert (checkpoints.latest, checkpoints.best()) == (20, 0.5)
+    assert (checkpoints.latest, checkpoints.scores()) == (20, {10: 0.5, 20: 0.3})
     assert checkpoints.restore(state(0), parallel.create_mesh()).step == 20
     moved = shutil.copytree(tmp_path / name, tmp_path / "moved") / "checkpoints"
     assert Checkpoints(moved, 2).restore(state(0), parallel.create_mesh()).step == 20

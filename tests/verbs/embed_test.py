@@ -3,28 +3,47 @@
 import argparse
 import types
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from made_sets import png, write_leavings, zipped
 
+from reid_jax import extractor, parallel
+from reid_jax.describe import Encoder
+from reid_jax.descriptors import read_descriptors
 from reid_jax.errors import InputError
+from reid_jax.extractor import Extractor
 from reid_jax.verbs import embed
 
 
+class FirstPixel:
+    """A network that describes an image by its first pixel."""
+
+    streams = (3,)
+
+    def apply(self, variables, image, train):
+        del variables, train
+        pixel = image[:, 0, 0]
+        return types.SimpleNamespace(embedding=pixel / jnp.linalg.norm(pixel, axis=1, keepdims=True))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(FirstPixel(), {"params": {}, "batch_stats": {}}, (16, 8), parallel.create_mesh())
+
+
 @pytest.fixture
-def verb(tmp_path, monkeypatch):
-    """Runs the verb with a network that describes an image by its first pixel; returns names and descriptors."""
-    weights = types.SimpleNamespace(network=None, variables=None, config=types.SimpleNamespace(image_size=(16, 8)))
-    monkeypatch.setattr(embed, "load_weights", lambda path: weights)
-    monkeypatch.setattr(embed, "embed", lambda network, variables, image, mesh, flip: image[:, 0, 0].astype(np.float32))
-    monkeypatch.setattr(embed, "_IMAGES_AT_ONCE", 3)
+def verb(tmp_path, monkeypatch, encoder):
+    """Runs the verb; returns names and descriptors."""
+    monkeypatch.setattr(embed, "Extractor", lambda weights, flip: Extractor(encoder, flip=flip))
+    monkeypatch.setattr(extractor, "_IMAGES_AT_ONCE", 3)
 
     def run(images):
         parser = argparse.ArgumentParser()
         embed.add_arguments(parser)
         embed.run(parser.parse_args(["--weights=w", f"--images={images}", f"--out={tmp_path / 'out.npz'}"]))
-        with np.load(tmp_path / "out.npz") as file:
-            return file["name"].tolist(), file["embedding"]
+        found = read_descriptors(tmp_path / "out.npz")
+        return found.name.tolist(), found.embedding
 
     return run
 

@@ -15,7 +15,8 @@ from places import TINY_CONFIG
 from reid_jax import config as run_config
 from reid_jax.main import main
 from reid_jax.models.registry import network_of
-from reid_jax.verbs.visualize import ACTIONS, labels
+from reid_jax.verbs.visualize import ACTIONS
+from reid_jax.verbs.visualize.options import labels
 from reid_jax.weights import Weights, save_weights
 
 pytest.importorskip("sklearn")

@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +15,17 @@ import pytest
 from made_evaluation import Watched, split
 from PIL import ImageColor
 
+from reid_jax import parallel
 from reid_jax.data.augment import normalise
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.attention_maps import attention_maps, region_boxes
+from reid_jax.models.attention_maps import attention_maps, has_attention_maps, region_boxes
 from reid_jax.models.registry import create_network
-from reid_jax.visualize import attention
-from reid_jax.visualize.attention import attend, draw_regions, overlay, place_bars, soft_ranges, write_attention
+from reid_jax.visualize import attention, attention_sheet
+from reid_jax.visualize.attention import attend, place_bars, soft_ranges
+from reid_jax.visualize.attention_sheet import draw_regions, overlay, write_attention
 
 SIZE = (64, 32)
 TINY = dict(stem=8, widths=(16, 16, 32), repeats=(1, 1, 1), global_width=8, local_width=12)
@@ -33,6 +38,10 @@ def _network(**fields):
     return network, variables
 
 
+def _encoder():
+    return Encoder(*_network(), SIZE, parallel.one_device())
+
+
 @pytest.fixture(scope="module")
 def images():
     drawn = split([5, 6, 7], "query", (0, 0, 0), SIZE)
@@ -43,7 +52,7 @@ def images():
 @pytest.fixture(scope="module")
 def shown(images):
     watched = Watched(images)
-    shown = attend(*_network(), watched, [2, 0])
+    shown = attend(_encoder(), watched, [2, 0])
     assert watched.selected == [[2, 0]]  # nothing else is decoded
     return shown
 
@@ -127,21 +136,21 @@ def test_regions_are_drawn_on_the_rows_that_the_geometry_says():
     image = np.full((160, 64, 3), 128, np.uint8)
     boxes = np.float32([[0, 8, 64, 48], [0, 60, 64, 100], [16, 104, 80, 144], [-16, 125, 48, 165]])
     drawn = np.asarray(draw_regions(image, boxes, height=320))  # twice as large: every pixel is two
-    inside = drawn[:, attention.gutter(4) : attention.gutter(4) + 128]
+    inside = drawn[:, attention_sheet.gutter(4) : attention_sheet.gutter(4) + 128]
 
     def rows_of(color, column):
         return np.flatnonzero((inside[:, column] == ImageColor.getrgb(color)).all(1))
 
-    first, second, third, fourth = attention.REGION_COLORS
+    first, second, third, fourth = attention_sheet.REGION_COLORS
     assert rows_of(first, 60).tolist() == [15, 16, 17, 95, 96, 97]
     assert rows_of(second, 60).tolist() == [119, 120, 121, 199, 200, 201]
     # The third is open to the right, the fourth to the left and below: there they leave the image.
     assert len(rows_of(third, 33)) > 60
-    assert len(rows_of(third, 127)) <= 2 * attention.LINE
+    assert len(rows_of(third, 127)) <= 2 * attention_sheet.LINE
     assert len(rows_of(fourth, 95)) + len(rows_of(fourth, 96)) > 60
     assert rows_of(fourth, 20).tolist() == [row for row in rows_of(fourth, 20) if row < 255]
     # A region of its own colour, and a bar as high as the region beside the image.
-    left = drawn[:, : attention.gutter(4)]
+    left = drawn[:, : attention_sheet.gutter(4)]
     bar = (left == ImageColor.getrgb(first)).all(2)
     assert 80 <= bar.any(1).sum() <= 84
     assert np.flatnonzero(bar.any(1))[0] in (15, 16)
@@ -157,11 +166,24 @@ def test_bars_and_numbers_keep_apart_even_where_regions_coincide():
         assert all(0 <= top <= bottom < 100 for _, top, bottom, _ in placed)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 16])
+def test_any_number_of_regions_has_lanes_and_numbers_that_keep_apart(count):
+    for boxes in (np.zeros((count, 4)), np.linspace([0, -20, 64, 10], [0, 90, 64, 120], count)):
+        placed = place_bars(np.float32(boxes), 100.0)
+        assert [lane for lane, *_ in placed] == [number // 2 for number in range(count)]
+        for side in (placed[::2], placed[1::2]):
+            centres = sorted(text for *_, text in side)
+            assert all(b - a > min(16, 100 / len(side)) - 1e-4 for a, b in itertools.pairwise(centres))
+            assert all(0 <= text <= 100 for text in centres)
+    drawn = draw_regions(np.zeros((80, 32, 3), np.uint8), np.float32(boxes), height=160)
+    assert drawn.size == (64 + 2 * attention_sheet.gutter(count), 160)
+
+
 def test_overlay_shows_each_cell_in_the_colour_of_its_value():
     image = np.full((40, 20, 3), 128, np.uint8)
     soft = np.float32([[0.5, 0.6], [0.7, 0.8]])
     drawn = np.asarray(overlay(image, soft, 0.5, 0.8, height=40)).astype(int)
-    legend = attention.legend_colors(4).astype(int)
+    legend = attention_sheet.legend_colors(4).astype(int)
     for place, color in zip(((5, 5), (5, 15), (35, 5), (35, 15)), legend, strict=True):
         assert np.abs(drawn[place] - color).max() <= 2
     assert (drawn[:20, :10] == drawn[0, 0]).all()
@@ -186,18 +208,26 @@ def test_files_hold_the_numbers(images, shown, tmp_path):
     np.testing.assert_allclose(held["images"][1]["boxes"][2], shown[1].boxes[2], atol=1e-3)
     without = [dataclasses.replace(one, boxes=(), centres=()) for one in shown]
     write_attention(tmp_path / "without.png", without)
-    assert attention.attention_sheet(without).width < attention.attention_sheet(shown).width
+    assert attention_sheet.attention_sheet(without).width < attention_sheet.attention_sheet(shown).width
+
+
+def test_a_network_without_attention_is_named(images):
+    class Plain:
+        pass
+
+    assert not has_attention_maps(Plain())
+    with pytest.raises(InputError, match="Plain has no attention maps"):
+        attend(types.SimpleNamespace(network=Plain(), variables={}), images, [0])
 
 
 def test_what_is_wrong_is_named(images, shown, tmp_path, monkeypatch):
-    network = _network()
     with pytest.raises(InputError, match="at least 1 row"):
-        attend(*network, images, [])
+        attend(_encoder(), images, [])
     with pytest.raises(InputError, match="from 0 to 3, but there are 3 images"):
-        attend(*network, images, [0, 3])
+        attend(_encoder(), images, [0, 3])
     with pytest.raises(InputError, match=r"a\.jpg; let it end in \.png"):
         write_attention(tmp_path / "a.jpg", shown)
-    attention.color_table.cache_clear()
+    attention_sheet.color_table.cache_clear()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match="matplotlib"):
         write_attention(tmp_path / "a.png", shown)

@@ -15,7 +15,7 @@ from reid_jax.evaluate import Protocol, score
 from reid_jax.retrieval import metrics
 from reid_jax.retrieval.risk import risk_coverage
 from reid_jax.retrieval.verification import Verification
-from reid_jax.visualize import curves, drawing
+from reid_jax.visualize import curve_points, drawing
 from reid_jax.visualize.curves import (
     cmc_figure,
     height_figure,
@@ -51,7 +51,7 @@ def test_cmc_is_drawn_in_percent_and_named_with_several(evaluation):
 
 
 def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path):
-    protocol = Protocol(single_gallery_shot=True, shots=3)
+    protocol = Protocol(single_gallery_shot=True, draws=3)
     one = score(evaluation.query, evaluation.gallery, (8,), evaluation.mesh, protocol=protocol)
     curve = one.cmc(12)
     assert [curve[k - 1] for k in (1, 5, 10)] == pytest.approx([one.metrics[f"rank{k}"] for k in (1, 5, 10)])
@@ -82,7 +82,7 @@ def test_a_long_roc_is_thinned_and_keeps_the_marked_rates(evaluation):
     n = 100_000
     false, true = np.linspace(0, 1, n), np.linspace(0, 1, n) ** 0.1
     long = Verification(np.linspace(0, 2, n, dtype=np.float32), false, true, 10, n, evaluation.verification.metrics)
-    rate, share, distance = curves._thin(long, 1e-5)
+    rate, share, distance = curve_points.thin_roc(long, 1e-5)
     assert len(rate) <= 400
     for marked in (1e-3, 1e-2):
         at = np.flatnonzero(rate == marked)
@@ -133,7 +133,7 @@ def test_risk_curve(tmp_path):
 
 
 def test_nothing_to_draw_and_wrong_endings_are_refused(evaluation, tmp_path):
-    with pytest.raises(InputError, match="curves of no evaluation"):
+    with pytest.raises(InputError, match="no evaluation to draw curves of"):
         write_curves(tmp_path / "a.png", {})
     with pytest.raises(InputError, match="no uncertainty"):
         write_risk_curve(tmp_path / "a.png", {})

@@ -11,7 +11,8 @@ from made_evaluation import crowd
 
 from reid_jax.errors import InputError
 from reid_jax.visualize.drawing import TITLE
-from reid_jax.visualize.embedding_map import choose_items, groups, map_figure, map_items, project, write_map
+from reid_jax.visualize.embedding_map import choose_items, groups, map_items, project
+from reid_jax.visualize.embedding_map_figure import map_figure, write_map
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

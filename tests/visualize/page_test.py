@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import html.parser
+import importlib.resources
 import io
 import os
 import re
@@ -14,10 +15,12 @@ import pytest
 from made_evaluation import crowd
 from PIL import Image
 
+from reid_jax import parallel
+from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models.registry import create_network
-from reid_jax.visualize import page
-from reid_jax.visualize.page import write_page
+from reid_jax.visualize import PageSource, attend, page_content, write_page
+from reid_jax.visualize.page_content import attention_rows
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -62,20 +65,21 @@ def written(tmp_path_factory):
     network = create_network("nano", 0, stem=8, widths=(16, 16, 32), repeats=(1, 1, 1), global_width=8, local_width=8)
     variables = jax.jit(lambda key: network.init(key, jnp.zeros((2, 64, 32, 3)), train=True))(jax.random.key(0))
     path = tmp_path_factory.mktemp("page") / "new" / "page.html"
-    write_page(
-        path,
-        evaluation,
-        query,
-        gallery,
+    source = PageSource(
         title=f"weights on {NASTY}",
+        evaluation=evaluation,
+        query=query,
+        gallery=gallery,
         facts={"Weights": NASTY},
-        network=network,
-        variables=variables,
+        attention=attend(
+            Encoder(network, variables, (64, 32), parallel.one_device()), query, attention_rows(evaluation)
+        ),
         runs={NASTY: [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]},
         by_height={64: {"rank1": 0.5, "mAP": 0.4}, 32: {"rank1": 0.25, "mAP": 0.125}},
         rows=2,
         top=3,
     )
+    write_page(path, source)
     text = path.read_text(encoding="utf-8")
     return path, text, Reader(text), evaluation
 
@@ -90,7 +94,17 @@ def test_it_is_one_complete_file(written):
     assert os.stat(path).st_mode & 0o444
 
 
-def test_it_asks_the_network_for_nothing(written):
+def test_style_and_script_stand_in_it_as_they_are(written):
+    text = written[1]
+    templates = importlib.resources.files("reid_jax.visualize") / "templates"
+    for name, tag in (("page.css", "style"), ("page.js", "script")):
+        inside = text.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+        assert inside.strip() == (templates / name).read_text(encoding="utf-8").strip()
+    assert "{{" not in text
+    assert "{%" not in text
+
+
+def test_it_loads_nothing_from_elsewhere(written):
     _, text, reader, _ = written
     assert not re.search(r"https?://", text)
     assert not reader.all("link")
@@ -182,7 +196,7 @@ def test_plots_follow_the_pages_colours(written):
 
 def test_a_page_without_extras_leaves_their_sections_out(tmp_path):
     query, gallery, evaluation = crowd(identities=2, images=3)
-    write_page(tmp_path / "page.html", evaluation, query, gallery, title="few", rows=1)
+    write_page(tmp_path / "page.html", PageSource("few", evaluation, query, gallery, rows=1))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     Reader(text)
     for section in ("height", "attention", "training"):
@@ -193,7 +207,7 @@ def test_a_page_without_extras_leaves_their_sections_out(tmp_path):
 def test_one_identity_leaves_no_pair_to_reject_and_unknown_cameras_are_told(tmp_path):
     query, gallery, evaluation = crowd(identities=1, images=4)
     gallery.camera[:] = -1
-    write_page(tmp_path / "page.html", evaluation, query, gallery, title="one")
+    write_page(tmp_path / "page.html", PageSource("one", evaluation, query, gallery))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     Reader(text)
     assert "Same person or not: query and gallery hold a single identity" in text
@@ -203,11 +217,12 @@ def test_one_identity_leaves_no_pair_to_reject_and_unknown_cameras_are_told(tmp_
 
 def test_what_is_wrong_is_named_and_nothing_is_written(tmp_path, monkeypatch):
     query, gallery, evaluation = crowd(identities=3)
+    source = PageSource("a", evaluation, query, gallery)
     with pytest.raises(InputError, match=r"page\.pdf; let it end in \.html"):
-        write_page(tmp_path / "page.pdf", evaluation, query, gallery, title="a")
+        write_page(tmp_path / "page.pdf", source)
     with pytest.raises(InputError, match="sheet of 0 rows"):
-        write_page(tmp_path / "page.html", evaluation, query, gallery, title="a", rows=0)
-    monkeypatch.setattr(page, "_map", lambda *_: 1 / 0)
+        write_page(tmp_path / "page.html", dataclasses.replace(source, rows=0))
+    monkeypatch.setattr(page_content, "_map", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=r"page\.html cannot be drawn: ZeroDivisionError"):
-        write_page(tmp_path / "page.html", evaluation, query, gallery, title="a")
+        write_page(tmp_path / "page.html", source)
     assert not os.listdir(tmp_path)

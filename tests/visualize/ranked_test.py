@@ -12,9 +12,10 @@ from PIL import Image
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
-from reid_jax.visualize import ranked
+from reid_jax.visualize import ranked_sheet as sheet_module
 from reid_jax.visualize.drawing import PAPER
-from reid_jax.visualize.ranked import choose_rows, draw_sheet, rank_queries, ranked_sheet, write_ranked_sheet
+from reid_jax.visualize.ranked import choose_rows, rank_queries
+from reid_jax.visualize.ranked_sheet import draw_sheet, ranked_sheet, write_ranked_sheet
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,11 @@ def evaluated():
 
 def _corner(row, column):
     """The frame's upper left pixel of a cell; column 0 is the query."""
-    width, height = 77 + 2 * ranked.FRAME, ranked.IMAGE_HEIGHT + 2 * ranked.FRAME
-    y = ranked.HEADER + row * (height + ranked.CAPTION + ranked.ROW_GAP)
-    x = ranked.MARGIN
+    width, height = 77 + 2 * sheet_module.FRAME, sheet_module.IMAGE_HEIGHT + 2 * sheet_module.FRAME
+    y = sheet_module.HEADER + row * (height + sheet_module.CAPTION + sheet_module.ROW_GAP)
+    x = sheet_module.MARGIN
     if column:
-        x += width + ranked.QUERY_GAP + (column - 1) * (width + ranked.GAP)
+        x += width + sheet_module.QUERY_GAP + (column - 1) * (width + sheet_module.GAP)
     return x, y, width, height
 
 
@@ -47,22 +48,22 @@ def test_frames_tell_right_from_wrong_with_and_without_colour(evaluated):
             if (line, column) == (0, 4):
                 assert set(top_edge) == {PAPER}
             elif column == 0:
-                assert set(top_edge) == {ranked.QUERY}
+                assert set(top_edge) == {sheet_module.QUERY}
                 assert center == QUERY_COLOR
             elif (line, column) in correct:
-                assert set(top_edge) == {ranked.CORRECT}
+                assert set(top_edge) == {sheet_module.CORRECT}
                 assert center == GALLERY_COLOR
             else:
-                assert set(top_edge) == {ranked.WRONG, PAPER}  # dashed
+                assert set(top_edge) == {sheet_module.WRONG, PAPER}  # dashed
                 for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
-                    assert sheet.getpixel((x + corner[0], y + corner[1])) == ranked.WRONG
+                    assert sheet.getpixel((x + corner[0], y + corner[1])) == sheet_module.WRONG
 
 
 def test_the_sheet_grows_with_its_rows(evaluated):
     query, gallery, evaluation = evaluated
     one, two = (ranked_sheet(rank_queries(query, gallery, evaluation, rows, 2)) for rows in ([0], [0, 2]))
     assert two.width == one.width
-    assert two.height - ranked.HEADER == 2 * (one.height - ranked.HEADER)
+    assert two.height - sheet_module.HEADER == 2 * (one.height - sheet_module.HEADER)
 
 
 def test_only_what_is_shown_is_decoded_and_each_image_once(evaluated):

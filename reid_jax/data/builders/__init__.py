@@ -1,0 +1,1 @@
+"""A file a data set: from its folders, archives or tables to the records of a split."""

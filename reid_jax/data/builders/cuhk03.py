@@ -9,30 +9,31 @@ Two protocols, each with boxes of a detector ('detected') or drawn by hand ('lab
   pairs and keeps 100 to validate; the released file has 1,467 people in five pairs, and torchreid, as we do, trains on
   the 1,367 that are not tested.
 
-Images are read from the folders that torchreid extracts (`images_detected/1_001_1_01.png`: camera pair, person of that
-pair, view, image), from the released cuhk-03.mat, or, for the new protocol alone, from CUHK03-NP's folders in
-Market-1501's layout.
-
-Identities are numbered 1 to 1,467 through the pairs in order, as the new protocol's files do. Each pair shows its own
-people from two views, so cameras are numbered 2 (pair - 1) + view, 1 to 10: the two views of a person are different
-cameras, and the same view of the same person is what the protocol calls junk. Which of the six physical cameras make a
-pair was not published.
+Images are read from the folders that torchreid extracts (`images_detected/1_001_1_01.png`), from the released
+cuhk-03.mat, or, for the new protocol alone, from CUHK03-NP's folders in Market-1501's layout; `cuhk03_images` reads the
+former two, and says how identities and cameras are numbered.
 """
 
 import contextlib
 import dataclasses
 import functools
-import io
-import math
 import os
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
-from reid_jax.data.builders.files import Entry, FileTree
+from reid_jax.data.builders.cuhk03_images import (
+    IMAGE_FOLDERS,
+    PEOPLE,
+    RELEASE_ADVICE,
+    SPELT,
+    ExtractedImages,
+    MatImages,
+    camera_of,
+    parse_name,
+)
+from reid_jax.data.builders.files import FileTree
 from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
@@ -42,22 +43,15 @@ from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.json_text import parse_json
 
 NAME = "cuhk03"
-PEOPLE = (843, 440, 77, 58, 49)  # of each camera pair
-IMAGE_FOLDERS = {"detected": "images_detected", "labelled": "images_labeled"}
 MAT_FILES = ("cuhk-03.mat", "cuhk03_release/cuhk-03.mat")
 FOLDERS = ("cuhk03", "CUHK03", "cuhk03_release")
 FOLDERS_NP = ("cuhk03-np", "CUHK03-NP", "cuhk03/cuhk03-np", "cuhk03_np", "CUHK03_np", "CUHK03_NP")
 ARCHIVES = ("cuhk03_release.zip", "cuhk03/cuhk03_release.zip")
 ARCHIVES_NP = ("cuhk03-np.zip", "CUHK03-NP.zip")
 
-_MOST_CELLS = 10_000  # of an array: the largest camera pair has 8,430 images
-_MOST_NUMBERS = 3 * 2**20  # of an image: a million pixels, of which the released ones have a few ten thousand
-_SPELT = {"detected": "detected", "labelled": "labeled"}  # as files, folders and variables spell it
-_NAME_PATTERN = re.compile(r"(?P<pair>\d)_(?P<person>\d{3})_(?P<view>[12])_(?P<image>\d{2})\.png")
 _CONFIG_ADVICE = (
     "take it from evaluation/data/CUHK03 of https://github.com/zhunzhong07/person-re-ranking, into the set's folder"
 )
-_RELEASE_ADVICE = "download cuhk03_release.zip from the set's authors and unpack it"
 _EXPECTED_NEW = {
     ("detected", TRAIN): Counts(7365, 767, 10),
     ("detected", QUERY): Counts(1400, 700, 10),
@@ -77,158 +71,6 @@ class Options:
     split: int = dataclasses.field(default=0, metadata={"choices": tuple(range(20))})
 
 
-def parse_name(name: str) -> tuple[int, int] | None:
-    """(identity, camera) of a file name such as '1_001_1_01.png'; None where it does not match."""
-    match = _NAME_PATTERN.fullmatch(name)
-    if match is None:
-        return None
-    pair, person = int(match["pair"]), int(match["person"])
-    if not (1 <= pair <= len(PEOPLE) and 1 <= person <= PEOPLE[pair - 1]):
-        return None
-    return identity_of(pair, person), camera_of(pair, int(match["view"]))
-
-
-def camera_of(pair: int, view: int) -> int:
-    """The number, 1 to 10, of a pair's view."""
-    return 2 * (pair - 1) + view
-
-
-def identity_of(pair: int, person: int) -> int:
-    """The number through all pairs, from 1, of a pair's person."""
-    return sum(PEOPLE[: pair - 1]) + person
-
-
-class ExtractedImages:
-    """Images that torchreid extracted into a folder."""
-
-    def __init__(self, tree: FileTree, folder: str):
-        """`folder` is relative to `tree`."""
-        self.location, self._tree, self._folder = tree.location(folder), tree, folder
-        self.left_out: dict[str, str] = {}
-
-    def entries(self) -> list[Entry]:
-        """Every image, sorted by name."""
-        images, self.left_out = self._tree.images(self._folder, deep=False)
-        return images
-
-    def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:
-        """See `Source.reader`."""
-        return self._tree.reader()
-
-
-class MatImages:
-    """Images inside cuhk-03.mat, an HDF5 file of MATLAB 7.3, read when asked for and handed over as PNG.
-
-    The file's variable 'detected' or 'labeled' is a cell array of five pairs; each of these a cell array of people x
-    10 images, 1 to 5 of the first view; each image uint8 [height, width, 3], or empty. HDF5 holds each array with its
-    axes reversed, and a cell as a reference to another array.
-    """
-
-    def __init__(self, tree: FileTree, name: str, images: str):
-        """`name` is the file's, relative to `tree`; `images` as in `Options`."""
-        self.location, self.left_out = tree.location(name), {}
-        self._tree, self._name, self._variable = tree, name, _SPELT[images]
-
-    def entries(self) -> list[Entry]:
-        """Every image that is not empty, sorted by name."""
-        stamp = self._tree.entry(self._name).stamp
-        found = []
-        with self._open() as (content, pairs):
-            for pair, people in enumerate(pairs, 1):
-                for image, person in np.ndindex(*people.shape):
-                    name = f"{pair}_{person + 1:03d}_{1 + image // 5}_{image + 1:02d}.png"
-                    with self._reading(f"image {name}"):
-                        stored = self._array(content, people[image, person], _MOST_NUMBERS)
-                        if stored.ndim < 3 or stored.size == 0:
-                            continue  # an empty cell, which is stored as its lengths
-                        if stored.dtype != np.uint8 or stored.ndim != 3 or len(stored) != 3:
-                            raise self._wrong(f"holds {stored.dtype} {stored.shape} where images of uint8 should be")
-                        found.append(Entry(f"{self._name}/{self._variable}/{name}", stored.size, stamp))
-        return sorted(found, key=lambda entry: entry.name)
-
-    @contextlib.contextmanager
-    def reader(self) -> Iterator[Callable[[str], bytes]]:
-        """See `Source.reader`."""
-        with self._open() as (content, pairs):
-
-            def read(name: str) -> bytes:
-                match = _NAME_PATTERN.fullmatch(name.rpartition("/")[2])
-                with self._reading(f"image {match[0]}"):
-                    people = pairs[int(match["pair"]) - 1]
-                    stored = self._array(
-                        content, people[int(match["image"]) - 1, int(match["person"]) - 1], _MOST_NUMBERS
-                    )
-                    pixels = np.ascontiguousarray(stored[()].T)  # [3, width, height] as HDF5 holds it
-                buffer = io.BytesIO()
-                # Level 1: records are written once, and larger ones read as fast.
-                Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-                return buffer.getvalue()
-
-            yield read
-
-    def test_people(self, split: int) -> set[int]:
-        """The identities that a classic split, counted from 0, tests."""
-        what = f"test set {split + 1} of 20"
-        with self._open() as (content, _), self._reading(what):
-            sets = self._array(content, "testsets")[()].ravel()
-            listed = self._array(content, sets[split])[()]
-            if listed.ndim != 2 or len(listed) != 2:
-                raise self._wrong(f"has a test set of the shape {listed.shape}, not pair and person")
-            people = {parse_name(f"{pair}_{person:03d}_1_01.png") for pair, person in listed.T.astype(int).tolist()}
-            if None in people:
-                raise self._wrong(f"has people in {what} that no camera pair shows")
-            return {identity for identity, _ in people}
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[tuple[Any, list[np.ndarray]]]:
-        """The file, and the references to images of each pair, [10, people]."""
-        try:
-            import h5py
-        except ImportError as error:
-            raise InputError(
-                f"{self.location} can be read only with h5py; pip install 'reid_jax[cuhk03]', or extract the images "
-                f"with torchreid into {', '.join(IMAGE_FOLDERS.values())}"
-            ) from error
-        try:
-            content = h5py.File(self.location, "r")
-        except OSError as error:
-            raise self._wrong(f"is no HDF5 file ({shown(error)})") from error
-        with content:
-            with self._reading(f"images {self._variable!r} in cells"):
-                cells = self._array(content, self._variable, len(PEOPLE))[()].ravel()
-                pairs = [self._array(content, pair)[()] for pair in cells]
-                if not all(pair.ndim == 2 and len(pair) == 10 and pair.dtype == object for pair in pairs):
-                    raise self._wrong(f"has no cells of people with 10 images each in {self._variable!r}")
-            yield content, pairs
-
-    def _array(self, content: Any, key: Any, most: int = _MOST_CELLS) -> Any:
-        """The array of a name or a reference, of at most `most` elements, that lies whole in this file."""
-        import h5py
-
-        if isinstance(key, str) and not isinstance(content.get(key, getlink=True), h5py.HardLink):
-            raise KeyError(f"no {key!r} in the file itself")
-        stored = content[key]
-        plan = stored.id.get_create_plist()
-        if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
-            raise ValueError("its data lie in another file")
-        if max(stored.size, math.prod(stored.chunks or ())) > most:
-            raise ValueError(f"it claims the shape {stored.shape}")
-        return stored
-
-    @contextlib.contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong within means that the file has no `what`."""
-        try:
-            yield
-        except InputError:
-            raise
-        except Exception as error:  # h5py raises many kinds for a damaged file
-            raise self._wrong(f"has no {what} that can be read ({shown(error)})") from error
-
-    def _wrong(self, what: str) -> InputError:
-        return InputError(f"{self.location} {what}, so it is not the released cuhk-03.mat; {_RELEASE_ADVICE} again")
-
-
 class Cuhk03(Source):
     """Extracted images, or those of cuhk-03.mat, divided by one of the protocols."""
 
@@ -240,7 +82,7 @@ class Cuhk03(Source):
         self.name, self.location = _name(options), images.location
         self._images, self._tree, self._options = images, tree, options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; in the classic protocol query and gallery are the same images."""
         files = self._labelled
         if self._options.protocol == "new":
@@ -274,18 +116,18 @@ class Cuhk03(Source):
     @functools.cached_property
     def _labelled(self) -> dict[str, ImageFile]:
         """Every image by its file name."""
-        files, strangers = {}, []
+        files, misfits = {}, []
         for entry in self._images.entries():
             name = entry.name.rpartition("/")[2]
-            told = parse_name(name)
-            if told is None:
-                strangers.append(name)
+            labels = parse_name(name)
+            if labels is None:
+                misfits.append(name)
             else:
-                files[name] = ImageFile.of(entry, *told)
-        if strangers:
+                files[name] = ImageFile.of(entry, *labels)
+        if misfits:
             raise InputError(
-                f"{len(strangers)} image name(s) in {self.location} do not look like '1_001_1_01.png', camera pair, "
-                f"person, view and image: {first_few(strangers)}; rename or remove them"
+                f"{len(misfits)} image name(s) in {self.location} do not look like '1_001_1_01.png', camera pair, "
+                f"person, view and image: {first_few(misfits)}; rename or remove them"
             )
         if not files:
             raise InputError(f"{self.location} holds no image; extract the images again")
@@ -294,7 +136,7 @@ class Cuhk03(Source):
 
     @functools.cached_property
     def _config(self) -> dict[str, np.ndarray]:
-        name = _beside(self._tree, f"cuhk03_new_protocol_config_{_SPELT[self._options.images]}.mat")
+        name = _beside(self._tree, f"cuhk03_new_protocol_config_{SPELT[self._options.images]}.mat")
         variables = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
         content = read_mat(self._tree, name, variables, _CONFIG_ADVICE)
         where = self._tree.location(name)
@@ -310,10 +152,10 @@ class Cuhk03(Source):
                     f"{_CONFIG_ADVICE}"
                 )
         # The file says itself who is where: what we read in the names has to agree.
-        views = [1 + (told[1] - 1) % 2 if told else 0 for told in map(parse_name, names)]
-        people = [told[0] if told else 0 for told in map(parse_name, names)]
-        for variable, read in (("labels", people), ("camId", views)):
-            wrong = np.flatnonzero(config[variable] != read) if len(config[variable]) == len(read) else [0]
+        views = [1 + (labels[1] - 1) % 2 if labels else 0 for labels in map(parse_name, names)]
+        people = [labels[0] if labels else 0 for labels in map(parse_name, names)]
+        for variable, by_name in (("labels", people), ("camId", views)):
+            wrong = np.flatnonzero(config[variable] != by_name) if len(config[variable]) == len(by_name) else [0]
             if len(wrong):
                 raise InputError(
                     f"{where}: {variable} disagrees with filelist at row {wrong[0] + 1}, {shown(names[wrong[0]])!r}; "
@@ -328,7 +170,7 @@ class Cuhk03(Source):
     def _test_people(self) -> set[int]:
         """The identities that the classic split tests."""
         split = self._options.split
-        name = _beside(self._tree, f"splits_classic_{_SPELT[self._options.images]}.json")
+        name = _beside(self._tree, f"splits_classic_{SPELT[self._options.images]}.json")
         if self._tree.has_file(name):
             return _read_json_people(self._tree, name, split)
         if isinstance(self._images, MatImages):
@@ -338,7 +180,7 @@ class Cuhk03(Source):
                 return MatImages(self._tree, mat, self._options.images).test_people(split)
         raise InputError(
             f"the classic protocol needs {self._tree.location(name)}, which torchreid writes, or "
-            f"{self._tree.location(MAT_FILES[0])}, and neither is there; {_RELEASE_ADVICE} into {self._tree.location()}"
+            f"{self._tree.location(MAT_FILES[0])}, and neither is there; {RELEASE_ADVICE} into {self._tree.location()}"
         )
 
 
@@ -352,18 +194,19 @@ class Cuhk03NP(SplitFolders):
 
     def __init__(self, tree: FileTree, options: Options):
         """`tree` is the folder that holds those of the detected and the labelled images."""
-        parent = _SPELT[options.images]
+        parent = SPELT[options.images]
         super().__init__(tree, _name(options), {split: f"{parent}/{folder}" for split, folder in FOLDER_OF.items()})
         self._options = options
 
     @classmethod
     def parse_name(cls, name: str) -> tuple[int, int] | None:
         """(identity, camera) of a file name; the pair follows from the identity."""
-        told = super().parse_name(name)
-        if told is None or not 1 <= told[0] <= sum(PEOPLE):
+        labels = super().parse_name(name)
+        if labels is None or not 1 <= labels[0] <= sum(PEOPLE):
             return None
-        pair = 1 + int(np.searchsorted(np.cumsum(PEOPLE), told[0]))
-        return told[0], camera_of(pair, told[1])
+        identity, view = labels
+        pair = 1 + int(np.searchsorted(np.cumsum(PEOPLE), identity))
+        return identity, camera_of(pair, view)
 
     def expected(self, split: str) -> Counts | None:
         """The published counts."""
@@ -408,7 +251,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Cuhk03 | Cuhk03NP:
     new = options.protocol == "new"
     if new and options.split:
         raise InputError(f"data set {name!r}: the new protocol has one split; leave split={options.split} out")
-    folder, np_folder = IMAGE_FOLDERS[options.images], f"{_SPELT[options.images]}/{FOLDER_OF[TRAIN]}"
+    folder, np_folder = IMAGE_FOLDERS[options.images], f"{SPELT[options.images]}/{FOLDER_OF[TRAIN]}"
     where = f"cuhk03_release/cuhk-03.mat, {folder}" + (f" or cuhk03-np/{np_folder}" if new else "")
     tree = find_tree(
         data_dir,
@@ -418,7 +261,7 @@ def find(name: str, data_dir: str | os.PathLike) -> Cuhk03 | Cuhk03NP:
         ),
         folders=(*FOLDERS_NP, *FOLDERS) if new else FOLDERS,  # CUHK03-NP needs no other file to divide it
         archives=(*ARCHIVES_NP, *ARCHIVES) if new else ARCHIVES,
-        advice=f"it is known by {where}; {_RELEASE_ADVICE} into {data_dir}",
+        advice=f"it is known by {where}; {RELEASE_ADVICE} into {data_dir}",
     )
     if tree.has_folder(folder):
         return Cuhk03(ExtractedImages(tree, folder), tree, options)

@@ -40,8 +40,8 @@ def left_out_note(left_out: Mapping[str, str]) -> str:
     by_reason: dict[str, list[str]] = {}
     for name, reason in left_out.items():
         by_reason.setdefault(reason, []).append(name)
-    told = [f"{len(names):,} ({reason}: {first_few(names)})" for reason, names in by_reason.items()]
-    return f"left out {', '.join(told)}" if told else ""
+    counted = [f"{len(names):,} ({reason}: {first_few(names)})" for reason, names in by_reason.items()]
+    return f"left out {', '.join(counted)}" if counted else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
     while pending:
         folder, prefix, above = pending.pop()
         try:
-            within = above | {_place(folder)}
+            within = above | {_device_and_inode(folder)}
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             raise InputError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from error
@@ -241,7 +241,7 @@ def _scan(root: str, prefix: str, deep: bool, left_out: dict[str, str]) -> list[
             if is_folder(entry):
                 if is_hidden(name) or not deep:
                     left_out[f"{name}/"] = _HIDDEN if is_hidden(name) else _WITHIN
-                elif entry.is_symlink() and _place(entry.path) in within:
+                elif entry.is_symlink() and _device_and_inode(entry.path) in within:
                     left_out[f"{name}/"] = _LOOP
                 else:
                     pending.append((entry.path, f"{name}/", within))
@@ -276,7 +276,7 @@ def _file_status(entry: os.DirEntry) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _place(folder: str) -> tuple[int, int]:
+def _device_and_inode(folder: str) -> tuple[int, int]:
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 

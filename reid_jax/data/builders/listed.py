@@ -1,13 +1,13 @@
-"""Files that a list of a data set names: each is looked up, and those that are not there are told together."""
+"""Files that a list of a data set names: each is looked up, and those that are missing are named together."""
 
 from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
 from reid_jax.data.builders.spelling import composed, speller
 from reid_jax.errors import InputError, first_few
-from reid_jax.progress import image_bar
+from reid_jax.progress import progress_bar
 
-_TOLD = 5  # missing files of which a likeness is looked for
+_FEW = 5  # missing files for which files of like names are looked up
 
 
 def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice: str) -> list[Entry]:
@@ -25,8 +25,8 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
       InputError: files are missing: how many of how many, the first few, and those like them that are there.
     """
     respell = speller(tree, composed)
-    found, missing = [], []
-    with image_bar(len(names), "looking up") as bar:
+    entries, missing = [], []
+    with progress_bar(len(names), "looking up") as bar:
         for name in names:
             entry = tree.entry(name)
             if entry is None and (respelt := respell(name)) is not None:
@@ -34,23 +34,23 @@ def listed_entries(tree: FileTree, names: Sequence[str], listed_in: str, advice:
             if entry is None:
                 missing.append(name)
             else:
-                found.append(entry)
+                entries.append(entry)
             bar.update()
     if missing:
         resemble = speller(tree, lambda text: composed(text).casefold())
-        told = [f"{name} (there is {near})" if (near := resemble(name)) else name for name in missing[:_TOLD]]
+        hints = [f"{name} (there is {near})" if (near := resemble(name)) else name for name in missing[:_FEW]]
         raise InputError(
             f"{len(missing)} of {len(names)} images that {listed_in} names are not in {tree.location()}: "
-            f"{first_few([*told, *missing[_TOLD:]])}; {advice}"
+            f"{first_few([*hints, *missing[_FEW:]])}; {advice}"
         )
-    return found
+    return entries
 
 
 def read_lines(tree: FileTree, name: str, advice: str) -> list[tuple[int, str]]:
     """The lines of a text file that are not blank, stripped, each with its number from 1.
 
     Raises:
-      InputError: the file is missing (`advice` tells what to do), holds nothing, or is not UTF-8.
+      InputError: the file is missing (`advice` says what to do), holds nothing, or is not UTF-8.
     """
     if not tree.has_file(name):
         raise InputError(f"{tree.location(name)} is missing; {advice}")

@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from reid_jax.data.builders.files import FileTree
 from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.options import full_name, parse_options
-from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, UNKNOWN_CAMERA, Counts, ImageFile
+from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, Counts, ImageFile
 from reid_jax.data.builders.split_folders import FOLDER_OF, SplitFolders, is_own_root, is_root
 from reid_jax.errors import InputError
+from reid_jax.retrieval.protocol import UNKNOWN_CAMERA
 
 NAME = "market1501"
 MULTI_QUERY = "multi_query"
 MULTI_QUERY_FOLDER = "gt_bbox"
-DISTRACTOR = 0  # detections of nobody in the query set: they stay in the gallery
+DISTRACTOR = 0  # detections of no query's person: they stay in the gallery, always as negatives
 # The usual names of the authors, torchreid, FastReID and BoxMOT.
 FOLDERS = (
     "Market-1501-v15.09.15",
@@ -75,13 +76,13 @@ class Market1501(SplitFolders):
         super().__init__(tree, name, FOLDER_OF | multi_query)
         self._distractors = distractors
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; distractors follow the gallery's own images."""
-        files = super().files(split)
+        files = super().list_files(split)
         if split == GALLERY and self._distractors is not None:
             return files + self._distractor_files()
         if split == MULTI_QUERY:
-            seen = {(file.identity, file.camera) for file in super().files(QUERY)}
+            seen = {(file.identity, file.camera) for file in self.files(QUERY)}
             return [file for file in files if (file.identity, file.camera) in seen]
         return files
 
@@ -113,8 +114,8 @@ class Market1501(SplitFolders):
         images, left_out = self._distractors.images()
         self.left_out |= {_DISTRACTOR_PREFIX + name: reason for name, reason in left_out.items()}
         for entry in images:
-            told = _DISTRACTOR_PATTERN.match(entry.name.rpartition("/")[2])
-            camera = UNKNOWN_CAMERA if told is None else int(told["camera"])
+            match = _DISTRACTOR_PATTERN.match(entry.name.rpartition("/")[2])
+            camera = UNKNOWN_CAMERA if match is None else int(match["camera"])
             files.append(ImageFile(_DISTRACTOR_PREFIX + entry.name, DISTRACTOR, camera, entry.size, entry.stamp))
         if not files:
             raise InputError(f"folder {self._distractors.location()} holds no image; unpack {DISTRACTOR_ARCHIVE} again")

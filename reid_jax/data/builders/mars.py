@@ -1,7 +1,7 @@
 """MARS (Zheng et al., "MARS: A Video Benchmark for Large-Scale Person Re-identification", ECCV 2016): tracklets.
 
 A tracklet is a run of frames of one person in front of one camera, `bbox_test/0001/0001C1T0001F001.jpg` and on. The
-set's info folder tells which rows of test_name.txt make a tracklet, and which tracklets are queries.
+set's info folder lists which rows of test_name.txt make a tracklet, and which tracklets are queries.
 
 Protocols differ in the gallery. The authors' script, test_mars.m, ranks all tracklets of the test set, so that another
 query of the same person can be a match ('gallery=all'). torchreid ranks those that are no queries ('gallery=rest', the
@@ -9,8 +9,8 @@ default); 140 of the 1,980 queries then have no match in another camera.
 
 The same layout without info is read as well, so that an own video can be evaluated: split folders `bbox_train`, `query`
 and `gallery`, in each a folder per identity with frames named `<identity>C<camera>T<tracklet>F<frame>.jpg`. Frames
-that agree in the first three are a tracklet, one item of the query or the gallery. Identity 0 is nobody in the query
-set; '00-1' is junk, which is dropped.
+that agree in the first three are a tracklet, one item of the query or the gallery. Identity 0 is of no query's
+person; '00-1' is junk, which is dropped.
 """
 
 import contextlib
@@ -26,8 +26,9 @@ from reid_jax.data.builders.finding import find_tree
 from reid_jax.data.builders.listed import listed_entries, read_lines
 from reid_jax.data.builders.matlab import read_mat, whole_numbers
 from reid_jax.data.builders.options import full_name, parse_options
-from reid_jax.data.builders.source import GALLERY, JUNK, QUERY, SPLITS, TRAIN, Counts, ImageFile, Source
+from reid_jax.data.builders.source import GALLERY, QUERY, SPLITS, TRAIN, Counts, ImageFile, Source
 from reid_jax.errors import InputError, first_few, shown
+from reid_jax.retrieval.protocol import JUNK
 
 NAME = "mars"
 TRAIN_FOLDER, TEST_FOLDER, INFO_FOLDER = "bbox_train", "bbox_test", "info"
@@ -58,7 +59,7 @@ class Options:
 
     frames: at most that many frames of a tracklet, evenly spaced; 0 for all. A training split is held in memory, and
       the set has 509,914 training frames: 14.6 GiB at 160x64. The default of 8 makes 66,257 of them, 1.9 GiB. Where a
-      figure has to stand beside one that pools over all frames, evaluate with 0: the test set is decoded in blocks.
+      figure is to be compared with one that pools over all frames, evaluate with 0: the test set is decoded in blocks.
     gallery: the tracklets of the test set to rank: 'rest' those that are no queries, 'all' the queries as well.
     """
 
@@ -99,7 +100,7 @@ class Mars(_Tracklets):
         super().__init__(tree, full_name(NAME, options), options.frames)
         self._options = options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         test = split != TRAIN
         listing = f"{INFO_FOLDER}/{'test' if test else 'train'}_name.txt"
@@ -116,10 +117,10 @@ class Mars(_Tracklets):
         labels = {}
         for row in rows.tolist():
             first, last, identity, camera = tracks[row].tolist()
-            for place in evenly(last - first + 1, self._frames).tolist():
-                frame = names[first - 1 + place]
-                told = _parse(frame)
-                if told is None or told[:2] != (identity, camera):
+            for i in evenly(last - first + 1, self._frames).tolist():
+                frame = names[first - 1 + i]
+                parsed = _parse(frame)
+                if parsed is None or parsed[:2] != (identity, camera):
                     raise InputError(
                         f"{self._tree.location(INFO_FOLDER)}: tracklet {row + 1} is of identity {identity}, camera "
                         f"{camera}, but {listing} has {shown(frame)!r} among its frames; {_ADVICE}"
@@ -132,16 +133,19 @@ class Mars(_Tracklets):
                     )
                 labels[path] = (identity, camera, row)
         entries = listed_entries(self._tree, list(labels), self._tree.location(listing), _ADVICE)
-        return [ImageFile.of(entry, *told) for entry, told in zip(entries, labels.values(), strict=True)]
+        return [ImageFile.of(entry, *label) for entry, label in zip(entries, labels.values(), strict=True)]
 
     def expected(self, split: str) -> Counts | None:
         """The counts of the whole set; of images only where every frame is taken, or the default number of them."""
         images, few, identities = _COUNTS[split, self._options.gallery]
         return Counts({0: images, Options.frames: few}.get(self._frames), identities, 6)
 
-    def _tracks(self, part: str, frames: int, listing: str) -> np.ndarray:
-        """int64 [n, 4]: first and last frame (from 1, both included), identity, camera of each tracklet."""
-        name, variable = f"{INFO_FOLDER}/tracks_{part}_info.mat", f"track_{part}_info"
+    def _tracks(self, half: str, frames: int, listing: str) -> np.ndarray:
+        """int64 [n, 4]: first and last frame (from 1, both included), identity, camera of each tracklet.
+
+        `half` is 'train' or 'test'; `frames` are listed in the file `listing`.
+        """
+        name, variable = f"{INFO_FOLDER}/tracks_{half}_info.mat", f"track_{half}_info"
         where = self._tree.location(name)
         tracks = whole_numbers(read_mat(self._tree, name, (variable,), _ADVICE)[variable], where, _ADVICE)
         if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
@@ -178,34 +182,32 @@ class NamedTracklets(_Tracklets):
         self.splits = tuple(split for split in SPLITS if tree.has_folder(FOLDER_OF[split]))
         self.left_out = {}
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         where = self._tree.location(FOLDER_OF[split])
         tracklets: dict[tuple[int, int, int], list[tuple[int, Entry]]] = {}
-        strangers = []
+        misfits = []
         images, left_out = self._tree.images(FOLDER_OF[split])
         self.left_out |= left_out
         for entry in images:
             path = entry.name.partition("/")[2]
             folder, _, frame = path.rpartition("/")
-            told = _parse(frame)
-            if told is None or folder != frame.partition("C")[0]:
-                strangers.append(path)
+            parsed = _parse(frame)
+            if parsed is None or folder != frame.partition("C")[0]:
+                misfits.append(path)
                 continue
-            tracklets.setdefault(told[:3], []).append((told[3], entry))
-        if strangers:
+            tracklets.setdefault(parsed[:3], []).append((parsed[3], entry))
+        if misfits:
             raise InputError(
-                f"{len(strangers)} image name(s) in {where} do not look like {_EXAMPLE!r}, identity, camera, tracklet "
-                f"and frame in the folder of the identity: {first_few(strangers)}; rename or remove them"
+                f"{len(misfits)} image name(s) in {where} do not look like {_EXAMPLE!r}, identity, camera, tracklet "
+                f"and frame in the folder of the identity: {first_few(misfits)}; rename or remove them"
             )
         if not tracklets:
             raise InputError(f"folder {where} holds no image; put frames such as {_EXAMPLE!r} into it")
         files = []
         for number, (labels, frames) in enumerate(sorted(tracklets.items(), key=lambda item: item[0])):
             frames.sort(key=lambda frame: (frame[0], frame[1].name))
-            files += [
-                ImageFile.of(frames[place][1], *labels[:2], number) for place in evenly(len(frames), self._frames)
-            ]
+            files += [ImageFile.of(frames[i][1], *labels[:2], number) for i in evenly(len(frames), self._frames)]
         return files
 
 

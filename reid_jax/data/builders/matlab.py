@@ -39,7 +39,7 @@ class _UnreadableError(Exception):
     """Why a file's bytes are no MATLAB file."""
 
 
-@functools.lru_cache(maxsize=8)  # the splits of a data set ask for the same few files
+@functools.lru_cache(maxsize=8)  # the splits of a data set read the same few files
 def _read(data: bytes, variables: tuple[str, ...]) -> dict[str, np.ndarray]:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -55,7 +55,7 @@ def _read(data: bytes, variables: tuple[str, ...]) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(done.stdout)) as content:
         arrays = {variable: content[variable] for variable in variables if variable in content}
     for array in arrays.values():
-        array.setflags(write=False)  # whoever asks for the file again gets the same arrays
+        array.setflags(write=False)  # the next call returns the same arrays
     return arrays
 
 

@@ -1,8 +1,8 @@
 """MSMT17 (Wei et al., "Person Transfer GAN to Bridge Domain Gap for Person Re-Identification", CVPR 2018).
 
-There are two versions of the images: in V2 faces are masked, and numbers measured on one do not stand for the other.
+There are two versions of the images: in V2 faces are masked, and numbers measured on one say nothing of the other.
 The training images come in two lists, train (30,248) and val (2,373) of the same 1,041 people. The authors' own count,
-32,621, joins them; torchreid and FastReID train on the 30,248 unless told otherwise. The set's full name, which is
+32,621, joins them; torchreid and FastReID train on the 30,248 by default. The set's full name, which is
 printed with every result, says both.
 """
 
@@ -56,7 +56,7 @@ class Msmt17(Source):
         self.name, self.location = full_name(NAME, options), tree.location()
         self._tree, self._options = tree, options
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`; a list that names missing images, or one image twice, is an error."""
         if split != TRAIN:
             return self._listed([LISTS[split]], FOLDERS_OF[self._options.version]["test"])

@@ -3,7 +3,7 @@ r"""Any set of images whose paths tell the labels: 'regex:REGEX', with named gro
 'regex:PRCC/rgb/(?P<split>train|query|gallery)/(?P<identity>\d+)/(?P<camera>[A-C])_.*' is such a name. Everything behind
 the first ':' is the expression, in the syntax of Python's re. It must match the whole path of an image, relative to
 data_dir and '/' separated; the Unicode forms of a letter count as the same. Groups: `identity` (or `pid`), which has
-to be there, `split`, `camera` and `tracklet`; `reid_jax.data.builders.labels` tells how their text becomes numbers.
+to be there, `split`, `camera` and `tracklet`; `text_labels` tells how their text becomes numbers.
 Without `split` every image is for training; without `camera` cameras are unknown. An expression that backtracks without
 end, such as '(a+)+b', is not cut short: Python's re has no time limit.
 """
@@ -13,9 +13,9 @@ import pathlib
 import re
 
 from reid_jax.data.builders.files import FileTree, left_out_note
-from reid_jax.data.builders.labels import LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.data.builders.spelling import composed, speller
+from reid_jax.data.builders.text_labels import LabelledFiles, TextLabels, split_of
 from reid_jax.errors import InputError, nearest, shown
 
 NAME = "regex"
@@ -59,29 +59,29 @@ def find(name: str, data_dir: str | os.PathLike) -> Pattern:
         raise InputError(
             f"{shown(name)!r}: there is no image below {tree.location(folder)}; mend data_dir or the pattern"
         )
-    rows, strangers = [], []
+    rows, misfits = [], []
     for entry in images:
         match = pattern.fullmatch(composed(entry.name))
         if match is None:
-            strangers.append(entry.name)
+            misfits.append(entry.name)
             continue
-        told = {group: text or "" for group, text in match.groupdict().items()}
-        identity = told.get("identity", told.get("pid"))
+        groups = {group: text or "" for group, text in match.groupdict().items()}
+        identity = groups.get("identity", groups.get("pid"))
         if not identity:
             raise InputError(
                 f"{shown(name)!r}: {shown(entry.name)!r} matches with an empty identity; let the group match something"
             )
-        split = split_of(told["split"], f"{shown(name)!r}: {shown(entry.name)!r}") if "split" in told else TRAIN
-        rows.append(TextLabels(entry, split, identity, told.get("camera", ""), told.get("tracklet", "")))
+        split = split_of(groups["split"], f"{shown(name)!r}: {shown(entry.name)!r}") if "split" in groups else TRAIN
+        rows.append(TextLabels(entry, split, identity, groups.get("camera", ""), groups.get("tracklet", "")))
     if not rows:
         raise InputError(
             f"{shown(name)!r}: none of the {len(images)} image(s) below {tree.location(folder)} matches; the first is "
-            f"{shown(strangers[0])!r}, and {shown(pattern.pattern)!r} has to match all of it; mend the pattern"
+            f"{shown(misfits[0])!r}, and {shown(pattern.pattern)!r} has to match all of it; mend the pattern"
         )
     notes = [left_out_note(left_out)] if left_out else []
-    if strangers:
-        counted = f"{len(strangers)} of {len(images)} images"
-        notes.append(f"{counted} do not match and are left out, such as {shown(strangers[0])!r}")
+    if misfits:
+        counted = f"{len(misfits)} of {len(images)} images"
+        notes.append(f"{counted} do not match and are left out, such as {shown(misfits[0])!r}")
     return Pattern(name, tree.location(), tree, rows, tuple(notes))
 
 
@@ -97,7 +97,7 @@ def _compile(name: str) -> re.Pattern[str]:
     for group in pattern.groupindex:
         if group not in GROUPS:
             close = nearest(group, GROUPS)
-            hint = f"did you mean {close}?" if close else "use (?:...) for a group that tells nothing"
+            hint = f"did you mean {close}?" if close else "use (?:...) for a group that is no label"
             raise InputError(f"{shown(name)!r}: group {shown(group)!r} is none of {', '.join(GROUPS)}; {hint}")
     given = [group for group in GROUPS[:2] if group in pattern.groupindex]
     if len(given) != 1:
@@ -112,19 +112,19 @@ def literal_folder(pattern: str) -> str:
     'PRCC/rgb/(?P<split>train|test)/.*' gives 'PRCC/rgb': nothing else needs to be walked through.
     """
     prefix, ended = "", False
-    depth = place = 0
-    while place < len(pattern):
-        char = pattern[place]
+    depth = i = 0
+    while i < len(pattern):
+        char = pattern[i]
         literal = None
-        if char == "\\" and place + 1 < len(pattern):
-            place += 1
-            literal = None if pattern[place].isalnum() else pattern[place]
+        if char == "\\" and i + 1 < len(pattern):
+            i += 1
+            literal = None if pattern[i].isalnum() else pattern[i]
         elif char == "[":
-            place += 1 + pattern.startswith("^", place + 1)
+            i += 1 + pattern.startswith("^", i + 1)
             # ']' right after the opening bracket is a member of the class.
-            place += 1
-            while place < len(pattern) and pattern[place] != "]":
-                place += 2 if pattern[place] == "\\" else 1
+            i += 1
+            while i < len(pattern) and pattern[i] != "]":
+                i += 2 if pattern[i] == "\\" else 1
         elif char == "|" and depth == 0:
             return ""  # the branches begin differently
         elif char in "()":
@@ -138,5 +138,5 @@ def literal_folder(pattern: str) -> str:
             ended = True
         elif not ended:
             prefix += literal
-        place += 1
+        i += 1
     return prefix.rpartition("/")[0]

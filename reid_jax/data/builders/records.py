@@ -19,7 +19,8 @@ from reid_jax.data.builders.source import ImageFile, Source, drop_junk
 from reid_jax.errors import InputError, disk_failure
 from reid_jax.files import leftovers
 from reid_jax.files.json_files import read_json
-from reid_jax.progress import image_bar
+from reid_jax.files.writing import new_folder
+from reid_jax.progress import progress_bar
 
 _VERSION = "2.0.0"
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
@@ -27,7 +28,7 @@ _ORIGIN = "origin.json"  # likewise: which split of which source it holds; last 
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Facts that no server is asked for: TFDS would leave an empty temporary folder each time it is about to ask."""
+    """Facts that are never downloaded: TFDS would leave an empty temporary folder each time it is about to try."""
 
     def initialize_from_bucket(self) -> None:
         """Does nothing."""
@@ -74,7 +75,7 @@ class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self):
         title = f"preparing {self._source.key} {self._split}"
-        with self._source.reader() as read, image_bar(len(self._files), title) as bar:
+        with self._source.reader() as read, progress_bar(len(self._files), title) as bar:
             for index, file in enumerate(self._files):
                 image = read(file.name)
                 if not image:
@@ -140,13 +141,13 @@ def prune(data_dir: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     """Removes what nothing will read from `data_dir`/prepared: [(folder, why, bytes)].
 
     That is the temporary folders of dead processes, and records of an older version of their source: of several folders
-    for the same split of the same source at the same place, all but the one used last. Records that do not tell where
-    they come from, as none did once, stay until they are used and tell it.
+    for the same split of the same source at the same place, all but the one used last. Records without `origin.json`,
+    which none had once, stay until they are used and have it.
     """
-    place = _place(data_dir)
-    pruned = [(folder, "left by a process that has died", size) for folder, size in leftovers.sweep(place, "*-*")]
+    base = _records_in(data_dir)
+    pruned = [(folder, "left by a process that has died", size) for folder, size in leftovers.sweep(base, "*-*")]
     versions = collections.defaultdict(list)
-    for path in place.glob(f"*/{_ORIGIN}"):
+    for path in base.glob(f"*/{_ORIGIN}"):
         with contextlib.suppress(OSError, ValueError):
             versions[json.dumps(json.loads(path.read_text()))].append((path.stat().st_mtime_ns, path.parent))
     for folders in versions.values():
@@ -158,9 +159,9 @@ def prune(data_dir: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     return pruned
 
 
-def _origin(source: Source, split: str, place: pathlib.Path) -> dict[str, str]:
+def _origin(source: Source, split: str, base: pathlib.Path) -> dict[str, str]:
     """What records of all versions of one split share; its place relative to theirs, as a disk may be mounted anew."""
-    return {"source": source.name, "split": split, "location": os.path.relpath(source.location, place)}
+    return {"source": source.name, "split": split, "location": os.path.relpath(source.location, base)}
 
 
 def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | os.PathLike) -> pathlib.Path:
@@ -168,10 +169,11 @@ def _folder(source: Source, split: str, files: list[ImageFile], data_dir: str | 
     for file in files:
         facts = (file.name, file.identity, file.camera, file.tracklet, file.size, file.stamp)
         digest.update("\n{} {} {} {} {} {}".format(*facts).encode())
-    return _place(data_dir) / f"{source.key}-{split}-{digest.hexdigest()[:16]}"
+    return _records_in(data_dir) / f"{source.key}-{split}-{digest.hexdigest()[:16]}"
 
 
-def _place(data_dir: str | os.PathLike) -> pathlib.Path:
+def _records_in(data_dir: str | os.PathLike) -> pathlib.Path:
+    """The folder that holds the records of all data sets in `data_dir`."""
     base = pathlib.Path(os.path.expanduser(data_dir))
     return (base.parent if base.is_file() else base) / "prepared"
 
@@ -188,21 +190,15 @@ def _open_records(folder: pathlib.Path) -> PersonImages | None:
 
 def _write_records(source: Source, split: str, files: list[ImageFile], target: pathlib.Path) -> None:
     try:
-        with leftovers.temporary_folder(target) as temporary:
+        with new_folder(target, lambda folder: _open_records(folder) is not None) as temporary:
             # TFDS prints its own notes to stdout, which belongs to the command's result.
             tfds.disable_progress_bar()
             with contextlib.redirect_stdout(io.StringIO()):
                 PersonImages(source=source, split=split, files=files, data_dir=temporary).download_and_prepare()
             shutil.rmtree(temporary / "downloads", ignore_errors=True)  # TFDS makes it; nothing is downloaded
-            leftovers.release(temporary)
-            files_written = [file for file in temporary.rglob("*") if file.is_file()]
+            files_written = [file for file in temporary.rglob("*") if file.is_file() and file.name != leftovers.OWNER]
             sizes = {file.relative_to(temporary).as_posix(): file.stat().st_size for file in files_written}
             (temporary / _SIZES).write_text(json.dumps(sizes))
-            # Another process may have finished the same records meanwhile: then theirs serve as well.
-            if target.exists() and _open_records(target) is None:
-                shutil.rmtree(target)  # damaged since
-            with contextlib.suppress(OSError):
-                os.rename(temporary, target)
     except (OSError, RuntimeError) as error:  # the latter from ArrayRecord
         reason = disk_failure(error) or getattr(error, "strerror", None)
         if reason is None:

@@ -3,15 +3,15 @@
 import abc
 import contextlib
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping
 
 from reid_jax.data.builders.files import Entry, left_out_note
+from reid_jax.retrieval.protocol import JUNK
 
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 SPLITS = (TRAIN, QUERY, GALLERY)
-JUNK = -1  # identity of detections that overlap a person badly: the protocols drop them
-UNKNOWN_CAMERA = -1
 STILL = -1  # tracklet of an image that is no frame of a video
 
 
@@ -19,8 +19,9 @@ STILL = -1  # tracklet of an image that is no frame of a video
 class ImageFile:
     """One image of a source and what is known about it; numbers are the data set's own, from 0.
 
-    `identity` is `JUNK` for what the protocol drops; `camera` may be `UNKNOWN_CAMERA`; frames of one video snippet
-    share a `tracklet`, which is unique in its split. `size` and `stamp` change when the content does.
+    `identity` is `protocol.JUNK` for detections that overlap a person badly, which every protocol drops; `camera` may
+    be `protocol.UNKNOWN_CAMERA`; frames of one video snippet share a `tracklet`, which is unique in its split. `size`
+    and `stamp` change when the content does.
     """
 
     name: str
@@ -52,11 +53,11 @@ class Source(abc.ABC):
       name: what names the set and its options in full, such as 'msmt17:version=1,val=train'.
       location: the folder or file it was found at, for messages.
       splits: those it has, such as ('train', 'query', 'gallery').
-      distractor: the gallery's identity number that stands for nobody in the query set; None where there is none.
+      distractor: the identity number of gallery images of no query's person; None where there is none.
       test_numbered_apart: whether the same number in training and in test names different people.
       image_size: (height, width) that every image should have; None where sizes vary.
       notes: what a reader should know of how the images were found, one line each.
-      left_out: {name: why} of what lies beside the images of the splits whose `files` were asked for.
+      left_out: {name: why} of what lies beside the images of the splits whose `files` were listed so far.
       description, homepage: a line about the set, and where its authors tell of it.
     """
 
@@ -80,13 +81,23 @@ class Source(abc.ABC):
         """The set's name without its options."""
         return self.name.partition(":")[0]
 
-    @abc.abstractmethod
     def files(self, split: str) -> list[ImageFile]:
-        """The split's images sorted by name (frames by tracklet first), junk included.
+        """The split's images sorted by name (frames by tracklet first), junk included; listed on disk once and kept.
 
         Raises:
           InputError: a folder, list or file is missing or holds no image, or a name does not match.
         """
+        if split not in self._files_of:
+            self._files_of[split] = self.list_files(split)
+        return self._files_of[split]
+
+    @functools.cached_property
+    def _files_of(self) -> dict[str, list[ImageFile]]:
+        return {}
+
+    @abc.abstractmethod
+    def list_files(self, split: str) -> list[ImageFile]:
+        """Lists what `files` gives, on disk."""
 
     @abc.abstractmethod
     def reader(self) -> contextlib.AbstractContextManager[Callable[[str], bytes]]:
@@ -101,5 +112,5 @@ class Source(abc.ABC):
 
 
 def drop_junk(files: list[ImageFile]) -> Iterator[ImageFile]:
-    """The files that the protocol keeps."""
+    """The files that the protocol keeps: those whose identity is not -1."""
     return (file for file in files if file.identity != JUNK)

@@ -1,4 +1,4 @@
-"""The layout that Market-1501 began: a folder a split, and who and where in the file's name."""
+"""The layout that Market-1501 began: a folder a split, identity and camera in the file's name."""
 
 import contextlib
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from reid_jax.data.builders.files import FileTree, is_image
 from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN, ImageFile, Source
-from reid_jax.errors import InputError, shown
+from reid_jax.errors import InputError, first_few
 
 FOLDER_OF = {TRAIN: "bounding_box_train", QUERY: "query", GALLERY: "bounding_box_test"}
 
@@ -38,7 +38,7 @@ class SplitFolders(Source):
         match = cls.pattern.fullmatch(name)
         return None if match is None else (int(match["identity"]), int(match["camera"]))
 
-    def files(self, split: str) -> list[ImageFile]:
+    def list_files(self, split: str) -> list[ImageFile]:
         """See `Source.files`."""
         folder = self.folder_of[split]
         where = self.tree.location(folder)
@@ -47,20 +47,20 @@ class SplitFolders(Source):
                 f"{self.title}: folder {where} is missing; unpack the whole set again, "
                 f"it holds {', '.join(self.folder_of.values())}"
             )
-        files, strangers = [], []
+        files, misfits = [], []
         images, left_out = self.tree.images(folder, deep=False)
         self.left_out |= left_out
         for entry in images:
             name = entry.name.rpartition("/")[2]
-            told = self.parse_name(name)
-            if told is None:
-                strangers.append(name)
+            labels = self.parse_name(name)
+            if labels is None:
+                misfits.append(name)
             else:
-                files.append(ImageFile.of(entry, *told))
-        if strangers:
+                files.append(ImageFile.of(entry, *labels))
+        if misfits:
             raise InputError(
-                f"{len(strangers)} image name(s) in {where} do not look like {self.title}'s {self.example!r}, "
-                f"the first is {shown(strangers[0])!r}; rename or remove them, or name the data set that they are from"
+                f"{len(misfits)} image name(s) in {where} do not look like {self.title}'s {self.example!r}: "
+                f"{first_few(misfits)}; rename or remove them, or name the data set that they are from"
             )
         if not files:
             raise InputError(

@@ -16,11 +16,11 @@ class SyntheticPeople(market1501.Market1501):
     """A drawn set; what it should hold follows from its numbers."""
 
     title = "synthetic people"
-    description = "Synthetic people: nobody is in the pictures."
+    description = "Synthetic people: no real person is in the pictures."
     homepage = ""
 
     def __init__(self, tree: FileTree, name: str):
-        """`tree` is the folder in Market-1501's layout, `name` tells the numbers, see `synthetic.parse`."""
+        """`tree` is the folder in Market-1501's layout, `name` has the numbers, see `synthetic.parse`."""
         super().__init__(tree, name)
         folder_of = {folder: split for split, folder in FOLDER_OF.items()}
         self._facts = collections.defaultdict(list)

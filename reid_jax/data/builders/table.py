@@ -3,8 +3,8 @@
 The first row names the columns, in any order: `path`, `identity` (or `pid`), and where they are known `camera` (or
 `camid`, `cam_id`, `camera_id`, `cam`), `split` and `tracklet`; a note names the columns that are not used. Fields are
 separated by comma, semicolon or tab; the text is UTF-8, with or without a byte-order mark. FILE is relative to data_dir
-or absolute; paths in it are relative to the folder it lies in. `reid_jax.data.builders.labels` tells how the text of a
-label becomes a number. Without a column `split` every image is for training, and a column that may be meant for it is
+or absolute; paths in it are relative to the folder it lies in. `text_labels` tells how the text of a label becomes
+a number. Without a column `split` every image is for training, and a column that may be meant for it is
 an error; without `camera` cameras are unknown.
 """
 
@@ -15,10 +15,10 @@ import pathlib
 from collections.abc import Sequence
 
 from reid_jax.data.builders.files import Entry, FileTree
-from reid_jax.data.builders.labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.data.builders.listed import listed_entries
 from reid_jax.data.builders.source import TRAIN
 from reid_jax.data.builders.spelling import composed, speller
+from reid_jax.data.builders.text_labels import SPLIT_OF, LabelledFiles, TextLabels, split_of
 from reid_jax.errors import InputError, first_few, nearest, shown
 
 NAME = "csv"
@@ -69,17 +69,17 @@ def find(name: str, data_dir: str | os.PathLike) -> Table:
     if not rows:
         raise InputError(f"{path} lists no image; write one row an image below the header")
     column = _columns(header, path)
-    told = [_labels_of(row, header, column, f"{path} line {number}") for number, row in rows]
+    labels = [_labels_of(row, header, column, f"{path} line {number}") for number, row in rows]
     notes = _look_over_columns(header, column, [row for _, row in rows], path)
     tree = FileTree(path.parent)
     entries = listed_entries(
         tree,
-        [str(pathlib.PurePosixPath(row[0])) for row in told],  # './a.jpg' is a.jpg
+        [str(pathlib.PurePosixPath(row[0])) for row in labels],  # './a.jpg' is a.jpg
         str(path),
         "mend the paths, which are relative to the table's folder",
     )
-    _find_repeated(path, [number for number, _ in rows], [row[1] for row in told], entries)
-    labelled = [TextLabels(entry, *row[1:]) for entry, row in zip(entries, told, strict=True)]
+    _find_repeated(path, [number for number, _ in rows], [row[1] for row in labels], entries)
+    labelled = [TextLabels(entry, *row[1:]) for entry, row in zip(entries, labels, strict=True)]
     return Table(name, str(path), tree, labelled, notes)
 
 
@@ -137,7 +137,7 @@ def _read(path: pathlib.Path) -> list[tuple[int, list[str]]]:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except csv.Error as error:
         raise InputError(f"{path} line {reader.line_num} cannot be read as CSV ({error}); mend its quotes") from error
-    first = next((place for place, (_, row) in enumerate(rows) if any(row)), None)
+    first = next((i for i, (_, row) in enumerate(rows) if any(row)), None)
     if first is None:
         raise InputError(empty)
     return rows[first:]
@@ -148,19 +148,19 @@ def _columns(header: list[str], path: pathlib.Path) -> dict[str, int]:
     names = [name.lower() for name in header]
     column = {}
     for field, words in COLUMNS.items():
-        places = [place for place, name in enumerate(names) if name in words]
-        if len(places) > 1:
+        columns = [i for i, name in enumerate(names) if name in words]
+        if len(columns) > 1:
             also = f" (also called {first_few(words[1:])})" if len(words) > 1 else ""
             raise InputError(f"{path} has more than one column {field}{also}; keep one")
-        if places:
-            column[field] = places[0]
+        if columns:
+            column[field] = columns[0]
     missing = [field for field in ("path", "identity") if field not in column]
     if missing:
         meant = _meant(header, column)
-        told = [f"no column {field}{' (or pid)' if field == 'identity' else ''}" for field in missing]
-        hints = [f"call {shown(header[place])} {field}" for place, field in meant.items() if field in missing]
+        lacks = [f"no column {field}{' (or pid)' if field == 'identity' else ''}" for field in missing]
+        hints = [f"call {shown(header[i])} {field}" for i, field in meant.items() if field in missing]
         raise InputError(
-            f"{path} has {' and '.join(told)}; its header is {first_few(header)}; "
+            f"{path} has {' and '.join(lacks)}; its header is {first_few(header)}; "
             + (f"if that is meant, {' and '.join(hints)}; " if hints else "")
             + "the first row has to name the columns, such as path,identity,camera,split"
         )
@@ -171,26 +171,26 @@ def _meant(header: list[str], column: dict[str, int]) -> dict[int, str]:
     """Of each column that is not used, the lacking field that it may be meant for, where there is one."""
     lacking = {word: field for field, words in COLUMNS.items() if field not in column for word in words}
     others = {word: field for field in lacking.values() for word in _OTHER_WORDS[field]}
-    found = {}
-    for place, name in enumerate(header):
-        if place in column.values() or not name:
+    meant = {}
+    for i, name in enumerate(header):
+        if i in column.values() or not name:
             continue
         field = others.get("".join(filter(str.isalnum, name.lower())))
         field = field or lacking.get(nearest(name, lacking))
         if field:
-            found[place] = field
-    return found
+            meant[i] = field
+    return meant
 
 
 def _look_over_columns(
     header: list[str], column: dict[str, int], rows: list[list[str]], path: pathlib.Path
 ) -> tuple[str, ...]:
-    """Notes on columns of other names and on unused ones; raises InputError where one of these may tell the split."""
+    """Notes on columns of other names and on unused ones; raises InputError where one of these may be meant for it."""
     meant = _meant(header, column)
-    unused = [place for place, name in enumerate(header) if name and place not in column.values()]
-    for place in unused if "split" not in column else ():
-        name = header[place]
-        values = [row[place].lower() for row in rows if row[place]]
+    unused = [i for i, name in enumerate(header) if name and i not in column.values()]
+    for i in unused if "split" not in column else ():
+        name = header[i]
+        values = [row[i].lower() for row in rows if row[i]]
         named = "split" in name.lower() or name.lower() in _SURELY_SPLIT
         if named or 2 * sum(value in SPLIT_OF for value in values) > len(values):
             raise InputError(
@@ -201,7 +201,7 @@ def _look_over_columns(
     if "camera" in column and (name := header[column["camera"]]).lower() != "camera":
         notes.append(f"the camera is read from the column {name}")
     if unused:
-        hints = {place: f" (did you mean {field}?)" for place, field in meant.items()}
-        told = [header[place] + hints.get(place, "") for place in unused]
-        notes.append(f"{len(unused)} column(s) of the table are not used: {first_few(told)}")
+        hints = {i: f" (did you mean {field}?)" for i, field in meant.items()}
+        names = [header[i] + hints.get(i, "") for i in unused]
+        notes.append(f"{len(unused)} column(s) of the table are not used: {first_few(names)}")
     return tuple(notes)

@@ -1,13 +1,14 @@
 """Synthetic people: walking figures in shared clothes, many cameras, written in Market-1501's layout.
 
-A stand-in for real data that anyone may keep: nobody is in the pictures. Drawn here from scratch: tapered
-capsules with a depth buffer, then a camera's light, colour cast, tone curve, blur and JPEG.
+A stand-in for real data that anyone may keep, for no real person is in the pictures. From `spec` (how large a set) to
+`images` (which images it holds), `people` (looks), `cameras` (light, scene, response), `figure` on a `canvas` (tapered
+capsules with a depth buffer), `picture` (one image) and `writing` (the whole set on disk).
 """
 
-from reid_jax.cpu import cores
+from reid_jax.data.synthetic.images import file_names
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import HEIGHT, NAME, WIDTH, SyntheticPeople, parse
-from reid_jax.data.synthetic.writing import LAYOUT_FOLDER, file_names, prune, render
+from reid_jax.data.synthetic.writing import LAYOUT_FOLDER, prune, render
 
 __all__ = [
     "HEIGHT",
@@ -15,7 +16,6 @@ __all__ = [
     "NAME",
     "WIDTH",
     "SyntheticPeople",
-    "cores",
     "draw_image",
     "file_names",
     "parse",

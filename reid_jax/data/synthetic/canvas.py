@@ -31,7 +31,7 @@ class Canvas:
         if not seen.any():
             return
         buffer[seen] = depth[seen]
-        nx, ny, nz = (part[seen] for part in normal)
+        nx, ny, nz = (component[seen] for component in normal)
         lit = nx * self._light[0] + ny * self._light[1] + nz * self._light[2]
         shade = self._ambient + (1.15 - self._ambient) * np.maximum(lit, 0)
         colour = paint(along[seen], angle(seen)) if callable(paint) else paint

@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 128, 64  # pixels of an image, as in Market-1501
 DRAWING = 1  # raise when the drawing changes, so that sets drawn before are not taken for new ones
 
 # Streams of the seed: one independent generator each.
-PERSON, TRACK, SHOT, CAMERA, SEEN, PASSER_BY = range(6)
+PERSON, TRACK, IMAGE, CAMERA, SEEN, PASSER_BY = range(6)
 
 
 @dataclasses.dataclass(frozen=True)

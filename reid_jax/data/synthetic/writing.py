@@ -2,10 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,64 +14,34 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from reid_jax.cpu import cores
-from reid_jax.data.builders.source import GALLERY, QUERY, TRAIN
 from reid_jax.data.builders.split_folders import FOLDER_OF
 from reid_jax.data.synthetic.cameras import create_camera
+from reid_jax.data.synthetic.images import SetImage, file_names, images_of
 from reid_jax.data.synthetic.picture import draw_image
-from reid_jax.data.synthetic.spec import DRAWING, NAME, SEEN, SyntheticPeople, generator
+from reid_jax.data.synthetic.spec import DRAWING, NAME, SyntheticPeople
 from reid_jax.errors import InputError
 from reid_jax.files import leftovers
-from reid_jax.progress import image_bar
+from reid_jax.files.writing import new_folder
+from reid_jax.progress import progress_bar
 
 LAYOUT_FOLDER = "Market-1501-v15.09.15"
 
 _IN_PROCESS = 200  # below this many images, starting worker processes costs more than it saves
 
 
-@dataclasses.dataclass(frozen=True)
-class _Shot:
-    """One file to write: identity as drawn, and the path that names it."""
-
-    person: int
-    camera: int
-    index: int
-    path: str
-
-
-def _shots(spec: SyntheticPeople) -> Iterator[_Shot]:
-    for identity in range(1, spec.train_identities + spec.test_identities + 1):
-        rng = generator(spec, SEEN, identity)
-        count = int(rng.integers(min(3, spec.cameras), spec.cameras + 1))
-        for camera in sorted((rng.permutation(spec.cameras)[:count] + 1).tolist()):
-            for index in range(spec.images_per_camera):
-                if identity <= spec.train_identities:
-                    folder = FOLDER_OF[TRAIN]
-                else:
-                    folder = FOLDER_OF[QUERY if index == 0 else GALLERY]
-                yield _Shot(identity, camera, index, f"{folder}/{identity:04d}_c{camera}s1_{index:06d}_00.jpg")
-    for stranger in range(spec.test_identities):
-        camera = int(generator(spec, SEEN, 20000 + stranger).integers(spec.cameras)) + 1
-        yield _Shot(20000 + stranger, camera, 0, f"{FOLDER_OF[GALLERY]}/0000_c{camera}s1_{stranger:06d}_00.jpg")
-
-
-def _write(spec: SyntheticPeople, shots: list[_Shot], root: pathlib.Path) -> Iterator[None]:
-    for shot in shots:
-        image = draw_image(spec, shot.person, shot.camera, shot.index)
-        image.save(root / shot.path, quality=create_camera(spec, shot.camera).quality)
+def _write(spec: SyntheticPeople, images: list[SetImage], root: pathlib.Path) -> Iterator[None]:
+    for image in images:
+        picture = draw_image(spec, image.person, image.camera, image.index)
+        picture.save(root / image.path, quality=create_camera(spec, image.camera).quality)
         yield None
-
-
-def file_names(spec: SyntheticPeople) -> list[str]:
-    """The names of the set's files, relative to its `Market-1501-v15.09.15` folder, as drawn."""
-    return [shot.path for shot in _shots(spec)]
 
 
 def _work() -> None:
     """A worker's whole life: a job as JSON on stdin, one line on stdout for each image written."""
     job = json.load(sys.stdin)
     spec = SyntheticPeople(**job["spec"])
-    shots = list(_shots(spec))[job["worker"] :: job["workers"]]
-    for _ in _write(spec, shots, pathlib.Path(job["root"])):
+    images = list(images_of(spec))[job["worker"] :: job["workers"]]
+    for _ in _write(spec, images, pathlib.Path(job["root"])):
         print(flush=True)
 
 
@@ -141,8 +111,8 @@ def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
     root = target / LAYOUT_FOLDER
     if not root.is_dir():
         return False
-    there = {f"{folder.name}/{name}" for folder in root.iterdir() if folder.is_dir() for name in os.listdir(folder)}
-    return there.issuperset(file_names(spec))
+    existing = {f"{folder.name}/{name}" for folder in root.iterdir() if folder.is_dir() for name in os.listdir(folder)}
+    return existing.issuperset(file_names(spec))
 
 
 def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
@@ -154,7 +124,7 @@ def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
 def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:
     """Writes the whole set below `folder`, unless it is there, and returns the folder that holds it.
 
-    That folder's name tells every number of `spec`; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
+    Every number of `spec` is in that folder's name; in it lie `spec.json` and `Market-1501-v15.09.15/`, so
     that it serves as the `data_dir` of `market1501`. Files are drawn into a temporary folder, which is then
     renamed: an interrupted drawing leaves nothing that a later run reads. The files do not depend on
     `workers` (by default one a core).
@@ -168,28 +138,19 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
     if _finished(spec, target):
         return target
     try:
-        with leftovers.temporary_folder(target) as temporary:
+        with new_folder(target, functools.partial(_finished, spec)) as temporary:
             root = temporary / LAYOUT_FOLDER
             for split_folder in FOLDER_OF.values():
                 (root / split_folder).mkdir(parents=True)
-            shots = list(_shots(spec))
-            workers = workers or (cores() if len(shots) >= _IN_PROCESS and sys.executable else 1)
-            with image_bar(len(shots), "drawing synthetic people") as bar:
+            images = list(images_of(spec))
+            workers = workers or (cores() if len(images) >= _IN_PROCESS and sys.executable else 1)
+            with progress_bar(len(images), "drawing synthetic people") as bar:
                 if workers == 1:
-                    for _ in _write(spec, shots, root):
+                    for _ in _write(spec, images, root):
                         bar.update()
                 else:
                     _write_in_workers(spec, root, workers, bar)
             (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
-            leftovers.release(temporary)
-            if target.exists() and not _finished(spec, target):
-                shutil.rmtree(target)  # files were taken out of it since
-            try:
-                os.rename(temporary, target)
-            except OSError:
-                # Another process may have drawn the same set meanwhile: then the files are the same.
-                if not _finished(spec, target):
-                    raise
     except OSError as error:
         raise InputError(
             f"cannot write synthetic people to {target.parent}: {error.strerror or error}; "

@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from reid_jax.data.builders.cuhk03 import parse_name
+from reid_jax.data.builders.cuhk03_images import parse_name
 from reid_jax.data.datasets import find_source
 from reid_jax.data.split import open_splits
 from reid_jax.errors import InputError
@@ -248,7 +248,7 @@ def test_cuhk03_np_gives_the_same_people_and_cameras(tmp_path):
         find_source("cuhk03:protocol=classic", tmp_path / "a")
     (tmp_path / "a" / "cuhk03-np" / "detected" / "query" / "1468_c1_1.png").write_bytes(png(NAMES[0]))
     with pytest.raises(InputError, match="do not look like CUHK03-NP's '0003_c1_22.png'"):
-        folders.files("query")
+        find_source("cuhk03", tmp_path / "a").files("query")
 
 
 def test_zips(tmp_path):
@@ -282,7 +282,7 @@ def test_missing_images_and_strange_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"query_idx": None}, "has no variable query_idx; take it from"),
         ({"query_idx": np.array([[0]])}, "query_idx does not hold numbers from 1 to 10"),
@@ -292,10 +292,10 @@ def test_missing_images_and_strange_names(tmp_path):
         ({"camId": np.ones((9, 1))}, "camId disagrees with filelist"),
     ],
 )
-def test_bad_configs(tmp_path, changed, told):
+def test_bad_configs(tmp_path, changed, message):
     root = write_extracted(tmp_path / "cuhk03")
     write_config(root, **changed)
-    with pytest.raises(InputError, match=f"cuhk03_new_protocol_config_detected.mat.*{told}"):
+    with pytest.raises(InputError, match=f"cuhk03_new_protocol_config_detected.mat.*{message}"):
         find_source("cuhk03", tmp_path).files("train")
 
 
@@ -374,7 +374,7 @@ def spoil_testset(value):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda file: refer_to(file, file.create_group("x")), "has no image 1_001_1_01.png that can be read"),
         (lambda file: refer_to(file, file.create_dataset("x", (3, 2**20, 2**20), np.uint8, chunks=(3, 8, 8))), "shape"),
@@ -399,11 +399,11 @@ def spoil_testset(value):
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_mat_with_arrays_that_are_none_of_the_released_one(tmp_path, spoil, told):
+def test_a_mat_with_arrays_that_are_none_of_the_released_one(tmp_path, spoil, message):
     path = write_mat(tmp_path / "cuhk-03.mat", ["detected"])
     with h5py.File(path, "a") as file:
         spoil(file)
-    with pytest.raises(InputError, match=f"{told}.*so it is not the released") as caught:
+    with pytest.raises(InputError, match=f"{message}.*so it is not the released") as caught:
         find_source("cuhk03:protocol=classic", tmp_path).files("train")
     assert "\n" not in str(caught.value)
 

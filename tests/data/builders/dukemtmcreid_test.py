@@ -14,8 +14,8 @@ def test_found_under_its_usual_names_and_labelled_by_file_names_alone(tmp_path, 
     base = tmp_path / "0999_c5_f0000001"  # a parent that looks like a file name
     write_set(base / below, DUKE)
     source = dukemtmcreid.find("dukemtmcreid", base)
-    told = {split: [(file.identity, file.camera) for file in source.files(split)] for split in source.splits}
-    assert told == {"train": [(1, 2), (1, 3), (5, 8)], "query": [(6, 2)], "gallery": [(6, 3), (9, 1)]}
+    labels = {split: [(file.identity, file.camera) for file in source.files(split)] for split in source.splits}
+    assert labels == {"train": [(1, 2), (1, 3), (5, 8)], "query": [(6, 2)], "gallery": [(6, 3), (9, 1)]}
     assert source.distractor is None
 
 

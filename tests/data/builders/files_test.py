@@ -48,8 +48,8 @@ def test_images_leave_out_the_hidden_and_say_so_in_a_zip_as_in_a_folder(tmp_path
 
 def test_what_is_left_out_is_one_line():
     left_out = {f"{number}.txt": "no image by the ending" for number in range(7)} | {".a\nb/": "hidden"}
-    told = "left out 7 (no image by the ending: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more), 1 (hidden: .a\\nb/)"
-    assert left_out_note(left_out) == told
+    message = "left out 7 (no image by the ending: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 2 more), 1 (hidden: .a\\nb/)"
+    assert left_out_note(left_out) == message
     assert left_out_note({}) == ""
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_member_is_named(tmp_path):
         FileTree(path, "").read("a/1.jpg")
 
 
-def test_dead_links_and_names_that_are_no_unicode_are_told(tmp_path):
+def test_dead_links_and_names_that_are_no_unicode_are_named(tmp_path):
     folder = write_set(tmp_path / "set", {"a": ["1.jpg"], "b": ["ö 人 x.jpg"]})
     assert [entry.name for entry in FileTree(folder).walk("b")] == ["b/ö 人 x.jpg"]
     (folder / "a" / "2.jpg").symlink_to(tmp_path / "gone.jpg")

@@ -107,15 +107,15 @@ def test_a_zip_of_any_name_is_taken_for_the_set_that_it_holds(tmp_path, name):
             find_source(other, tmp_path / "data")
 
 
-def test_of_several_usual_places_the_first_counts_and_the_others_are_told(tmp_path, capsys):
+def test_of_several_usual_places_the_first_counts_and_the_others_are_named(tmp_path, capsys):
     write_set(tmp_path / "Market-1501", MARKET)
     (tmp_path / "market1501").symlink_to(tmp_path / "Market-1501")
     assert find_source("market1501", tmp_path).location == str(tmp_path / "Market-1501")
     assert capsys.readouterr().err == ""
     write_set(tmp_path / "Market1501", MARKET)
     assert find_source("market1501", tmp_path).location == str(tmp_path / "Market-1501")
-    told = f"Market-1501 is taken from {tmp_path}/Market-1501, and there is another one in {tmp_path}/Market1501\n"
-    assert capsys.readouterr().err == f"note: {told}"
+    message = f"Market-1501 is taken from {tmp_path}/Market-1501, and there is another one in {tmp_path}/Market1501\n"
+    assert capsys.readouterr().err == f"note: {message}"
 
 
 def test_several_places_with_other_files_are_told_apart(tmp_path):

@@ -124,7 +124,7 @@ def test_at_most_so_many_frames_a_tracklet(tmp_path):
     assert [source.expected(split).identities for split in source.splits] == [625, 626, 620]
 
 
-def test_only_chosen_frames_have_to_be_there_and_missing_ones_are_told(tmp_path):
+def test_only_chosen_frames_have_to_be_there_and_missing_ones_are_named(tmp_path):
     root = write_set(tmp_path / "mars")
     (root / "bbox_train" / "0001" / "0001C2T0001F001.jpg").unlink()
     assert len(find_source("mars:frames=2", tmp_path).files("train")) == 5
@@ -135,7 +135,7 @@ def test_only_chosen_frames_have_to_be_there_and_missing_ones_are_told(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("file", "variable", "values", "told"),
+    ("file", "variable", "values", "message"),
     [
         ("tracks_train_info", "track_train_info", np.ones((2, 3)), r"the shape \(2, 3\), not \[n, 4\]"),
         (
@@ -166,10 +166,10 @@ def test_only_chosen_frames_have_to_be_there_and_missing_ones_are_told(tmp_path)
         ("query_IDX", "query_IDX", np.array([[2, 2]]), "does not hold different numbers from 1 to 6"),
     ],
 )
-def test_bad_info(tmp_path, file, variable, values, told):
+def test_bad_info(tmp_path, file, variable, values, message):
     root = write_set(tmp_path / "mars")
     scipy.io.savemat(root / "info" / f"{file}.mat", {variable: values})
-    with pytest.raises(InputError, match=f"{told}.*MARS-evaluation"):
+    with pytest.raises(InputError, match=f"{message}.*MARS-evaluation"):
         find_source("mars", tmp_path).files("query" if file == "query_IDX" else "train")
 
 

@@ -127,7 +127,7 @@ def test_a_list_that_names_missing_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("0000/0000_000_01_0303morning_0008_0.jpg", r"line 3 is"),
         ("0000/0000_000_01_0303morning_0008_0.jpg 1x", r"line 3 is"),
@@ -136,11 +136,11 @@ def test_a_list_that_names_missing_images(tmp_path):
         ("0000/0000_001_12_0303morning_0008_1.jpg 0", r"1 image\(s\) more than once: .*0000_001_12"),
     ],
 )
-def test_bad_lines_are_named(tmp_path, line, told):
+def test_bad_lines_are_named(tmp_path, line, message):
     root = write_set(tmp_path / "MSMT17_V1")
     with (root / "list_train.txt").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         find_source("msmt17", tmp_path).files("train")
 
 

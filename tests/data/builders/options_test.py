@@ -41,7 +41,7 @@ def test_values_are_read_as_their_kind_and_the_rest_stays_default():
         ("set:word=old", "choose one of new, classic"),
     ],
 )
-def test_what_does_not_fit_is_told(name, said):
+def test_what_does_not_fit_is_named(name, said):
     with pytest.raises(InputError, match=said) as caught:
         parse_options(Options, name)
     assert len(str(caught.value)) < 700

@@ -143,7 +143,7 @@ def test_the_walk_finds_all_that_a_walk_from_the_top_finds(tmp_path, pattern):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("regex", "has no pattern; write one, such as"),
         ("regex:", "has no pattern"),
@@ -164,10 +164,10 @@ def test_the_walk_finds_all_that_a_walk_from_the_top_finds(tmp_path, pattern):
         (r"regex:empty/(?P<pid>\w+)/.*", "no image below .*empty"),
     ],
 )
-def test_bad_patterns(tmp_path, name, told):
+def test_bad_patterns(tmp_path, name, message):
     write(tmp_path, PATHS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         find_source(name, tmp_path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000

@@ -8,9 +8,9 @@ import pytest
 from made_sets import write_set
 
 from reid_jax.data.builders import market1501, records
-from reid_jax.data.builders.source import JUNK
 from reid_jax.errors import InputError
 from reid_jax.files.leftovers import size_of
+from reid_jax.retrieval.protocol import JUNK
 
 
 @pytest.fixture

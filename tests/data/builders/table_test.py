@@ -66,7 +66,7 @@ def test_a_camera_by_its_other_words(tmp_path, word):
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
         (["camra"], "1 column(s) of the table are not used: camra (did you mean camera?)"),
         (["view"], "1 column(s) of the table are not used: view (did you mean camera?)"),
@@ -80,10 +80,10 @@ def test_a_camera_by_its_other_words(tmp_path, word):
         (["split", "subset"], "1 column(s) of the table are not used: subset"),
     ],
 )
-def test_columns_that_are_not_used_are_named_with_the_nearest_known_one(tmp_path, columns, told):
+def test_columns_that_are_not_used_are_named_with_the_nearest_known_one(tmp_path, columns, message):
     row = ("img/a.png", "1", *("train" if name == "split" else "7" for name in columns))
     write(tmp_path, [("path", "pid", *columns), row])
-    assert find_source("csv:list/set.csv", tmp_path).notes == (told,)
+    assert find_source("csv:list/set.csv", tmp_path).notes == (message,)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_read_from_records_and_joined_with_another_set(tmp_path):
     assert joined.name.tolist() == ["csv/img/a.png", "csv/img/b 1.png", "regex/c.png"]
 
 
-def test_what_a_table_leaves_unused_is_told_to_whoever_opens_it(tmp_path, capsys):
+def test_what_a_table_leaves_unused_is_noted_for_whoever_opens_it(tmp_path, capsys):
     write(tmp_path)
     for split in ("train", "query"):
         open_splits("csv:list/set.csv", [split], tmp_path, (16, 8))
-    told = f"note: csv:list/set.csv in {tmp_path}/list/set.csv: 1 column(s) of the table are not used: note\n"
-    assert capsys.readouterr().err == told
+    message = f"note: csv:list/set.csv in {tmp_path}/list/set.csv: 1 column(s) of the table are not used: note\n"
+    assert capsys.readouterr().err == message
 
 
 HEADER = ROWS[0]
@@ -202,7 +202,7 @@ MISSING = [(f"x/{number}.png", "7", "1", "query", "") for number in range(7)]
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([("path", "camera")], "lists no image"),
         ([("path", "camera"), ("img/a.png", "1")], r"no column identity \(or pid\); its header is path, camera"),
@@ -226,9 +226,9 @@ MISSING = [(f"x/{number}.png", "7", "1", "query", "") for number in range(7)]
         ([HEADER, ('"img/a.png', "7", "1", "train", "")], "line 2 cannot be read as CSV"),
     ],
 )
-def test_bad_tables(tmp_path, rows, told):
+def test_bad_tables(tmp_path, rows, message):
     write(tmp_path, rows)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         find_source("csv:list/set.csv", tmp_path)
     assert "set.csv" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,182 @@
+"""The forward pass in inference mode: `describe`, the pure function, and `Encoder`, its weights on the devices.
+
+All that describes images goes through here: evaluation, the pictures, `Extractor`, `reid-jax embed` and the bench.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from reid_jax import parallel
+from reid_jax.data.augment import normalise
+from reid_jax.errors import InputError
+from reid_jax.retrieval.aggregate import renormalise
+
+# Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
+# Several devices share it, and what cores there are: each then has less to spread over threads.
+IMAGES_PER_DISPATCH = 256
+_FEWEST_PER_DISPATCH = 8
+_MICRO_BATCH = {"cpu": 8}
+_MICRO_BATCH_OF_SEVERAL = {"cpu": 4}
+
+
+def describe(network, variables: dict[str, Any], image: jax.Array) -> jax.Array:
+    """Returns the descriptors of images: uint8 [n, h, w, 3], RGB -> float32 [n, d], unit norm.
+
+    The network in inference mode on normalised images. Pure, and without work on the host: it may be jitted, exported
+    and differentiated. `variables` is {'params', 'batch_stats'}; (h, w) is the size that the network was trained with,
+    which nothing here checks: `Encoder` does.
+    """
+    return network.apply(variables, normalise(image), train=False).embedding
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoder:
+    """A network with its weights on the devices, which describes images that are on the host.
+
+    `Encoder.of` makes one of a weights file that was read, training of its state, and `averaging.samples` one of each
+    sample of the weights. The weights are copied to the devices once, here, and not with each dispatch.
+
+    Fields:
+      network: the Flax module; see `models.output.Output` for what it returns.
+      variables: {'params', 'batch_stats'}, float32, whole on every device of the mesh.
+      image_size: (height, width) in pixels that the network was trained with.
+      mesh: the devices, over which images are spread.
+    """
+
+    network: Any
+    variables: dict[str, Any]
+    image_size: tuple[int, int]
+    mesh: Mesh
+
+    def __post_init__(self):
+        variables = {key: self.variables[key] for key in ("params", "batch_stats")}
+        object.__setattr__(self, "variables", _on_every_device(variables, self.mesh))
+        object.__setattr__(self, "image_size", tuple(map(int, self.image_size)))
+
+    @classmethod
+    def of(cls, weights, mesh: Mesh) -> "Encoder":
+        """Returns the encoder of `weights` as `reid_jax.weights.load_weights` reads them."""
+        return cls(weights.network, weights.variables, weights.config.image_size, mesh)
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The widths of the vectors that a descriptor concatenates, each of norm 1/sqrt(their number)."""
+        return tuple(self.network.streams)
+
+    @property
+    def dimensions(self) -> int:
+        """d, the length of a descriptor."""
+        return sum(self.streams)
+
+    def describe(self, image: np.ndarray, flip: bool = False) -> np.ndarray:
+        """Returns the descriptors float32 [n, d], unit norm, of uint8 images [n, h, w, 3], RGB, on the host.
+
+        With `flip` a descriptor is the mean of the image's and its mirror image's, renormalised per stream. Each image
+        is computed by the same code whatever the number of devices, so the result does not depend on it, but for
+        rounding. n is filled up to a power of two times the devices, from 8 to 256 on each: few shapes are compiled.
+
+        Raises InputError where the images have another shape, size or type, or a descriptor is not finite.
+        """
+        return self.describe_blocks([np.asarray(image)], flip)
+
+    def describe_blocks(self, blocks: Iterable[np.ndarray], flip: bool = False) -> np.ndarray:
+        """Returns the descriptors of all images of `blocks`, as `describe` does for each of them.
+
+        The next block is taken, so decoded where `blocks` is a generator, while the devices work on this one. Memory
+        beside the descriptors is that of two blocks.
+        """
+        parts = list(self._described(blocks, flip))
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions), np.float32)
+
+    def _described(self, blocks: Iterable[np.ndarray], flip: bool) -> Iterator[np.ndarray]:
+        pending = []
+        for image in blocks:
+            self._check(image)
+            for count, batch in _dispatches(image, self.mesh):
+                pending.append((count, _describe_batch(self.network, self.variables, batch, self.mesh, flip)))
+                if len(pending) > 1:  # the next batch is on its way while this one comes back
+                    yield self._collect(*pending.pop(0), flip)
+        for dispatched in pending:
+            yield self._collect(*dispatched, flip)
+
+    def _check(self, image: np.ndarray) -> None:
+        if image.ndim != 4 or image.shape[3] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"images have shape {list(image.shape)} and type {image.dtype}; give uint8 [n, h, w, 3], RGB from 0 to "
+                "255"
+            )
+        if image.shape[1:3] != self.image_size:
+            (height, width), (rows, columns) = self.image_size, image.shape[1:3]
+            raise InputError(
+                f"images have {rows}x{columns} pixels (height x width), but these weights were trained with "
+                f"{height}x{width}; resize them, as `Extractor` does"
+            )
+
+    def _collect(self, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
+        """Brings the first `count` descriptors of a batch to the host."""
+        if not embedding.is_fully_addressable:  # other processes have the rest
+            embedding = parallel.replicate(self.mesh)(embedding)
+        embedding = np.asarray(embedding)[:count]
+        bad = np.count_nonzero(~np.isfinite(embedding).all(1))
+        if bad:
+            raise InputError(
+                f"{bad:,} of {count:,} descriptors are not finite: the network's numbers overflow on these images; "
+                "take other weights, or compute in float32"
+            )
+        return renormalise(embedding, self.streams) if flip else embedding
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _describe_batch(network, variables, image, mesh, flip):
+    """`describe` on every device's part of the images, a micro-batch at a time; with `flip` summed over both sides."""
+    most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL
+    micro_batch = most.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH)
+    micro_batch = min(micro_batch, image.shape[0] // mesh.size)
+
+    def forward(image):
+        embedding = describe(network, variables, image)
+        return embedding + describe(network, variables, image[:, :, ::-1]) if flip else embedding
+
+    def on_one_device(image):
+        slices = image.reshape(-1, micro_batch, *image.shape[1:])
+        return jax.lax.map(forward, slices).reshape(image.shape[0], -1)
+
+    spread = PartitionSpec("data")
+    return jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread)(image)
+
+
+def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[int, jax.Array]]:
+    """Cuts images into what one dispatch takes: (how many images, they filled up and spread over the devices)."""
+    block = IMAGES_PER_DISPATCH * mesh.size
+    if len(image) < block:  # few images: the smallest power of two that holds them, so that few shapes compile
+        per_device = max(_FEWEST_PER_DISPATCH, 1 << (-(-len(image) // mesh.size) - 1).bit_length())
+        block = per_device * mesh.size
+    sharding = parallel.by_example(mesh)
+    for start in range(0, len(image), block):
+        part = image[start : start + block]
+        padded = np.zeros((block, *image.shape[1:]), np.uint8)
+        padded[: len(part)] = part
+        with jax.transfer_guard_host_to_device("allow"):  # the only transfer that describing images needs
+            batch = jax.make_array_from_callback(padded.shape, sharding, lambda index, a=padded: a[index])
+        yield len(part), batch
+
+
+def _on_every_device(variables: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """The same arrays, whole on every device of the mesh; those that are there already are not copied."""
+    whole = parallel.replicated(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(variables, whole)
+
+    def place(value):
+        if isinstance(value, jax.Array) and value.sharding.is_equivalent_to(whole, value.ndim):
+            return value
+        # Each process hands over its own copy. `device_put` would compare them over the network, one by one.
+        return parallel.place(mesh, np.asarray(value), PartitionSpec())
+
+    return jax.tree.map(place, variables)

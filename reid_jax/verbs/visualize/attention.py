@@ -1,0 +1,47 @@
+"""`reid-jax visualize attention`: what the network attends to in images drawn at random."""
+
+import argparse
+
+import numpy as np
+
+from reid_jax import parallel, visualize
+from reid_jax.data.split import open_sources, open_splits
+from reid_jax.describe import Encoder
+from reid_jax.verbs.visualize.options import add_out, add_rows, add_seed, add_weights, data_dir_of, source_of
+from reid_jax.weights import load_weights
+
+HELP = "draw soft-attention maps and hard-attention regions over images; JSON with the numbers beside it"
+EXAMPLES = """\
+  reid-jax visualize attention --weights=runs/quickstart --out=attention.png
+  reid-jax visualize attention --weights=runs/1x --out=attention.png --split=gallery --rows=12 --seed=1"""
+ENDINGS = (".png", ".json")
+PACKAGES = ("matplotlib",)
+ROWS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    add_weights(parser)
+    add_out(parser, ENDINGS)
+    add_rows(parser, ROWS, "images shown")
+    text = "where they are drawn from: query, gallery, train (default %(default)s)"
+    parser.add_argument("--split", default="query", help=text)
+    add_seed(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draws the images and their attention."""
+    weights = load_weights(args.weights)
+    data_dir, image_size = data_dir_of(args, weights), weights.config.image_size
+    if args.split == "train":
+        dataset = args.dataset or weights.config.dataset
+        (images,) = open_splits(dataset, [args.split], data_dir, image_size)
+    else:
+        source = source_of(args, weights)
+        dataset = source.name
+        (images,) = open_sources([source], [args.split], data_dir, image_size)
+    rng = np.random.default_rng(args.seed)
+    rows = np.sort(rng.choice(len(images), min(args.rows, len(images)), replace=False))
+    attention = visualize.attend(Encoder.of(weights, parallel.one_device()), images, rows)
+    visualize.write_attention(args.out, attention)
+    print(f"{args.out}: {len(attention)} images of {dataset} {args.split}; JSON")

@@ -199,5 +199,3 @@ class AttentionNetwork(nn.Module):
     def _local_block(self, level, features, x, train):
         if self.block == "inception":
             return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
-
-

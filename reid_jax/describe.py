@@ -6,7 +6,7 @@ All that describes images goes through here: evaluation, the pictures, `Extracto
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,9 +16,6 @@ from reid_jax import parallel
 from reid_jax.data.augment import normalise
 from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import renormalise
-
-if TYPE_CHECKING:
-    from reid_jax.weights import Weights
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
 # Several devices share it, and what cores there are: each then has less to spread over threads.
@@ -63,8 +60,8 @@ class Encoder:
         object.__setattr__(self, "image_size", tuple(map(int, self.image_size)))
 
     @classmethod
-    def of(cls, weights: "Weights", mesh: Mesh) -> "Encoder":
-        """Returns the encoder of weights that were read from a file."""
+    def of(cls, weights, mesh: Mesh) -> "Encoder":
+        """Returns the encoder of `weights` as `reid_jax.weights.load_weights` reads them."""
         return cls(weights.network, weights.variables, weights.config.image_size, mesh)
 
     @property

@@ -20,6 +20,21 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How weights are collected and sampled.
+
+    `rank`: deviations kept for the low-rank term, 0 for none; `samples` drawn, from `seed`; `scale` and
+    `variance_floor` as in `sample`.
+    """
+
+    rank: int
+    samples: int
+    seed: int
+    scale: float
+    variance_floor: float
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Moments:

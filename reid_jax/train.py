@@ -117,8 +117,9 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     label = jax.device_put(label.astype(np.int32), whole)
     state = jax.device_put(create_state(variables, optimizer), whole)
     del variables
-    averages = assemble.averages_of(config, network, image, mesh)
-    if averages:
+    averages, settings = None, assemble.swag_of(config)
+    if settings:
+        averages = WeightAverages(network, image, mesh, assemble.augmentation_of(config), settings)
         state = dataclasses.replace(state, swag=averages.init(state.params))
     if checkpoints.latest is not None:
         state = checkpoints.restore(state, mesh)

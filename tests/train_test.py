@@ -207,7 +207,8 @@ def test_a_foreign_folder_is_refused(command, tiny_arguments, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_arguments, tmp_path):
-    done = command(*tiny_arguments, f"--workdir={tmp_path / 'run'}", "--config.schedule.peak=1e30")
+    spoilt = "--config.schedule.peak=1e30", "--config.model.regions=False"  # without regions less is compiled
+    done = command(*tiny_arguments, f"--workdir={tmp_path / 'run'}", *spoilt)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("reid-jax train: error: the loss or its gradient is not finite at step ")
@@ -218,13 +219,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_naming_the_step(command, tiny_ar
     assert not [path for path in (tmp_path / "run").glob("checkpoints/*") if path.name.isdigit()]
 
 
-def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, tmp_path):
+def test_four_devices_train_as_one_but_for_rounding(command, tiny_arguments, one_step_run, tmp_path):
     # One step: later ones magnify the rounding.
-    folders = tmp_path / "one", tmp_path / "four"
-    for folder, devices in zip(folders, (1, 4), strict=True):
-        done = command(*tiny_arguments, f"--workdir={folder}", "--config.epochs=0.1", devices=devices)
-        assert done.returncode == 0, done.stderr
-        assert f"{devices} x cpu" in done.stdout
+    folders = one_step_run, tmp_path / "four"
+    done = command(*tiny_arguments, f"--workdir={folders[1]}", "--config.epochs=0.1", devices=4)
+    assert done.returncode == 0, done.stderr
+    assert "4 x cpu" in done.stdout
     one, four = (read_records(folder / "metrics.jsonl")[0] for folder in folders)
     assert one["step"] == 1
     assert four.pop("accuracy") == pytest.approx(one.pop("accuracy"), abs=ONE_DECISION)

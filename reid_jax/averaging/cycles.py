@@ -24,23 +24,18 @@ from reid_jax.swag import Moments
 class WeightAverages:
     """Collects weights and scores their averages.
 
-    `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics, augmented as in training; `rank`: deviations kept
-    for SWAG's low-rank term, 0 for none; the rest as `averaging.samples.sampled_encoders` takes them.
+    `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics, augmented as in training.
     """
 
     network: Any
     train_image: jax.Array
     mesh: Mesh
     augmentation: Augmentation | None
-    rank: int = 0
-    samples: int = 30
-    seed: int = 0
-    scale: float = 1.0
-    variance_floor: float = 1e-30
+    settings: swag.Settings
 
     def init(self, params: Any) -> Moments:
         """Returns the moments of no weights yet, on every device."""
-        return jax.device_put(swag.init(params, self.rank), parallel.replicated(self.mesh))
+        return jax.device_put(swag.init(params, self.settings.rank), parallel.replicated(self.mesh))
 
     def collect(self, moments: Moments, params: Any) -> Moments:
         """Returns the moments with `params` collected; called at the end of a cycle, never inside one.
@@ -69,13 +64,13 @@ class WeightAverages:
             moments,
             self.train_image,
             self.mesh,
-            samples=self.samples,
-            seed=self.seed,
-            scale=self.scale,
-            variance_floor=self.variance_floor,
+            samples=self.settings.samples,
+            seed=self.settings.seed,
+            scale=self.settings.scale,
+            variance_floor=self.settings.variance_floor,
             augmentation=self.augmentation,
         )
-        of_samples = evaluate_samples(drawn, list(pairs.values()), samples=self.samples, progress=True)
+        of_samples = evaluate_samples(drawn, list(pairs.values()), samples=self.settings.samples, progress=True)
         return {
             name: {"swa": swa, "swag": averaged.metrics}
             for name, swa, (averaged, *_) in zip(pairs, of_mean, of_samples, strict=True)

@@ -16,6 +16,7 @@ kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 # The order of channels where it is not the plain one: channel `order[i]` of the parameters is the i-th of the arrays.
+# See `reid_jax.models.chain`.
 Order = tuple[int, ...] | None
 
 
@@ -71,8 +72,8 @@ class BatchNorm(nn.Module):
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR and CB of the layer table.
 
-    [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features. `reads`
-    and `writes` are the orders of the channels that come in and go out; for `depthwise` they are one, `writes`.
+    [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features. `order`
+    is that of the channels that come in; they go out in the plain one, for `depthwise` in the same.
     """
 
     features: int
@@ -81,58 +82,63 @@ class ConvNorm(nn.Module):
     depthwise: bool = False
     relu: bool = True
     use_bias: bool = False
-    reads: Order = None
-    writes: Order = None
+    order: Order = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inputs = 1 if self.depthwise else x.shape[-1]
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
-        kernel = _ordered(_ordered(kernel, self.reads, 2), self.writes).astype(self.dtype)
-        x = x.astype(self.dtype)
+        kernel = _ordered(kernel, self.order, -1 if self.depthwise else 2).astype(self.dtype)
+        order = self.order if self.depthwise else None
         convolve = ops.depthwise_conv if self.depthwise else ops.conv
-        x = convolve(x, kernel, self.stride)
+        x = convolve(x.astype(self.dtype), kernel, self.stride)
         bias = None
         if self.use_bias:
-            bias = _ordered(self.param("bias", nn.initializers.zeros, (self.features,)), self.writes)
-        return BatchNorm(relu=self.relu, order=self.writes, name="norm")(x, train, bias)
+            bias = _ordered(self.param("bias", nn.initializers.zeros, (self.features,)), order)
+        return BatchNorm(relu=self.relu, order=order, name="norm")(x, train, bias)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Interleaves two halves of channels: the concatenation followed by a channel shuffle of 2 groups."""
+    """Concatenates two halves of channels and shuffles them with 2 groups, which interleaves them.
+
+    [..., h] twice -> [..., 2h]: first[0], second[0], first[1], second[1], ...
+    """
     return jnp.stack([first, second], -1).reshape(*first.shape[:-1], -1)
 
 
-class ShuffleA(nn.Module):
-    """What a shuffle unit of stride 1 makes of half of its channels: [n, h, w, c / 2] -> the same shape.
+class ShuffleABranch(nn.Module):
+    """The computing branch of a Shuffle-A, on half of its channels: [n, h, w, c / 2] -> the same shape."""
 
-    The unit's output is `channel_shuffle(other half, this)`; see `reid_jax.models.chain` for why it is not formed here.
-    """
-
-    reads: Order = None
-    writes: Order = None
+    order: Order = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         half = x.shape[-1]
-        x = ConvNorm(half, reads=self.reads, dtype=self.dtype, name="reduce")(x, train)
+        x = ConvNorm(half, order=self.order, dtype=self.dtype, name="reduce")(x, train)
         x = ConvNorm(half, 3, depthwise=True, relu=False, dtype=self.dtype, name="depthwise")(x, train)
-        return ConvNorm(half, writes=self.writes, dtype=self.dtype, name="expand")(x, train)
+        return ConvNorm(half, dtype=self.dtype, name="expand")(x, train)
 
 
-class ShuffleB(nn.Module):
-    """Shuffle unit without a split, both branches reading all channels.
+class ShuffleA(ShuffleABranch):
+    """The shuffle unit of stride 1: [n, h, w, c] -> the same shape.
 
-    [n, h, w, ci] -> the two branches' outputs, each [n, h / stride, w / stride, features / 2]. The unit's
-    output is `channel_shuffle` of the two. `writes` has an order for each.
+    Splits the channels in two halves, computes on the second, concatenates and shuffles. The networks run their chains
+    of such units without the shuffle (`reid_jax.models.chain`), from the same parameters and to the same result.
     """
+
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        kept, x = jnp.split(x, 2, -1)
+        return channel_shuffle(kept, super().__call__(x, train))
+
+
+class ShuffleBBranches(nn.Module):
+    """The two branches of a Shuffle-B, each on all channels: [n, h, w, ci] -> twice [n, h / s, w / s, features / 2]."""
 
     features: int
     stride: int = 1
-    reads: Order = None
-    writes: tuple[Order, Order] = (None, None)
+    order: Order = None
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -141,18 +147,28 @@ class ShuffleB(nn.Module):
 
         def depthwise(features, name, order=None):
             return ConvNorm(
-                features, 3, self.stride, depthwise=True, relu=False, writes=order, dtype=self.dtype, name=name
+                features, 3, self.stride, depthwise=True, relu=False, order=order, dtype=self.dtype, name=name
             )
 
-        def pointwise(name, reads=None, writes=None):
-            return ConvNorm(half, reads=reads, writes=writes, dtype=self.dtype, name=name)
+        def pointwise(name, order=None):
+            return ConvNorm(half, order=order, dtype=self.dtype, name=name)
 
-        first = depthwise(inputs, "shortcut_depthwise", self.reads)(x, train)
-        first = pointwise("shortcut_expand", self.reads, self.writes[0])(first, train)
-        second = pointwise("reduce", self.reads)(x, train)
+        first = depthwise(inputs, "shortcut_depthwise", self.order)(x, train)
+        first = pointwise("shortcut_expand", self.order)(first, train)
+        second = pointwise("reduce", self.order)(x, train)
         second = depthwise(half, "depthwise")(second, train)
-        second = pointwise("expand", writes=self.writes[1])(second, train)
+        second = pointwise("expand")(second, train)
         return first, second
+
+
+class ShuffleB(ShuffleBBranches):
+    """The shuffle unit without a split, both branches on all channels: [n, h, w, ci] -> [n, h / s, w / s, features].
+
+    s is `stride`, 1 or 2. The two outputs are concatenated and shuffled.
+    """
+
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return channel_shuffle(*super().__call__(x, train))
 
 
 def _biased(features: int, dtype: jnp.dtype, name: str, size: int = 1, stride: int = 1) -> ConvNorm:
@@ -177,8 +193,8 @@ class InceptionA(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         quarter, dtype = self.features // 4, self.dtype
         streams = [
-            _biased(quarter, dtype, f"stream{number}", 3)(part, train)
-            for number, part in enumerate(_reduced(x, 3, quarter, train, dtype), 1)
+            _biased(quarter, dtype, f"stream{stream}", 3)(reduced, train)
+            for stream, reduced in enumerate(_reduced(x, 3, quarter, train, dtype), 1)
         ]
         streams.append(_biased(quarter, dtype, "stream4")(ops.average_pool(x), train))
         return jnp.concatenate(streams, -1)

@@ -1,23 +1,30 @@
-"""Chains of shuffle units without a shuffle: the channels that each unit reads, and the order in which it writes them.
+"""Chains of shuffle units without a shuffle: which channels of earlier outputs each unit reads.
 
-A Shuffle-A passes half of its channels on and interleaves them with what it made of the other half. Nobody needs the
-interleaved tensor: which unit reads which channel is known beforehand. Channel i of what a unit makes stands at 2i + 1
-of the 2h channels then; a channel below h is passed on by the next unit, to twice its place, and one from h on is read
-by it. So each unit writes its channels by how many units they will pass, and a unit's input is the concatenation of a
-few contiguous slices of earlier outputs: h channels are copied where the shuffle moves 2h. Every channel is read once,
-so the slices cut an output into pieces, and the gradient to it is the concatenation of the gradients to the pieces:
-left to slice each time, differentiation would pad every gradient to the whole output and add them up.
+A unit (`reid_jax.models.blocks.ShuffleA`) keeps the first half of its channels and interleaves it with what it makes of
+the second half. Eight channels through two units, where a and b are the two outputs of the Shuffle-B before, unit 1
+makes c and unit 2 makes d:
 
-Parameters keep the plain order: `ConvNorm` reorders them, which are small, instead of activations.
+    before unit 1    a0 b0 a1 b1 | a2 b2 a3 b3      unit 1 reads        a2 a3, b2 b3
+    after unit 1     a0 c0 b0 c1 | a1 c2 b1 c3      unit 2 reads        a1, b1, c2 c3
+    after unit 2     a0 d0 c0 d1   b0 d2 c1 d3      what follows reads  a0, b0, c0 c1, d0 d1 d2 d3
+
+The interleaved rows need never be formed. A channel that is kept moves from position p to 2 p, so the lower it stands
+the later it is read, and of each earlier output a unit reads one contiguous slice. Its input is the concatenation of
+these slices: with h channels a half, h are copied where the shuffle moves 2 h. They come in another order than in the
+row above (a2 a3 b2 b3, not a2 b2 a3 b3), and the unit's weights, which are small, are put in that order instead
+(`ConvNorm`'s `order`): parameters, and so weights files, keep the plain order.
+
+Every channel is read once, so the slices cut an output into pieces, and the gradient to it is the concatenation of the
+gradients to the pieces: left to slice each time, differentiation would pad every gradient to the whole output and add
+them up.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from reid_jax.models import ops
@@ -27,71 +34,50 @@ Slice = tuple[int, int, int]  # output, start, stop
 
 @dataclasses.dataclass(frozen=True)
 class Read:
-    """Slices of earlier outputs, and which channel of the plain input each of theirs is."""
+    """What one unit reads: slices of earlier outputs, and for each of their channels its index in the plain input."""
 
     slices: tuple[Slice, ...]
-    channels: tuple[int, ...]
+    order: tuple[int, ...]
 
     def of(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
-        """Concatenates its slices, which are among the `pieces` [..., c] that `Chain.cut` made."""
+        """Concatenates its slices, which are among the `pieces` [..., c] that `ChainLayout.cut` made."""
         return ops.keep_gradient(jnp.concatenate([pieces[each] for each in self.slices], -1))
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
-    """The plan of a chain: outputs 0 and 1 are the halves of the Shuffle-B before it, then comes one a Shuffle-A.
+class ChainLayout:
+    """What each unit of a chain reads; outputs 0 and 1 are the halves of the Shuffle-B before, then one a unit.
 
-    `writes[k]` lists output k's channels in the order they are stored. `reads[k]` is what Shuffle-A k reads, and the
-    last of them what follows the chain, all channels.
+    `reads[k]` is what Shuffle-A k reads, and the last of them what follows the chain, all channels.
     """
 
-    writes: tuple[tuple[int, ...], ...]
     reads: tuple[Read, ...]
 
-    def cut(self, number: int, output: jax.Array) -> dict[Slice, jax.Array]:
-        """Cuts output `number` [..., c] into the pieces that are read of it."""
-        slices = sorted(each for read in self.reads for each in read.slices if each[0] == number)
+    def cut(self, index: int, output: jax.Array) -> dict[Slice, jax.Array]:
+        """Cuts output `index` [..., c] into the pieces that are read of it."""
+        slices = sorted(each for read in self.reads for each in read.slices if each[0] == index)
         pieces = lax.split(ops.keep_gradient(output), [stop - start for _, start, stop in slices], output.ndim - 1)
         return dict(zip(slices, pieces, strict=True))
 
 
 @functools.cache
-def plan_chain(half: int, units: int) -> Chain:
-    """Plans a chain of `units` Shuffle-A on 2 * `half` channels that begin as the two outputs of a Shuffle-B."""
-    stored_at = [{} for _ in range(units + 2)]  # for each output: channel -> its place in the stored order
-    writes = []
-    for output in range(units + 2):
-        place = 2 * np.arange(half) + (output > 0)
-        order = np.argsort([-_passes(p, half, units) for p in place], kind="stable")
-        writes.append(tuple(order.tolist()))
-        stored_at[output] = {channel: column for column, channel in enumerate(order.tolist())}
-
-    # What stands at each of the 2h places: (output, channel).
-    standing = [(number % 2, number // 2) for number in range(2 * half)]
+def chain_layout(half: int, units: int) -> ChainLayout:
+    """Lays out a chain of `units` Shuffle-A on 2 * `half` channels that begin as the two outputs of a Shuffle-B."""
+    row = [(position % 2, position // 2) for position in range(2 * half)]  # at each position: (output, channel)
     reads = []
     for unit in range(units):
-        reads.append(_read(standing[half:], stored_at))
-        passed = standing[:half]
-        standing = [pair for i in range(half) for pair in (passed[i], (unit + 2, i))]
-    reads.append(_read(standing, stored_at))
-    return Chain(tuple(writes), tuple(reads))
+        kept, read = row[:half], row[half:]
+        reads.append(_read(read))
+        row = [pair for channel, earlier in enumerate(kept) for pair in (earlier, (unit + 2, channel))]
+    return ChainLayout((*reads, _read(row)))
 
 
-def _passes(place: int, half: int, units: int) -> int:
-    """How many units pass on the channel at `place` before one reads it: it doubles until it crosses `half`."""
-    count = 0
-    while place < half and count < units:
-        place, count = 2 * place, count + 1
-    return count
-
-
-def _read(wanted: list[tuple[int, int]], stored_at: list[dict[int, int]]) -> Read:
-    """The fewest slices that hold the `wanted` (output, channel) pairs, in the order of storage."""
-    columns = sorted((output, stored_at[output][channel], number) for number, (output, channel) in enumerate(wanted))
+def _read(wanted: Sequence[tuple[int, int]]) -> Read:
+    """The fewest slices that hold the `wanted` (output, channel) pairs, by output and channel."""
     slices: list[Slice] = []
-    for output, column, _ in columns:
-        if slices and slices[-1][0] == output and slices[-1][2] == column:
-            slices[-1] = (output, slices[-1][1], column + 1)
+    for output, channel in sorted(wanted):
+        if slices and slices[-1][0] == output and slices[-1][2] == channel:
+            slices[-1] = (output, slices[-1][1], channel + 1)
         else:
-            slices.append((output, column, column + 1))
-    return Read(tuple(slices), tuple(number for *_, number in columns))
+            slices.append((output, channel, channel + 1))
+    return Read(tuple(slices), tuple(sorted(range(len(wanted)), key=lambda index: wanted[index])))

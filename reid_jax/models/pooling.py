@@ -54,6 +54,6 @@ def gem_exponents(params: Any) -> dict[str, jax.Array]:
     for path, p in jax.tree_util.tree_leaves_with_path(params):
         *modules, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
         if name == "p":
-            place = (module.removeprefix("pool_") for module in modules if module not in ("pool", "gem"))
-            exponents["_".join(("gem_p", *place))] = jnp.mean(p)
+            owners = (module.removeprefix("pool_") for module in modules if module not in ("pool", "gem"))
+            exponents["_".join(("gem_p", *owners))] = jnp.mean(p)
     return exponents

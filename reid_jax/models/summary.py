@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from reid_jax.models import ops
 from reid_jax.models.contract import is_classifier
 from reid_jax.text_table import format_table
 
@@ -66,7 +67,8 @@ def component_costs(network: nn.Module, image_size: tuple[int, int]) -> dict[str
             costs[entry] += Cost(batch_norm_elements=int(np.prod(arguments[0].shape)) if flaxs else 0)
         return call(*arguments, **options)
 
-    with nn.intercept_methods(record):
+    # The count is of what the network means, on whatever platform this runs.
+    with ops.traced_for(ops.ANY), nn.intercept_methods(record):
         forward = jax.make_jaxpr(lambda v, i: network.apply(v, i, train=False).embedding)(variables, image)
     for scopes, times, equation in _equations(forward.jaxpr, (), 1):
         cost = Cost() if "interpolation" in scopes else _equation_cost(scopes, times, equation)

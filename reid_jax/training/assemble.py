@@ -3,13 +3,11 @@
 import math
 from typing import Any
 
-import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from reid_jax.averaging.cycles import WeightAverages
+from reid_jax import swag
 from reid_jax.data.augment import Augmentation
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import Split, StoredSplit
@@ -122,22 +120,9 @@ def plan_of(config: ConfigDict, steps_per_epoch: int) -> Plan:
     )
 
 
-def averages_of(config: ConfigDict, network: Any, train_image: jax.Array, mesh: Mesh) -> WeightAverages | None:
-    """Returns what collects and scores weights as `config.swag` says; None where none are collected.
-
-    `train_image` uint8 [n, h, w, 3] are the training images, on the device.
-    """
+def swag_of(config: ConfigDict) -> swag.Settings | None:
+    """Returns how `config.swag` collects and samples weights; None where none are collected."""
     s = config.swag
     if not s.collect:
         return None
-    return WeightAverages(
-        network,
-        train_image,
-        mesh,
-        augmentation_of(config),
-        rank=s.rank,
-        samples=s.samples,
-        seed=config.seed,
-        scale=s.scale,
-        variance_floor=s.variance_floor,
-    )
+    return swag.Settings(s.rank, s.samples, config.seed, s.scale, s.variance_floor)

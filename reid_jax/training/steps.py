@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation, augment
+from reid_jax.models import ops
 from reid_jax.models.pooling import gem_exponents
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
@@ -97,7 +98,9 @@ def compile_chunk(
     augmentation from fold_in(key, s).
     """
     whole = parallel.replicated(mesh)
+    platform = mesh.devices.flat[0].platform
 
+    @ops.traced_for(platform)
     def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
         def take_step(offset, carry):
             state, history = carry
@@ -114,7 +117,7 @@ def compile_chunk(
         # The indices come from the host, which may hand over whole arrays only; each batch of them is spread above.
         in_shardings=(whole, whole, whole, whole, whole, whole),
         out_shardings=(whole, whole),
-        compiler_options=compiler_options(mesh.devices.flat[0].platform),
+        compiler_options=compiler_options(platform),
     )
 
 

@@ -1,4 +1,4 @@
-"""Chains without a shuffle against chains with one: the plan channel by channel, a stage with its gradients."""
+"""Chains without a shuffle against stacks of plain shuffle units: channel by channel, and with their gradients."""
 
 import functools
 
@@ -9,43 +9,55 @@ import pytest
 
 from reid_jax.models.attention_network import Stage
 from reid_jax.models.blocks import ShuffleA, ShuffleB, channel_shuffle
-from reid_jax.models.chain import plan_chain
+from reid_jax.models.chain import chain_layout
 
 
 @pytest.mark.parametrize(("half", "units"), [(1, 1), (3, 0), (4, 2), (33, 2), (48, 11), (64, 7), (128, 10)])
-def test_the_plan_reads_what_the_shuffles_would_hand_over(half, units):
-    chain = plan_chain(half, units)
+def test_each_unit_reads_what_the_shuffles_would_hand_over(half, units):
+    layout = chain_layout(half, units)
     made = np.arange((units + 2) * half, dtype=np.float32).reshape(units + 2, half)  # every channel is another number
     pieces = {}
-    for number, (channels, order) in enumerate(zip(made, chain.writes, strict=True)):
-        pieces |= chain.cut(number, channels[list(order)])
+    for index, channels in enumerate(made):
+        pieces |= layout.cut(index, channels)
     x = np.asarray(channel_shuffle(made[0], made[1]))
-    for read, channels in zip(chain.reads[:-1], made[2:], strict=True):
-        np.testing.assert_array_equal(read.of(pieces), x[half:][list(read.channels)])
+    for read, channels in zip(layout.reads[:-1], made[2:], strict=True):
+        np.testing.assert_array_equal(read.of(pieces), x[half:][list(read.order)])
         x = np.asarray(channel_shuffle(x[:half], channels))
-    np.testing.assert_array_equal(chain.reads[-1].of(pieces), x[list(chain.reads[-1].channels)])
+    np.testing.assert_array_equal(layout.reads[-1].of(pieces), x[list(layout.reads[-1].order)])
 
 
-def test_a_unit_reads_few_slices():
-    assert max(len(read.slices) for read in plan_chain(128, 10).reads[:-1]) <= 9
-    assert all(stop <= 128 for read in plan_chain(128, 10).reads for _, _, stop in read.slices)
+def test_eight_channels_through_two_units_are_those_of_the_drawing():
+    letters = "abcd"
+    read = [
+        [letters[output] + str(channel) for output, start, stop in each.slices for channel in range(start, stop)]
+        for each in chain_layout(4, 2).reads
+    ]
+    assert read == [
+        ["a2", "a3", "b2", "b3"],
+        ["a1", "b1", "c2", "c3"],
+        ["a0", "b0", "c0", "c1", "d0", "d1", "d2", "d3"],
+    ]
 
 
-def _plain_stage(variables, x, features, repeats, train):
-    """The stage by its definition, with a shuffle after every unit: (output, statistics)."""
+@pytest.mark.parametrize(("half", "units"), [(33, 2), (48, 11), (128, 10)])
+def test_a_unit_reads_one_slice_of_an_output(half, units):
+    for read in chain_layout(half, units).reads:
+        outputs = [output for output, *_ in read.slices]
+        assert len(set(outputs)) == len(outputs)
+        assert all(0 <= start < stop <= half for _, start, stop in read.slices)
+
+
+def _stack(variables, x, features, repeats, train):
+    """The stage as a stack of the plain units, on the same variables: (output, statistics)."""
+    units = {"widen": ShuffleB(features)}
+    units |= {f"unit{index}": ShuffleA() for index in range(1, repeats + 1)}
+    units |= {"halve": ShuffleB(features, 2)}
     statistics = {}
-
-    def apply(module, name, x):
-        of_module = {kind: tree[name] for kind, tree in variables.items()}
-        y, changed = module.apply(of_module, x, train, mutable=["batch_stats"])
+    for name, unit in units.items():
+        of_unit = {kind: tree[name] for kind, tree in variables.items()}
+        x, changed = unit.apply(of_unit, x, train, mutable=["batch_stats"])
         statistics[name] = changed["batch_stats"]
-        return y
-
-    x = channel_shuffle(*apply(ShuffleB(features), "widen", x))
-    for number in range(1, repeats + 1):
-        kept, y = jnp.split(x, 2, -1)
-        x = channel_shuffle(kept, apply(ShuffleA(), f"unit{number}", y))
-    return channel_shuffle(*apply(ShuffleB(features, 2), "halve", x)), statistics
+    return x, statistics
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -59,23 +71,23 @@ def _uneven_variables(stage, x):
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_a_stage_equals_its_definition_gradients_and_statistics_included(train):
+def test_a_stage_equals_a_stack_of_plain_units_gradients_and_statistics_included(train):
     features, repeats = 24, 3
     stage = Stage("shuffle", features, repeats, jnp.float32)
     x = jax.random.normal(jax.random.key(0), (3, 6, 4, 10))
     variables = _uneven_variables(stage, x)
     weight = jax.random.normal(jax.random.key(3), (3, 3, 2, features))
 
-    def fast(params):
+    def chained(params):
         y, changed = stage.apply({**variables, "params": params}, x, train, mutable=["batch_stats"])
         return jnp.vdot(weight, y), (y, changed["batch_stats"])
 
-    def plain(params):
-        y, statistics = _plain_stage({**variables, "params": params}, x, features, repeats, train)
+    def stacked(params):
+        y, statistics = _stack({**variables, "params": params}, x, features, repeats, train)
         return jnp.vdot(weight, y), (y, statistics)
 
-    got = jax.jit(jax.grad(fast, has_aux=True))(variables["params"])
-    want = jax.jit(jax.grad(plain, has_aux=True))(variables["params"])
+    got = jax.jit(jax.grad(chained, has_aux=True))(variables["params"])
+    want = jax.jit(jax.grad(stacked, has_aux=True))(variables["params"])
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(jnp.max(jnp.abs(b)))))
     assert jax.tree.structure(got) == jax.tree.structure(want)

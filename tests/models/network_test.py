@@ -1,5 +1,7 @@
 """The networks: the integers that prove them, their switches, and invariants of the forward pass."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from reid_jax.models.registry import create_network
 from reid_jax.models.summary import component_costs, format_costs, total
 
 SIZE = (160, 64)
-TINY = dict(stem=8, widths=(16, 16, 32), repeats=(1, 1, 1), global_width=8, local_width=12)
+TINY = dict(stem=8, widths=(16, 16, 32), repeats=(1, 0, 0), global_width=8, local_width=12)
 
 # parameters without classifiers, multiply-adds, those of two classifiers for 751 identities, running statistics
 INTEGERS = {
@@ -91,11 +93,39 @@ def test_the_table_shows_the_totals():
 
 
 def _variables(network, size=(64, 32)):
-    return jax.jit(lambda key: network.init(key, jnp.zeros((2, *size, 3)), train=True))(jax.random.key(0))
+    return _initialise(network, jax.random.key(0), jnp.zeros((2, *size, 3)))
 
 
 def _images(n, size=(64, 32)):
     return jax.random.normal(jax.random.key(1), (n, *size, 3))
+
+
+# Functions of the network as well: what two tests compile alike is compiled once.
+@functools.partial(jax.jit, static_argnums=0)
+def _initialise(network, key, image):
+    return network.init(key, image, train=True)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _training(network, variables, image):
+    output, _ = network.apply(variables, image, train=True, mutable=["batch_stats"])
+    return output
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _inference(network, variables, image):
+    return network.apply(variables, image, train=False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(network, variables, image):
+    """(gradients of a sum over features and logits, the output in training)."""
+
+    def loss_of(params):
+        output = _training(network, {**variables, "params": params}, image)
+        return sum(jnp.sum(jnp.sin(x)) for x in (*output.features, *output.logits)), output
+
+    return jax.grad(loss_of, has_aux=True)(variables["params"])
 
 
 SWITCHES = [
@@ -119,18 +149,12 @@ def test_every_switch_gives_unit_descriptors_and_finite_gradients(switches):
     variables = _variables(network)
     image = _images(4)
 
-    @jax.jit
-    def train(params):
-        output, _ = network.apply({**variables, "params": params}, image, train=True, mutable=["batch_stats"])
-        loss = sum(jnp.sum(jnp.sin(x)) for x in (*output.features, *output.logits))
-        return loss, output
-
-    gradients, output = jax.grad(train, has_aux=True)(variables["params"])
+    gradients, output = _gradients(network, variables, image)
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
     streams = 1 if switches.get("regions") is False else 2
     assert len(output.features) == len(output.logits) == streams
     assert all(logits.shape == (4, 5) for logits in output.logits)
-    inference = jax.jit(lambda v: network.apply(v, image, train=False))(variables)
+    inference = _inference(network, variables, image)
     assert inference.logits == ()
     assert inference.embedding.dtype == jnp.float32
     assert inference.embedding.shape == (4, 8 if streams == 1 else 20)
@@ -145,7 +169,7 @@ def test_what_the_classifier_reads():
     for reads in ("normalised", "raw"):
         network = create_network("nano", 5, **TINY, classifier_reads=reads)
         variables = _variables(network)
-        output, _ = network.apply(variables, image, train=True, mutable=["batch_stats"])
+        output = _training(network, variables, image)
         kernel = variables["params"]["classifier_global"]["kernel"]
         equal = np.allclose(output.logits[0], output.features[0] @ kernel, atol=1e-5)
         assert equal == (reads == "normalised")
@@ -155,7 +179,7 @@ def test_logit_scale_multiplies_the_logits():
     image, results = _images(4), []
     for scale in (1.0, 8.0):
         network = create_network("nano", 5, **TINY, logit_scale=scale, logit_scale_learned=True)
-        output, _ = network.apply(_variables(network), image, train=True, mutable=["batch_stats"])
+        output = _training(network, _variables(network), image)
         results.append(np.asarray(output.logits[0]))
     np.testing.assert_allclose(results[1], 8 * results[0], rtol=1e-4)
 
@@ -188,8 +212,8 @@ def test_inference_of_an_image_does_not_depend_on_its_batch():
     network = create_network("nano", 0, **TINY)
     variables = _variables(network)
     image = _images(4)
-    whole = network.apply(variables, image, train=False).embedding
-    alone = network.apply(variables, image[:1], train=False).embedding
+    whole = _inference(network, variables, image).embedding
+    alone = _inference(network, variables, image[:1]).embedding
     np.testing.assert_allclose(whole[:1], alone, atol=1e-5)
 
 
@@ -197,7 +221,7 @@ def test_bfloat16_stays_near_float32():
     image = _images(4)
     variables = _variables(create_network("nano", 0, **TINY))
     wide, narrow = (
-        create_network("nano", 0, **TINY, dtype=dtype).apply(variables, image, train=False).embedding
+        _inference(create_network("nano", 0, **TINY, dtype=dtype), variables, image).embedding
         for dtype in ("float32", "bfloat16")
     )
     assert np.all(np.sum(wide * narrow, 1) > 0.999)

@@ -6,6 +6,7 @@ import pytest
 
 from reid_jax import config as run_config
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
+from reid_jax.swag import Settings
 from reid_jax.training import assemble
 from reid_jax.training.losses import Objective
 
@@ -57,10 +58,8 @@ def test_the_optimiser_moves_parameters_by_the_configs_rates(config):
     np.testing.assert_allclose(updates["head"]["log_scale"], -0.5)
 
 
-def test_averages_are_of_a_run_that_collects_weights(config):
-    assert assemble.averages_of(config, None, None, None) is None
+def test_weights_are_collected_where_the_config_says_so(config):
+    assert assemble.swag_of(config) is None
     config.swag.collect, config.swag.rank, config.swag.samples, config.seed = True, 3, 7, 5
-    averages = assemble.averages_of(config, "network", "image", "mesh")
-    assert (averages.network, averages.train_image, averages.mesh) == ("network", "image", "mesh")
-    assert (averages.rank, averages.samples, averages.seed) == (3, 7, 5)
-    assert averages.augmentation == assemble.augmentation_of(config)
+    config.swag.scale, config.swag.variance_floor = 0.5, 1e-9
+    assert assemble.swag_of(config) == Settings(rank=3, samples=7, seed=5, scale=0.5, variance_floor=1e-9)

@@ -23,7 +23,7 @@ STEPS = 3
 def setup():
     """One compiled chunk for the whole module: (start, chunk, indices, variables)."""
     mesh = parallel.create_mesh()
-    fields = dict(stem=8, widths=(16, 16, 16), repeats=(1, 1, 1), global_width=8, local_width=8, regions=False)
+    fields = dict(stem=8, widths=(16, 16, 16), repeats=(1, 0, 0), global_width=8, local_width=8, regions=False)
     network = create_network("nano", 4, logit_scale=16.0, logit_scale_learned=True, **fields)
     variables = init_variables(network, jax.random.key(0), SIZE)
     optimizer = optim.optimizer(lambda step: RATE, params=variables["params"], momentum=0.9, weight_decay=DECAY)

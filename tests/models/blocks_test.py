@@ -1,0 +1,39 @@
+"""The shuffle units: what is kept, and where what is computed goes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from reid_jax.models.blocks import ShuffleA, ShuffleABranch, ShuffleB, ShuffleBBranches, channel_shuffle
+
+IMAGE = (2, 4, 6, 8)
+
+
+def applied(unit, x):
+    return jax.jit(lambda x: unit.init_with_output(jax.random.key(0), x, False))(x)
+
+
+def test_channel_shuffle_is_a_transposition_of_the_two_groups():
+    first, second = np.arange(10.0).reshape(2, 5), 100 + np.arange(10.0).reshape(2, 5)
+    joined = np.concatenate([first, second], -1)
+    shuffled = joined.reshape(2, 2, 5).transpose(0, 2, 1).reshape(2, 10)  # ShuffleNet's: (groups, c) -> (c, groups)
+    np.testing.assert_array_equal(channel_shuffle(first, second), shuffled)
+
+
+def test_shuffle_a_keeps_the_first_half_and_computes_on_the_second():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(IMAGE), jnp.float32)
+    y, variables = applied(ShuffleA(), x)
+    assert y.shape == x.shape
+    np.testing.assert_array_equal(y[..., 0::2], x[..., :4])
+    branch = jax.jit(lambda x: ShuffleABranch().apply(variables, x, False))(x[..., 4:])
+    np.testing.assert_allclose(y[..., 1::2], branch, rtol=1e-6, atol=1e-6)
+
+
+def test_shuffle_b_interleaves_two_branches_on_all_channels():
+    x = jnp.asarray(np.random.default_rng(1).standard_normal(IMAGE), jnp.float32)
+    y, variables = applied(ShuffleB(12, 2), x)
+    assert y.shape == (2, 2, 3, 12)
+    branches = jax.jit(lambda x: ShuffleBBranches(12, 2).apply(variables, x, False))(x)
+    for index, branch in enumerate(branches):
+        assert branch.shape == (2, 2, 3, 6)
+        np.testing.assert_allclose(y[..., index::2], branch, rtol=1e-6, atol=1e-6)

@@ -201,5 +201,3 @@ class AttentionNetwork(nn.Module):
             return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
 
 
-from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, ShuffleABranch, ShuffleB, ShuffleBBranches
-from reid_jax.models.chain import chain_layout

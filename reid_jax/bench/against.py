@@ -16,6 +16,7 @@ from reid_jax.bench.contest import Contestant
 from reid_jax.bench.quantities import format_bytes
 from reid_jax.errors import InputError
 from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.osnet import OSNet
 from reid_jax.models.registry import create_network
 
 # What each kind of work is compared with.
@@ -62,6 +63,9 @@ _HACNN_FIELDS = (
     "normalisation",
 )
 _HACNN = create_network("hacnn", 0)
+# torchreid's OSNet has any widths, depths and image size.
+_OSNET_FIELDS = ("scales", "pooling", "normalisation", "classifier_bias", "logit_scale", "logit_scale_learned")
+_OSNET = create_network("osnet_x1_0", 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,7 @@ FORMS: dict[type, dict[str, Form]] = {
         **dict.fromkeys(("torch", "torch_compiled", "openvino"), Form("network", _TORCH_NETWORK)),
         "torchreid": Form("HA-CNN", {field: getattr(_HACNN, field) for field in _HACNN_FIELDS}, (160, 64)),
     },
+    OSNet: {"torchreid": Form("OSNet", {field: getattr(_OSNET, field) for field in _OSNET_FIELDS})},
 }
 # Its re-ranking, for each pair of items: float32 distances and encodings, and the order of all items, int64 and int32.
 _TORCHREID_RERANKING_BYTES = 20

@@ -4,7 +4,6 @@ A global stream of three stages, each followed by harmonious attention, and a lo
 paper, that the hard attention places. Both end in a vector; the descriptor is the two, normalised and concatenated.
 """
 
-import math
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -14,18 +13,11 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.blocks import (
-    BatchNorm,
-    ConvNorm,
-    InceptionA,
-    InceptionB,
-    ShuffleABranch,
-    ShuffleB,
-    ShuffleBBranches,
-    kernel_init,
-)
+from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, ShuffleABranch, ShuffleB, ShuffleBBranches
 from reid_jax.models.chain import chain_layout
 from reid_jax.models.fields import DTYPE, require_fields
+from reid_jax.models.heads import RANGES as HEAD_RANGES
+from reid_jax.models.heads import read_out, require_reader
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import POOLINGS, Pooling
 from reid_jax.ranges import Numbers, Range, Switch, choice, real, whole
@@ -59,38 +51,6 @@ class Stage(nn.Module):
         return ShuffleB(self.features, 2, last.order, self.dtype, name="halve")(last.of(pieces), train)
 
 
-class Vector(nn.Module):
-    """Linear with bias, BatchNorm, ReLU: pooled features [n, c] -> stream vector float32 [n, features]."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = nn.Dense(self.features, kernel_init=kernel_init, name="linear")(x)
-        return BatchNorm(relu=True, name="norm")(x, train)
-
-
-class Classifier(nn.Module):
-    """One linear layer, training only: stream vector [n, width] -> logits float32 [n, identities] times a scale."""
-
-    identities: int
-    use_bias: bool
-    scale: float
-    scale_learned: bool
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.identities))
-        logits = x @ kernel
-        if self.use_bias:
-            logits = logits + self.param("bias", nn.initializers.zeros, (self.identities,))
-        scale = self.scale
-        if self.scale_learned:
-            first = nn.initializers.constant(math.log(scale))
-            scale = jnp.exp(self.param("log_scale", first, ()))
-        return logits * scale
-
-
 class AttentionNetwork(nn.Module):
     """Robust-ReID and its relatives; every switch of the paper's ablation and of section 3.3 is a field.
 
@@ -107,13 +67,7 @@ class AttentionNetwork(nn.Module):
       region_size: (height, width) of the crops at the first level, halved at each further one; region_scale: a
         region's height as a part of the feature map's (its width is the whole one).
       pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
-      normalisation: what makes the vectors comparable. 'l2': unit vectors in training too; 'inference': raw vectors
-        in training; 'bnneck': a bias-free BatchNorm between the triplet's vector and the classifier's.
-        The descriptor is normalised per stream in each case.
-      classifier_reads: 'normalised' (what `normalisation` returns) or 'raw' (the vector before it).
-      classifier_bias: bias of the classifiers.
-      logit_scale: factor on the logits, which unit vectors would bound otherwise; logit_scale_learned: its
-        logarithm is a parameter, `log_scale`.
+      normalisation, classifier_reads, classifier_bias, logit_scale, logit_scale_learned: see `heads.HeadFields`.
       crop_align_corners: the grid of the region crop; see `ops.crop_regions`.
       dtype: of the activations and convolutions; parameters, statistics and vectors stay float32.
     Raises InputError for a field or an image size outside these.
@@ -154,8 +108,6 @@ class AttentionNetwork(nn.Module):
     }
     RANGES: ClassVar[dict[str, Range]] = {
         "dtype": DTYPE,
-        "logit_scale": real(0, 1e4, above=True),
-        "logit_scale_learned": Switch(),
         "block": choice(("shuffle", "inception")),
         "stem": whole(1, 4096),
         # Halves in the shuffle units, a sixteenth of them in the channel attention.
@@ -169,10 +121,8 @@ class AttentionNetwork(nn.Module):
         "region_scale": real(0, 1, above=True),
         "pooling": choice(POOLINGS),
         "gem_per_channel": Switch(),
-        "normalisation": choice(("l2", "inference", "bnneck")),
-        "classifier_reads": choice(("normalised", "raw")),
-        "classifier_bias": Switch(),
         "crop_align_corners": Switch(),
+        **HEAD_RANGES,
     }
     # Unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
     CONFIG_DEFAULTS: ClassVar[dict[str, Any]] = {"logit_scale": 16.0, "logit_scale_learned": True}
@@ -193,8 +143,7 @@ class AttentionNetwork(nn.Module):
         require_fields(self)
         if self.block == "inception" and any(width % 4 for width in self.widths):
             raise InputError(f"model.widths is {self.widths}; inception blocks have four streams: give multiples of 4")
-        if self.normalisation == "bnneck" and self.classifier_reads == "raw":
-            raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
+        require_reader(self)
         super().__post_init__()
 
     def least_size(self) -> dict[str, tuple[int, int]]:
@@ -245,35 +194,10 @@ class AttentionNetwork(nn.Module):
             pooled["local"] = per_region.reshape(image.shape[0], self.region_count * per_region.shape[-1])
             widths["local"] = self.local_width
 
-        descriptors, features, logits = [], [], []
-        for stream, value in pooled.items():
-            raw = Vector(widths[stream], name=f"fc_{stream}")(value, train)
-            normalised = self._normalise(stream, raw, train)
-            descriptors.append(ops.l2_normalise(normalised))
-            features.append(raw if self.normalisation == "bnneck" else normalised)
-            if train and self.identities:
-                read = raw if self.classifier_reads == "raw" else normalised
-                logits.append(self._classify(stream, read))
-        embedding = jnp.concatenate(descriptors, -1) / len(descriptors) ** 0.5
-        return Output(embedding, tuple(features), tuple(logits))
+        return read_out(self, pooled, widths, train)
 
     def _local_block(self, level, features, x, train):
         if self.block == "inception":
             return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
-        return ShuffleB(features, 2, dtype=self.dtype, name=f"local{level}")(x, train)
 
-    def _normalise(self, stream, raw, train):
-        if self.normalisation == "l2":
-            return ops.l2_normalise(raw)
-        if self.normalisation == "bnneck":
-            return BatchNorm(use_bias=False, name=f"neck_{stream}")(raw, train)
-        return raw
 
-    def _classify(self, stream, vector):
-        return Classifier(
-            self.identities,
-            self.classifier_bias,
-            self.logit_scale,
-            self.logit_scale_learned,
-            name=f"classifier_{stream}",
-        )(vector)

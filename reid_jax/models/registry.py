@@ -12,10 +12,11 @@ from reid_jax.errors import InputError, did_you_mean, shown
 from reid_jax.models.attention_network import AttentionNetwork
 from reid_jax.models.contract import require_class, require_network
 from reid_jax.models.fields import config_fields, image_size_range
+from reid_jax.models.osnet import OSNet
 from reid_jax.models.own_class import is_own, own_class
 from reid_jax.ranges import Range
 
-CLASSES: tuple[type[nn.Module], ...] = (AttentionNetwork,)
+CLASSES: tuple[type[nn.Module], ...] = (AttentionNetwork, OSNet)
 
 # name -> class, and the fields that differ from its defaults
 NETWORKS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {

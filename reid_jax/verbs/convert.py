@@ -13,19 +13,20 @@ from reid_jax.weights import Weights, save_weights
 EXAMPLES = """\
   reid-jax convert --torch=hacnn_market_xent.pth.tar --out=hacnn.safetensors
   reid-jax convert --torch=model.pth.tar-60 --out=hacnn.safetensors --crop_align_corners=false
+  reid-jax convert --torch=osnet_x1_0_market.pth --out=osnet.safetensors
   reid-jax evaluate --weights=hacnn.safetensors --dataset=market1501 --data_dir=data"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--torch", required=True, help="HA-CNN's weights as torchreid saves them, or .safetensors")
+    parser.add_argument("--torch", required=True, help="HA-CNN's or OSNet's weights, torchreid's file or .safetensors")
     parser.add_argument("--out", required=True, help="the .safetensors file to write")
     parser.add_argument(
         "--crop_align_corners",
         choices=("true", "false"),
         default="true",
-        help="the grid of the region crop: true for weights trained with PyTorch before 1.3, as the published ones "
-        "are; false for newer ones (default true)",
+        help="HA-CNN only, the grid of the region crop: true for weights trained with PyTorch before 1.3, as the "
+        "published ones are; false for newer ones (default true)",
     )
 
 
@@ -35,9 +36,10 @@ def run(args: argparse.Namespace) -> None:
     if os.path.exists(args.out) and os.path.exists(args.torch) and os.path.samefile(args.torch, args.out):
         raise InputError(f"--out is {args.out}, which is the file to read, --torch; give another")
     align = args.crop_align_corners == "true"
-    model, variables = convert_weights(read_state_dict(args.torch), crop_align_corners=align)
+    model, variables, image_size = convert_weights(read_state_dict(args.torch), crop_align_corners=align)
     identities = model.pop("identities", 0)
     settings = config.default(model["name"])
+    settings.image_size = image_size
     if "logit_scale" in settings.model:  # these networks have no scale on their logits
         model = {"logit_scale": 1.0, "logit_scale_learned": False, **model}
     settings.model.update(model)

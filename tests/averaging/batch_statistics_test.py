@@ -16,8 +16,8 @@ from reid_jax.averaging.batch_statistics import recalibrate
 from reid_jax.data import augment
 from reid_jax.data.augment import Augmentation, normalise
 from reid_jax.errors import InputError
-from reid_jax.models.attention_network import Vector
 from reid_jax.models.blocks import ConvNorm
+from reid_jax.models.heads import Vector
 from reid_jax.models.registry import create_network
 from reid_jax.training.state import init_variables
 

@@ -12,8 +12,8 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
-from reid_jax.models.attention_network import Classifier, Vector
 from reid_jax.models.blocks import ConvNorm
+from reid_jax.models.heads import Classifier, Vector
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import Pooling
 from reid_jax.training.losses import Objective

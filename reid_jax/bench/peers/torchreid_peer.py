@@ -1,4 +1,4 @@
-"""torchreid (Zhou and Xiang, arXiv 1910.10093): its HA-CNN, its compiled ranking and re-ranking with its distances."""
+"""torchreid (Zhou and Xiang, arXiv 1910.10093): HA-CNN and OSNet, compiled ranking, re-ranking."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,16 +7,20 @@ import jax
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torchreid.metrics import compute_distance_matrix, rank
 from torchreid.models.hacnn import HACNN
+from torchreid.models.osnet import OSBlock
+from torchreid.models.osnet import OSNet as TorchreidOSNet
 from torchreid.utils.rerank import re_ranking
 
 from reid_jax.bench.against import Task
 from reid_jax.bench.contest import Contestant
 from reid_jax.bench.made import MadeEmbeddings
 from reid_jax.bench.peers.torch_peer import module_embedders, module_trainers
-from reid_jax.convert.hacnn import convert_hacnn
+from reid_jax.convert.formats import convert_weights
 from reid_jax.errors import InputError
+from reid_jax.models.osnet import OSNet
 from reid_jax.models.registry import create_network
 
 _MOST_DIFFERENCE = 1e-4  # in mAP: distances that are all but equal may change places
@@ -30,23 +34,42 @@ class Hacnn(nn.Module):
 
     def __init__(self, identities: int):
         super().__init__()
-        self.hacnn = HACNN(identities, loss="triplet", use_gpu=False)
+        self.original = HACNN(identities, loss="triplet", use_gpu=False)
 
     def forward(self, image):
-        self.hacnn.use_gpu = image.is_cuda
+        self.original.use_gpu = image.is_cuda
         if not self.training:
-            return self.hacnn(image) / 2**0.5
-        logits, vectors = self.hacnn(image)
+            return self.original(image) / 2**0.5
+        logits, vectors = self.original(image)
         return vectors, logits
 
 
+class Osnet(nn.Module):
+    """OSNet of the widths and depths of `like`, with the results of `TorchNetwork`."""
+
+    def __init__(self, identities: int, like: OSNet):
+        super().__init__()
+        channels = [like.stem, *like.widths]
+        blocks = [OSBlock] * len(like.widths)
+        width = like.global_width
+        self.original = TorchreidOSNet(
+            identities, blocks, list(like.repeats), channels, feature_dim=width, loss="triplet"
+        )
+
+    def forward(self, image):
+        if not self.training:
+            return F.normalize(self.original(image))
+        logits, vector = self.original(image)
+        return [vector], [logits]
+
+
 def trainers(task: Task) -> Iterator[Contestant]:
-    """Yields HA-CNN as it trains, in each layout, with weights of its own."""
+    """Yields its network as it trains, in each layout, with weights of its own."""
     yield from module_trainers("torchreid", *_network_of(task), compiled=False)
 
 
 def embedders(task: Task) -> Iterator[Contestant]:
-    """Yields HA-CNN as it embeds, in each layout, with weights of its own."""
+    """Yields its network as it embeds, in each layout, with weights of its own."""
     yield from module_embedders("torchreid", *_network_of(task), compiled=False)
 
 
@@ -98,7 +121,9 @@ def reranker(made: MadeEmbeddings, ours: np.ndarray) -> Contestant:
 def _network_of(task: Task) -> tuple[nn.Module, Task]:
     """A network, and the task with our descriptors by its weights in place of its own."""
     torch.manual_seed(0)
-    network = Hacnn(max(1, task.network.identities)).eval()
+    identities = max(1, task.network.identities)
+    network = Osnet(identities, task.network) if isinstance(task.network, OSNet) else Hacnn(identities)
+    network.eval()
     for module in network.modules():  # as in `made.make_variables`
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_(0, 0.1)
@@ -106,9 +131,9 @@ def _network_of(task: Task) -> tuple[nn.Module, Task]:
     for name, parameter in network.named_parameters():
         if name.endswith("hard_attn.fc.weight"):
             nn.init.normal_(parameter, 0, 0.05)
-    state = {name: value.numpy() for name, value in network.hacnn.state_dict().items()}
+    state = {name: value.numpy() for name, value in network.original.state_dict().items()}
     # PyTorch's grid since 1.3, which torchreid leaves to it.
-    fields, variables = convert_hacnn(state, crop_align_corners=False)
+    fields, variables, _ = convert_weights(state, crop_align_corners=False)
     same = create_network(**fields)
     with jax.default_matmul_precision("highest"):
         embedding = jax.jit(lambda v, x: same.apply(v, x, train=False).embedding)(variables, task.sample)

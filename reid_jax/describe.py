@@ -15,6 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from reid_jax import parallel
 from reid_jax.data.augment import normalise
 from reid_jax.errors import InputError
+from reid_jax.models import ops
 from reid_jax.retrieval.aggregate import renormalise
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
@@ -135,10 +136,11 @@ class Encoder:
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def _describe_batch(network, variables, image, mesh, flip):
     """`describe` on every device's part of the images, a micro-batch at a time; with `flip` summed over both sides."""
+    platform = mesh.devices.flat[0].platform
     most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL
-    micro_batch = most.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH)
-    micro_batch = min(micro_batch, image.shape[0] // mesh.size)
+    micro_batch = min(most.get(platform, IMAGES_PER_DISPATCH), image.shape[0] // mesh.size)
 
+    @ops.traced_for(platform)
     def forward(image):
         embedding = describe(network, variables, image)
         return embedding + describe(network, variables, image[:, :, ::-1]) if flip else embedding

@@ -39,7 +39,7 @@ from reid_jax.training.start_scores import Scores, read_start_scores
 from reid_jax.training.state import TrainState, create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
 from reid_jax.training.workdir import claimed, write_config
-from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, save_weights
+from reid_jax.weights import AVERAGED, BEST, LAST, STOPPED, Weights, load_weights, save_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _open_workdir(
     scores = read_start_scores(workdir / "before.json", test)
     name = "start" if config.init_from else "untrained"
     if config.init_from and (scores is None or not has_checkpoint(workdir / "checkpoints")):
-        variables, source = start_from(config, variables, people)
+        variables, source = start_from(config, load_weights(config.init_from), variables, people)
         say(source)
     joining.process_zero_first(lambda: write_config(workdir, run_config.to_dict(config)))
 

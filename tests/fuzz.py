@@ -32,6 +32,9 @@ from collections.abc import Callable
 
 from reid_jax.errors import InputError
 
+# Tests that write the files which are mutated here.
+sys.path += [str(pathlib.Path(__file__).parent / folder) for folder in ("convert", "data/builders")]
+
 SECONDS = 10  # of a core, for one input
 MEMORY = 2**30  # bytes, for one input, beside what a worker has before the first
 SILENCE = 300  # seconds, by the clock, after which a worker that hears no signal ends itself

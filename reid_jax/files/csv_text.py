@@ -3,8 +3,11 @@
 import csv
 import io
 import numbers
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from reid_jax.files.writing import replace_file
 
 # What begins a formula in one spreadsheet or another, the wide forms among them; and the mark itself, so that a text
 # that began with one reads back as it was.
@@ -24,6 +27,12 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
         csv.writer(line, lineterminator="\r\n").writerow([_shielded(field) for field in row])
         lines.append(line.getvalue().removesuffix("\r\n"))
     return "".join(f"{line}\n" for line in lines)
+
+
+def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes rows as `csv_text` has them, complete or not at all; raises InputError where it cannot be written."""
+    text = csv_text(rows)
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
 
 
 def _shielded(field: Any) -> Any:

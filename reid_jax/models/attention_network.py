@@ -199,3 +199,4 @@ class AttentionNetwork(nn.Module):
     def _local_block(self, level, features, x, train):
         if self.block == "inception":
             return InceptionB(features, self.dtype, name=f"local{level}")(x, train)
+        return ShuffleB(features, 2, dtype=self.dtype, name=f"local{level}")(x, train)

@@ -107,34 +107,44 @@ def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.stack([first, second], -1).reshape(*first.shape[:-1], -1)
 
 
-class ShuffleABranch(nn.Module):
-    """The computing branch of a Shuffle-A, on half of its channels: [n, h, w, c / 2] -> the same shape."""
-
-    order: Order = None
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        half = x.shape[-1]
-        x = ConvNorm(half, order=self.order, dtype=self.dtype, name="reduce")(x, train)
-        x = ConvNorm(half, 3, depthwise=True, relu=False, dtype=self.dtype, name="depthwise")(x, train)
-        return ConvNorm(half, dtype=self.dtype, name="expand")(x, train)
-
-
-class ShuffleA(ShuffleABranch):
+class ShuffleA(nn.Module):
     """The shuffle unit of stride 1: [n, h, w, c] -> the same shape.
 
     Splits the channels in two halves, computes on the second, concatenates and shuffles. The networks run their chains
     of such units without the shuffle (`reid_jax.models.chain`), from the same parameters and to the same result.
     """
 
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kept, x = jnp.split(x, 2, -1)
-        return channel_shuffle(kept, super().__call__(x, train))
+        return channel_shuffle(kept, _branch_of_a(x, train, None, self.dtype))
 
 
-class ShuffleBBranches(nn.Module):
-    """The two branches of a Shuffle-B, each on all channels: [n, h, w, ci] -> twice [n, h / s, w / s, features / 2]."""
+class ShuffleABranch(nn.Module):
+    """What a Shuffle-A computes on half of its channels, for a chain of units: [n, h, w, c / 2] -> the same shape."""
+
+    order: Order = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return _branch_of_a(x, train, self.order, self.dtype)
+
+
+def _branch_of_a(x: jax.Array, train: bool, order: Order, dtype: jnp.dtype) -> jax.Array:
+    half = x.shape[-1]
+    x = ConvNorm(half, order=order, dtype=dtype, name="reduce")(x, train)
+    x = ConvNorm(half, 3, depthwise=True, relu=False, dtype=dtype, name="depthwise")(x, train)
+    return ConvNorm(half, dtype=dtype, name="expand")(x, train)
+
+
+class ShuffleB(nn.Module):
+    """The shuffle unit without a split: [n, h, w, ci] -> [n, h / s, w / s, features], s being `stride`, 1 or 2.
+
+    Two branches, each on all channels, are concatenated and shuffled.
+    """
 
     features: int
     stride: int = 1
@@ -142,33 +152,35 @@ class ShuffleBBranches(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        half, inputs = self.features // 2, x.shape[-1]
-
-        def depthwise(features, name, order=None):
-            return ConvNorm(
-                features, 3, self.stride, depthwise=True, relu=False, order=order, dtype=self.dtype, name=name
-            )
-
-        def pointwise(name, order=None):
-            return ConvNorm(half, order=order, dtype=self.dtype, name=name)
-
-        first = depthwise(inputs, "shortcut_depthwise", self.order)(x, train)
-        first = pointwise("shortcut_expand", self.order)(first, train)
-        second = pointwise("reduce", self.order)(x, train)
-        second = depthwise(half, "depthwise")(second, train)
-        second = pointwise("expand")(second, train)
-        return first, second
-
-
-class ShuffleB(ShuffleBBranches):
-    """The shuffle unit without a split, both branches on all channels: [n, h, w, ci] -> [n, h / s, w / s, features].
-
-    s is `stride`, 1 or 2. The two outputs are concatenated and shuffled.
-    """
-
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return channel_shuffle(*super().__call__(x, train))
+        return channel_shuffle(*_branches_of_b(x, train, self.features // 2, self.stride, self.order, self.dtype))
+
+
+class ShuffleBBranches(nn.Module):
+    """The two branches of a Shuffle-B of stride 1, for a chain: [n, h, w, ci] -> twice [n, h, w, features / 2]."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        return _branches_of_b(x, train, self.features // 2, 1, None, self.dtype)
+
+
+def _branches_of_b(
+    x: jax.Array, train: bool, half: int, stride: int, order: Order, dtype: jnp.dtype
+) -> tuple[jax.Array, jax.Array]:
+    def depthwise(features, name, order=None):
+        return ConvNorm(features, 3, stride, depthwise=True, relu=False, order=order, dtype=dtype, name=name)
+
+    def pointwise(name, order=None):
+        return ConvNorm(half, order=order, dtype=dtype, name=name)
+
+    first = depthwise(x.shape[-1], "shortcut_depthwise", order)(x, train)
+    first = pointwise("shortcut_expand", order)(first, train)
+    second = pointwise("reduce", order)(x, train)
+    second = depthwise(half, "depthwise")(second, train)
+    return first, pointwise("expand")(second, train)
 
 
 def _biased(features: int, dtype: jnp.dtype, name: str, size: int = 1, stride: int = 1) -> ConvNorm:

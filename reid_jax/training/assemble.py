@@ -12,6 +12,7 @@ from reid_jax.data.augment import Augmentation
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import Split, StoredSplit
 from reid_jax.errors import InputError
+from reid_jax.models.own_class import is_own
 from reid_jax.training import data, optim
 from reid_jax.training.losses import Objective
 from reid_jax.training.plan import Plan
@@ -79,8 +80,12 @@ def objective_of(config: ConfigDict) -> Objective:
 
 
 def rules_of(config: ConfigDict) -> list[optim.Rule]:
-    """Returns the optimiser's rules: which parameters decay, and at which multiple of the rate they move."""
-    return optim.default_rules(scale_rate=config.optimizer.logit_scale_rate, regions_rate=config.optimizer.regions_rate)
+    """Returns the optimiser's rules: which parameters decay, and at which multiple of the rate they move.
+
+    A user's own network may name its parameters as it likes: those that no rule knows are not decayed.
+    """
+    rates = {"scale_rate": config.optimizer.logit_scale_rate, "regions_rate": config.optimizer.regions_rate}
+    return optim.default_rules(**rates) + [(".*", False, 1.0)] * is_own(config.model.name)
 
 
 def augmentation_of(config: ConfigDict) -> Augmentation:

@@ -14,7 +14,6 @@ from reid_jax.errors import InputError
 from reid_jax.models.contract import is_classifier
 from reid_jax.models.fields import fields_of
 from reid_jax.models.registry import build_network
-from reid_jax.weights import Weights, load_weights
 
 # Of the network: classifiers may differ, and neither the compute dtype nor the scale's first value is in the weights.
 _FREE = {"identities", "dtype", "logit_scale"}
@@ -36,15 +35,14 @@ def digest_of(train: Split) -> str:
     return digest.hexdigest()
 
 
-def start_from(config: ConfigDict, fresh: dict[str, Any], people: str = "") -> tuple[dict[str, Any], str]:
-    """Puts the weights in `config.init_from` in place of the freshly initialised variables.
+def start_from(config: ConfigDict, weights: Any, fresh: dict[str, Any], people: str = "") -> tuple[dict[str, Any], str]:
+    """Puts `weights`, the `reid_jax.weights.Weights` in `config.init_from`, in place of freshly initialised variables.
 
     `people` is the digest of the run's identities. Classifiers stay as initialised where the weights are of other
     identities or have none; weights without a digest are of the same ones where data set and held-out number agree.
 
     Returns (variables, a line that tells what was taken); raises InputError where the weights are another network's.
     """
-    weights = load_weights(config.init_from)
     _check_network(config, weights)
     mine = flatten_dict(fresh["params"], sep="/")
     theirs = flatten_dict(weights.variables["params"], sep="/")
@@ -63,7 +61,7 @@ def start_from(config: ConfigDict, fresh: dict[str, Any], people: str = "") -> t
     return {"params": params, "batch_stats": batch_stats}, f"starts from  {config.init_from}{without}"
 
 
-def _check_network(config: ConfigDict, weights: Weights) -> None:
+def _check_network(config: ConfigDict, weights: Any) -> None:
     mine, theirs = build_network(config, 0), weights.network
     if type(mine) is not type(theirs):
         different = ["model.name"]

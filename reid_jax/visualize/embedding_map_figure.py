@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from reid_jax.files.csv_text import csv_text
+from reid_jax.files.csv_text import write_csv
 from reid_jax.files.json_files import write_json
-from reid_jax.files.writing import replace_file
 from reid_jax.visualize.drawing import GREY, TITLE, new_figure, png_path, point_styles, save_figure
 from reid_jax.visualize.embedding_map import EmbeddingMap, groups
 from reid_jax.visualize.failures import one_line_failures
@@ -37,8 +36,7 @@ def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["iden
     ]
     records = [dict(zip(columns, item, strict=True)) for item in items]
     write_json(path.with_suffix(".json"), {"color": color, "identities": list(shown.colored), "items": records})
-    text = csv_text([columns, *items])
-    replace_file(path.with_suffix(".csv"), lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+    write_csv(path.with_suffix(".csv"), [columns, *items])
     save_figure(path, figure)
 
 

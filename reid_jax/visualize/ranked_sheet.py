@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from reid_jax.errors import InputError
-from reid_jax.files.csv_text import csv_text
+from reid_jax.files.csv_text import write_csv
 from reid_jax.files.json_files import write_json
-from reid_jax.files.writing import replace_file
 from reid_jax.retrieval import metrics
 from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, png_path, save_image
 from reid_jax.visualize.failures import one_line_failures
@@ -54,8 +53,7 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
         raise InputError("a sheet without rows shows nothing; name at least one query")
     records = [query.record() for query in queries]
     write_json(path.with_suffix(".json"), {"rows": records})
-    text = _csv(records)
-    replace_file(path.with_suffix(".csv"), lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+    write_csv(path.with_suffix(".csv"), _csv_rows(records))
     save_image(path, ranked_sheet(queries))
 
 
@@ -84,14 +82,14 @@ def draw_sheet(
     return len(chosen)
 
 
-def _csv(records: list[dict[str, Any]]) -> str:
+def _csv_rows(records: list[dict[str, Any]]) -> list[Sequence[Any]]:
     of_result = ("rank", "name", "identity", "camera", "distance", "correct")
     rows = [("query", "query_identity", "query_camera", "average_precision", *of_result)]
     for record in records:
         first = [record[key] for key in ("query", "identity", "camera", "average_precision")]
         for result in record["results"]:
             rows.append([*first, *(int(result[key]) if key == "correct" else result[key] for key in of_result)])
-    return csv_text(rows)
+    return rows
 
 
 def ranked_sheet(queries: Sequence[RankedQuery]) -> Image.Image:

@@ -29,7 +29,7 @@ def torchreid_state_dict(channels=QUARTER, repeats=(2, 2, 2), width=512, identit
         state[f"{name}.weight"] = rng.uniform(0.5, 1.5, channels).astype(np.float32)
         state[f"{name}.bias"] = rng.normal(0, 0.3, channels).astype(np.float32)
         state[f"{name}.running_mean"] = rng.normal(0, 0.3, channels).astype(np.float32)
-        state[f"{name}.running_var"] = rng.uniform(0.1, 0.4, channels).astype(np.float32)
+        state[f"{name}.running_var"] = rng.uniform(0.5, 1.5, channels).astype(np.float32)
         state[f"{name}.num_batches_tracked"] = np.array(5)
 
     def conv_norm(name, inputs, outputs, size=1):

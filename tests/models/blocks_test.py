@@ -31,9 +31,9 @@ def test_shuffle_a_keeps_the_first_half_and_computes_on_the_second():
 
 def test_shuffle_b_interleaves_two_branches_on_all_channels():
     x = jnp.asarray(np.random.default_rng(1).standard_normal(IMAGE), jnp.float32)
-    y, variables = applied(ShuffleB(12, 2), x)
-    assert y.shape == (2, 2, 3, 12)
-    branches = jax.jit(lambda x: ShuffleBBranches(12, 2).apply(variables, x, False))(x)
+    y, variables = applied(ShuffleB(12), x)
+    assert y.shape == (2, 4, 6, 12)
+    branches = jax.jit(lambda x: ShuffleBBranches(12).apply(variables, x, False))(x)
     for index, branch in enumerate(branches):
-        assert branch.shape == (2, 2, 3, 6)
+        assert branch.shape == (2, 4, 6, 6)
         np.testing.assert_allclose(y[..., index::2], branch, rtol=1e-6, atol=1e-6)

@@ -6,8 +6,9 @@ import pytest
 
 from reid_jax import config as run_config
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
+from reid_jax.errors import InputError
 from reid_jax.swag import Settings
-from reid_jax.training import assemble
+from reid_jax.training import assemble, optim
 from reid_jax.training.losses import Objective
 
 
@@ -56,6 +57,16 @@ def test_the_optimiser_moves_parameters_by_the_configs_rates(config):
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     np.testing.assert_allclose(updates["fc"]["bias"], [-2.0, -2.0])
     np.testing.assert_allclose(updates["head"]["log_scale"], -0.5)
+
+
+def test_what_no_rule_knows_is_not_decayed_in_a_network_of_ones_own_and_refused_in_ours(config):
+    params = {"conv": {"kernel": np.ones(2)}, "position": np.ones(3)}
+    with pytest.raises(InputError, match="'position' matches none of the optimiser's rules"):
+        optim.resolve_rules(params, assemble.rules_of(config))
+    with config.unlocked():
+        config.model.name = "my_network:Network"
+    resolved = optim.resolve_rules(params, assemble.rules_of(config))
+    assert resolved == {"conv/kernel": (True, 1.0), "position": (False, 1.0)}
 
 
 def test_weights_are_collected_where_the_config_says_so(config):

@@ -9,7 +9,7 @@ from reid_jax.data.split import Split
 from reid_jax.errors import InputError
 from reid_jax.models.registry import network_of
 from reid_jax.training.init_from import digest_of, start_from
-from reid_jax.weights import Weights, save_weights
+from reid_jax.weights import Weights, load_weights, save_weights
 
 
 def settings(**model):
@@ -46,6 +46,10 @@ def stored(tmp_path):
     return save
 
 
+def start(config, fresh, people=""):
+    return start_from(config, load_weights(config.init_from), fresh, people)
+
+
 def classifiers(tree):
     return {key: value for key, value in tree["params"].items() if key.startswith("classifier_")}
 
@@ -56,7 +60,7 @@ def others(tree):
 
 def test_the_same_people_bring_their_classifiers(stored):
     theirs, config = stored(settings(), 5)
-    taken, line = start_from(config, variables(config, 5, seed=2))
+    taken, line = start(config, variables(config, 5, seed=2))
     jax.tree.map(np.testing.assert_array_equal, taken, theirs)
     assert line.endswith("a.safetensors")
 
@@ -67,7 +71,7 @@ def test_the_same_people_bring_their_classifiers(stored):
 def test_classifiers_of_other_people_stay_as_initialised(stored, identities, changes):
     theirs, config = stored(settings(), identities, **changes)
     fresh = variables(config, 5, seed=2)
-    taken, line = start_from(config, fresh)
+    taken, line = start(config, fresh)
     jax.tree.map(np.testing.assert_array_equal, others(taken), others(theirs))
     jax.tree.map(np.testing.assert_array_equal, classifiers(taken), classifiers(fresh))
     assert "classifier_global/kernel" in line
@@ -81,14 +85,14 @@ def test_classifiers_of_other_people_stay_as_initialised(stored, identities, cha
 def test_the_digest_of_the_people_decides_where_both_have_one(stored, changes, people, taken_over):
     theirs, config = stored(settings(), 5, people="a1", **changes)
     fresh = variables(config, 5, seed=2)
-    taken, line = start_from(config, fresh, people)
+    taken, line = start(config, fresh, people)
     jax.tree.map(np.testing.assert_array_equal, classifiers(taken), classifiers(theirs if taken_over else fresh))
     assert ("as initialised" in line) != taken_over
 
 
 def test_classifiers_of_another_shape_stay_though_the_people_are_said_to_be_the_same(stored):
     theirs, config = stored(settings(), 7, people="a1")
-    taken, line = start_from(config, variables(config, 5, seed=2), "a1")
+    taken, line = start(config, variables(config, 5, seed=2), "a1")
     jax.tree.map(np.testing.assert_array_equal, others(taken), others(theirs))
     assert line.endswith("as initialised")
 
@@ -117,7 +121,7 @@ def test_the_digest_is_of_the_people_whatever_their_order_and_further_images():
 def test_what_a_preset_says_anyway_makes_no_other_network(stored):
     theirs, config = stored(settings(block="shuffle", pooling="gem"), 5)
     config.model.dtype = "bfloat16"
-    taken, _ = start_from(config, variables(config, 5, seed=2))
+    taken, _ = start(config, variables(config, 5, seed=2))
     jax.tree.map(np.testing.assert_array_equal, taken, theirs)
 
 
@@ -127,11 +131,11 @@ def test_what_a_preset_says_anyway_makes_no_other_network(stored):
 def test_another_network_is_refused_by_its_field(stored, model, word):
     _, config = stored(settings(**model), 5)
     with pytest.raises(InputError, match=rf"another network \(its config differs in {word}\)"):
-        start_from(config, variables(config, 5, seed=2))
+        start(config, variables(config, 5, seed=2))
 
 
 def test_another_image_size_is_refused(stored):
     _, config = stored(settings(), 5)
     config.image_size = (96, 32)
     with pytest.raises(InputError, match="differs in image_size"):
-        start_from(config, variables(config, 5, seed=2))
+        start(config, variables(config, 5, seed=2))

@@ -1,4 +1,4 @@
-"""The shuffle networks of `reid_jax.models.attention_network` in PyTorch, written on their own: what a bench compares with.
+"""The shuffle networks of `models.attention_network` in PyTorch, written on their own: what a bench compares with.
 
 Only what a bench needs: blocks of shuffle units, GeM, unit vectors in training, one learnt scale of the logits. The
 modules have the names of our variables, so that `load_variables` copies one tree to the other, and the same weights

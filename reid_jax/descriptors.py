@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from reid_jax.errors import InputError, shown
 from reid_jax.files.archive import open_archive, read_member
@@ -68,8 +68,7 @@ def digest_of(variables: Mapping[str, Any]) -> str:
     It covers each array's path, type, shape and bytes, in the order of the paths: weights of the same digest are the
     same, whatever file they are read from and whichever devices they are on.
     """
-    leaves = jax.tree_util.tree_leaves_with_path({key: variables[key] for key in ("params", "batch_stats")})
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    named = flatten_dict({key: variables[key] for key in ("params", "batch_stats")}, sep="/")
     digest = hashlib.sha256()
     for path in sorted(named):
         array = np.asarray(named[path])

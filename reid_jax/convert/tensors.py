@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from reid_jax.errors import InputError, first_few
 from reid_jax.models.variables import require_sound
@@ -126,8 +127,7 @@ def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     """Path 'params/a/b/kernel' -> shape, of every variable of the network."""
     image = jax.ShapeDtypeStruct((1, 160, 64, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=True), image)
-    leaves = jax.tree_util.tree_leaves_with_path(variables)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+    return {path: leaf.shape for path, leaf in flatten_dict(variables, sep="/").items()}
 
 
 def _channels_last(array: np.ndarray, dimensions: int) -> np.ndarray:

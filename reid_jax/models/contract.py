@@ -44,6 +44,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from reid_jax.errors import InputError, did_you_mean, first_few, shown
 from reid_jax.models.fields import fields_of
@@ -153,8 +154,7 @@ def _shapes(network: nn.Module, image_size: tuple[int, int]) -> _Shapes:
 
 
 def _paths(tree: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return flatten_dict(tree, sep="/")
 
 
 def _require_arrays(refuse, said: str, value: Any, wanted: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 POOLINGS = ("gem", "average", "max", "average_max")
 
@@ -51,8 +52,7 @@ def gem_exponents(params: Any) -> dict[str, jax.Array]:
     {'gem_p_global': float32 scalar} for the parameter pool_global/gem/p, the mean over the channels where each has one.
     """
     exponents = {}
-    for path, p in jax.tree_util.tree_leaves_with_path(params):
-        *modules, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    for (*modules, name), p in sorted(flatten_dict(params).items(), key=lambda item: item[0]):
         if name == "p":
             owners = (module.removeprefix("pool_") for module in modules if module not in ("pool", "gem"))
             exponents["_".join(("gem_p", *owners))] = jnp.mean(p)

@@ -30,7 +30,7 @@ from reid_jax.training.best import best_step
 from reid_jax.training.checkpoint import Checkpoints, has_checkpoint, recover
 from reid_jax.training.chunks import ChunkRunner
 from reid_jax.training.data import Pair, describe
-from reid_jax.training.init_from import digest_of, start_from
+from reid_jax.training.init_from import people_digest, start_from
 from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
 from reid_jax.training.not_finite import Diagnosis
@@ -82,7 +82,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     train, validation, test = assemble.data_of(config)
     say(describe(config.dataset, train, validation, test))
     identity, label = np.unique(train.identity, return_inverse=True)
-    people = digest_of(train)
+    people = people_digest(train)
     sampler = assemble.sampler_of(config, label, train.origin)
     parallel.check_divisible(sampler.batch_size, mesh)
     plan = assemble.plan_of(config, sampler.steps_per_epoch)
@@ -104,7 +104,8 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
 
     # A run starts and resumes in this order; what fails in the first three steps leaves a new workdir empty:
     #   1. Damaged checkpoints are set aside; before.json is read: the scores of the weights that the run starts from.
-    #   2. Weights of `config.init_from` replace the initialised ones, unless 4 and 5 have no more need of them.
+    #   2. Weights of `config.init_from` replace the initialised ones. They are not read where before.json has their
+    #      scores and a checkpoint holds the state.
     #   3. config.json is written: from here on the folder is this run's.
     #   4. The weights that the run starts from are scored, where before.json did not have it.
     #   5. The newest checkpoint, if any, gives the state: step, variables, optimiser's state, SWAG's moments.
@@ -135,7 +136,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
     run_chunk = ChunkRunner(chunk, diagnosis, sampler, config.seed, plan.per_dispatch, image, label, step_key)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
-    # By the records too: the checkpoint with the best score may be one that was damaged.
+    # Scores are read from metrics.jsonl too: a damaged checkpoint that was set aside may have had the best one.
     val_scores = {record["step"]: record["val_mAP"] for record in writer.records if "val_mAP" in record}
     val_scores |= checkpoints.scores()
     save = functools.partial(_save, workdir, config, len(identity), people)
@@ -204,7 +205,8 @@ def _train(
     `val_scores`: the mAP on the held-out identities by step, so far. Returns the state, and what the end of a cycle
     made of the weights where the last step ended one.
     """
-    # Where the ends of cycles score a test set nothing is chosen by it, and at the run's end these scores serve again.
+    # Without held-out identities each cycle's end is scored on the first test set. Nothing is chosen by that score, and
+    # `_finish` uses the last one again.
     cycle_set, cycle_pair = ("held out", validation) if validation else next(iter(test.items()))
     step, last_cycle, stopping = int(state.step), None, False
     while step < plan.total and not stopping:
@@ -245,7 +247,7 @@ def _finish(
     workdir: Path,
     state: TrainState,
     evaluate_on: Callable[..., Evaluation],
-    test: dict[str, list[StoredSplit]],
+    test: dict[str, Pair],
     start_scores: dict[str, Scores],
     averages: WeightAverages | None,
     last_cycle: _CycleEnd | None,

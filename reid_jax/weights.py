@@ -44,8 +44,8 @@ class Weights:
     """A trained network: its config, its identities (0 without classifiers) and its variables of numpy arrays.
 
     `moments` are SWAG's, with `variables['params']` as their mean, where the weights are an average; None otherwise.
-    `people` is the digest of the identities that the classifiers tell apart (`training.init_from.digest_of`), '' where
-    it is not known.
+    `people` is the digest of the identities that the classifiers tell apart
+    (`training.init_from.people_digest`), '' where it is not known.
     """
 
     config: ConfigDict

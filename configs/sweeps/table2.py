@@ -3,6 +3,8 @@
   python launch/sweep.py configs/sweeps/table2.py:seeds=3 --out=runs/paper --run
   reid-jax report runs/paper --out=report
 
+What a column switches on stands in `reid_jax.reporting.paper.COLUMNS`.
+
 Columns h and robust continue the runs of g and i of the same seed. With the same --out, configs/sweeps/table3.py uses
 these runs too. Reduced to two CPU cores, on synthetic people:
 

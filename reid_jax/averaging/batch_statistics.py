@@ -7,9 +7,11 @@ The usual way (Izmailov et al., UAI 2018) is one pass in which each layer normal
 in training, while the moments of what it reads are merged over all batches by their counts (Chan, Golub and LeVeque,
 1983), never by decay. Batches may differ in size; what fills a smaller one up to their common shape is in no number.
 What a layer reads then depends a little on which images shared a batch: the more, the smaller batches are, and the more
-alike their images. Data sets list a person's images together, so batches are shuffled. Exact statistics, where every
-layer reads what the exact statistics of the layers before it make, do not depend on batches: a pass with fixed
-statistics makes one more layer of the chain exact, so that as many passes as the network is deep end there.
+alike their images. Data sets list a person's images together, so batches are shuffled.
+
+Exact statistics do not depend on batches: every layer's input is computed with the exact statistics of the layers
+before it. Each pass with fixed statistics makes at least one more layer exact, so a network with L BatchNorm layers in
+a row needs at most L more passes.
 """
 
 import functools
@@ -121,7 +123,8 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
                 module.put_variable("batch_stats", "var", squares / count)
         return call(*arguments, **options)
 
-    # Never in training mode, whose own statistics know no weights: a batch's stand in the place of fixed ones.
+    # Always train=False: training mode could not leave out the images that fill a batch up. In the first pass `record`
+    # puts the batch's own statistics where fixed ones would be.
     variables = {"params": params, "batch_stats": {} if statistics is None else statistics}
     with nn.intercept_methods(record):
         _, changed = network.apply(variables, image, train=False, mutable=["batch_stats"])

@@ -1,4 +1,7 @@
-"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map of pixels and channels, and hard regions."""
+"""Harmonious attention (HA-CNN: Li, Zhu, Gong, CVPR 2018): a soft map of pixels and channels, and hard regions.
+
+The regions' number, size and scale are fields of `attention_network.AttentionNetwork`.
+"""
 
 import flax.linen as nn
 import jax
@@ -45,7 +48,7 @@ class HardAttention(nn.Module):
     -.635, -.245, .245, .635; tx = 0.
     """
 
-    regions: int = 4
+    regions: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -64,7 +67,7 @@ class HarmoniousAttention(nn.Module):
     `region_centres`, for `reid_jax.models.attention_maps`; nothing is kept where that collection is not asked for.
     """
 
-    regions: int = 4
+    regions: int
     use_bias: bool = False
     dtype: jnp.dtype = jnp.float32
 

@@ -42,13 +42,13 @@ class Stage(nn.Module):
             x = InceptionA(self.features, self.dtype, name="a")(x, train)
             return InceptionB(self.features, self.dtype, name="b")(x, train)
         layout = chain_layout(self.features // 2, self.repeats)
-        *reads, last = layout.reads
+        *inputs, last = layout.inputs
         first, second = ShuffleBBranches(self.features, dtype=self.dtype, name="widen")(x, train)
         pieces = layout.cut(0, first) | layout.cut(1, second)
-        for index, read in enumerate(reads, 1):
-            unit = ShuffleABranch(read.order, self.dtype, name=f"unit{index}")
-            pieces |= layout.cut(index + 1, unit(read.of(pieces), train))
-        return ShuffleB(self.features, 2, last.order, self.dtype, name="halve")(last.of(pieces), train)
+        for index, unit_input in enumerate(inputs, 1):
+            unit = ShuffleABranch(unit_input.order, self.dtype, name=f"unit{index}")
+            pieces |= layout.cut(index + 1, unit(unit_input.concatenated(pieces), train))
+        return ShuffleB(self.features, 2, last.order, self.dtype, name="halve")(last.concatenated(pieces), train)
 
 
 class AttentionNetwork(nn.Module):

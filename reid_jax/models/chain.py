@@ -33,13 +33,13 @@ Slice = tuple[int, int, int]  # output, start, stop
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class UnitInput:
     """What one unit reads: slices of earlier outputs, and for each of their channels its index in the plain input."""
 
     slices: tuple[Slice, ...]
     order: tuple[int, ...]
 
-    def of(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
+    def concatenated(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
         """Concatenates its slices, which are among the `pieces` [..., c] that `ChainLayout.cut` made."""
         return ops.keep_gradient(jnp.concatenate([pieces[each] for each in self.slices], -1))
 
@@ -48,14 +48,14 @@ class Read:
 class ChainLayout:
     """What each unit of a chain reads; outputs 0 and 1 are the halves of the Shuffle-B before, then one a unit.
 
-    `reads[k]` is what Shuffle-A k reads, and the last of them what follows the chain, all channels.
+    `inputs[k]` is what Shuffle-A k reads, and the last of them what follows the chain, all channels.
     """
 
-    reads: tuple[Read, ...]
+    inputs: tuple[UnitInput, ...]
 
     def cut(self, index: int, output: jax.Array) -> dict[Slice, jax.Array]:
         """Cuts output `index` [..., c] into the pieces that are read of it."""
-        slices = sorted(each for read in self.reads for each in read.slices if each[0] == index)
+        slices = sorted(each for unit_input in self.inputs for each in unit_input.slices if each[0] == index)
         pieces = lax.split(ops.keep_gradient(output), [stop - start for _, start, stop in slices], output.ndim - 1)
         return dict(zip(slices, pieces, strict=True))
 
@@ -64,15 +64,15 @@ class ChainLayout:
 def chain_layout(half: int, units: int) -> ChainLayout:
     """Lays out a chain of `units` Shuffle-A on 2 * `half` channels that begin as the two outputs of a Shuffle-B."""
     row = [(position % 2, position // 2) for position in range(2 * half)]  # at each position: (output, channel)
-    reads = []
+    inputs = []
     for unit in range(units):
-        kept, read = row[:half], row[half:]
-        reads.append(_read(read))
+        kept, wanted = row[:half], row[half:]
+        inputs.append(_input_of(wanted))
         row = [pair for channel, earlier in enumerate(kept) for pair in (earlier, (unit + 2, channel))]
-    return ChainLayout((*reads, _read(row)))
+    return ChainLayout((*inputs, _input_of(row)))
 
 
-def _read(wanted: Sequence[tuple[int, int]]) -> Read:
+def _input_of(wanted: Sequence[tuple[int, int]]) -> UnitInput:
     """The fewest slices that hold the `wanted` (output, channel) pairs, by output and channel."""
     slices: list[Slice] = []
     for output, channel in sorted(wanted):
@@ -80,4 +80,4 @@ def _read(wanted: Sequence[tuple[int, int]]) -> Read:
             slices[-1] = (output, slices[-1][1], channel + 1)
         else:
             slices.append((output, channel, channel + 1))
-    return Read(tuple(slices), tuple(sorted(range(len(wanted)), key=lambda index: wanted[index])))
+    return UnitInput(tuple(slices), tuple(sorted(range(len(wanted)), key=lambda index: wanted[index])))

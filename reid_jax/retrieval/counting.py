@@ -1,8 +1,9 @@
 """For chosen gallery items of each query, the negatives at least as near: from these counts follow all ranks.
 
 A match at position j (from 0) among its query's matches has the rank 1 + j + negatives at least as near. So nothing is
-sorted; each tile is compared with the scores of the matches. These must come from the very product that they are
-compared with, to the bit, and are gathered from the tiles first. Columns to count for, drawn as m:
+sorted; each tile of scores is compared with the scores of the matches, the nearer the higher. A match's own score must
+equal the one in the tile bit for bit, so it is first read out of the tile ("gathered"). A column is a gallery item's
+place in the tiles; m marks the columns to count for:
 
               chunk 0   chunk 1   chunk 2
     block 0   m m . .   . . . .   . . . .    all in chunk 0: gathered and counted there in one visit, then counted in
@@ -39,7 +40,7 @@ class Targets:
         have their columns in one chunk and about equally many of them: a block takes as many passes as the query with
         most columns needs.
       offsets: int64 [nq + 1]; query i has offsets[i + 1] - offsets[i] columns, and results lie there in flat arrays.
-      columns: of a block of queries, int [b, width]; -1 after each query's own.
+      columns: a function from a block of queries to their columns, int [b, width], each row filled up with -1.
       width: a multiple of `MATCHES_AT_ONCE`.
     """
 

@@ -26,8 +26,8 @@ class Ranking:
       offsets: int64 [queries + 1], from 0 to the number of matches of all queries.
       negatives_before: int32 [matches], the negatives at least as near as the match. A negative at the same
         distance counts: the order of equal distances must not flatter.
-      distance: float32 [matches], to the query: Euclidean from `rank`, where float32 rounding leaves up to about
-        0.001 of the norm where it should be 0, equally for equal items; as given from `rank_distances`.
+      distance: float32 [matches], of the match to the query. `rank` gives Euclidean distances; rounding may leave
+        0.001 of the norm in place of 0, the same for identical items. `rank_distances` keeps those it was given.
       removed: int32 [queries], the gallery items of the query's identity removed for its camera.
     """
 
@@ -71,7 +71,7 @@ def rank(
     """
     query, gallery, labels = check_pairs(query, gallery, labels)
     matches = _Matches(labels)
-    # A chunk then holds all items of an identity, but for the one that it ends in.
+    # So sorted, an identity's items lie in one chunk, unless a chunk ends in their midst.
     identity = labels.gallery_identity[matches.order]
     tiles = EmbeddingTiles(query, gallery, identity, mesh=mesh, width=matches.width, order=matches.order)
     return _rank(tiles, labels, matches, np.arange(len(gallery)))

@@ -48,8 +48,9 @@ class Verification:
 
     t_0 is the largest distance of a positive below all negatives: FPR(t_0) = 0, and TPR(t_0) is the largest without a
     false positive. Where no positive is nearer than the nearest negative, t_0 = -inf and TPR(t_0) = 0. The last
-    threshold accepts every pair: FPR = TPR = 1. Between them are distances of negatives, where no figure of `metrics`
-    is decided rounded up to the end of a bin of 1,024 float32 numbers, and the distances that `metrics` names.
+    threshold accepts every pair: FPR = TPR = 1. Between them lie distances of negatives, and those that `metrics`
+    names. In a bin (1,024 successive float32 numbers) where no metric is decided, a negative's distance is rounded up
+    to the bin's end.
 
     Attributes:
       distance: float32 [m], the thresholds.

@@ -19,7 +19,7 @@ from reid_jax.models.registry import build_network
 _FREE = {"identities", "dtype", "logit_scale"}
 
 
-def digest_of(train: Split) -> str:
+def people_digest(train: Split) -> str:
     """Returns the digest of a training split's identities, in the order of the classes: SHA-256 in hexadecimal digits.
 
     It is of the name and the pixels of each identity's first image by name. The same people under another data set's

@@ -8,7 +8,7 @@ from reid_jax import config as run_config
 from reid_jax.data.split import Split
 from reid_jax.errors import InputError
 from reid_jax.models.registry import network_of
-from reid_jax.training.init_from import digest_of, start_from
+from reid_jax.training.init_from import people_digest, start_from
 from reid_jax.weights import Weights, load_weights, save_weights
 
 
@@ -105,17 +105,17 @@ def people(names, identity, seed=0):
 
 
 def test_the_digest_is_of_the_people_whatever_their_order_and_further_images():
-    digest = digest_of(people(["a", "b", "c"], [3, 5, 9]))
+    digest = people_digest(people(["a", "b", "c"], [3, 5, 9]))
     assert len(digest) == 64
-    assert digest_of(people(["c", "a", "b"], [9, 3, 5])) == digest
-    assert digest_of(people(["a", "b", "c", "d"], [3, 5, 9, 5])) == digest  # one more image of a person
+    assert people_digest(people(["c", "a", "b"], [9, 3, 5])) == digest
+    assert people_digest(people(["a", "b", "c", "d"], [3, 5, 9, 5])) == digest  # one more image of a person
     for others in (
         people(["a", "b"], [3, 5]),
         people(["a", "b", "c"], [5, 3, 9]),  # other classes
         people(["a", "b", "x"], [3, 5, 9]),
         people(["a", "b", "c"], [3, 5, 9], seed=1),  # who share their names
     ):
-        assert digest_of(others) != digest
+        assert people_digest(others) != digest
 
 
 def test_what_a_preset_says_anyway_makes_no_other_network(stored):

@@ -57,7 +57,7 @@ def _conv_backward(stride, saved, gradient):
     x, kernel = saved
     x, gradient = lax.optimization_barrier((x, gradient))  # else computed anew for each element of a window
     kernel_gradient = _kernel_gradient(x, gradient, kernel.shape, stride)
-    if (kernel.shape[0], stride) == (3, 2):  # a quarter of the products that the other form takes
+    if (kernel.shape[0], stride) == (3, 2):  # a quarter of the products that a spread gradient takes
         wide = windows.with_window_after(gradient)
         x_gradient = windows.input_gradient_at_stride_2(lambda i, j, those: wide[those] @ kernel[i, j].T, *x.shape[1:3])
     else:

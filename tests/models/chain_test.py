@@ -20,17 +20,17 @@ def test_each_unit_reads_what_the_shuffles_would_hand_over(half, units):
     for index, channels in enumerate(made):
         pieces |= layout.cut(index, channels)
     x = np.asarray(channel_shuffle(made[0], made[1]))
-    for read, channels in zip(layout.reads[:-1], made[2:], strict=True):
-        np.testing.assert_array_equal(read.of(pieces), x[half:][list(read.order)])
+    for unit_input, channels in zip(layout.inputs[:-1], made[2:], strict=True):
+        np.testing.assert_array_equal(unit_input.concatenated(pieces), x[half:][list(unit_input.order)])
         x = np.asarray(channel_shuffle(x[:half], channels))
-    np.testing.assert_array_equal(layout.reads[-1].of(pieces), x[list(layout.reads[-1].order)])
+    np.testing.assert_array_equal(layout.inputs[-1].concatenated(pieces), x[list(layout.inputs[-1].order)])
 
 
 def test_eight_channels_through_two_units_are_those_of_the_drawing():
     letters = "abcd"
     read = [
         [letters[output] + str(channel) for output, start, stop in each.slices for channel in range(start, stop)]
-        for each in chain_layout(4, 2).reads
+        for each in chain_layout(4, 2).inputs
     ]
     assert read == [
         ["a2", "a3", "b2", "b3"],
@@ -41,7 +41,7 @@ def test_eight_channels_through_two_units_are_those_of_the_drawing():
 
 @pytest.mark.parametrize(("half", "units"), [(33, 2), (48, 11), (128, 10)])
 def test_a_unit_reads_one_slice_of_an_output(half, units):
-    for read in chain_layout(half, units).reads:
+    for read in chain_layout(half, units).inputs:
         outputs = [output for output, *_ in read.slices]
         assert len(set(outputs)) == len(outputs)
         assert all(0 <= start < stop <= half for _, start, stop in read.slices)

@@ -100,7 +100,7 @@ class Encoder:
         for image in blocks:
             self._check(image)
             for count, batch in _dispatches(image, self.mesh):
-                pending.append((count, _describe_batch(self.network, self.variables, batch, self.mesh, flip)))
+                pending.append((count, describe_batch(self.network, self.variables, batch, self.mesh, flip)))
                 if len(pending) > 1:  # the next batch is on its way while this one comes back
                     yield self._collect(*pending.pop(0), flip)
         for dispatched in pending:
@@ -134,7 +134,7 @@ class Encoder:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def _describe_batch(network, variables, image, mesh, flip):
+def describe_batch(network, variables, image, mesh, flip):
     """`describe` on every device's part of the images, a micro-batch at a time; with `flip` summed over both sides."""
     platform = mesh.devices.flat[0].platform
     most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL

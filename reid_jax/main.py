@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from reid_jax.errors import nearest, shown
-from reid_jax.processes import ending
+from reid_jax.processes import absent_tpu, ending
 
 VERBS = {
     "train": "train a network as a config says and score it, or resume a run",
@@ -21,6 +21,7 @@ VERBS = {
     "data": "check, prepare or synthesize a data set",
     "report": "gather runs into tables and plots beside the paper's figures",
     "bench": "measure speed and memory on made data",
+    "rehearse": "compile a config's programs for a TPU or GPU that is not here: memory, kernels, time",
 }
 
 # New objects after which Python looks for cycles among them. Tracing a network makes hundreds of thousands, which
@@ -86,6 +87,7 @@ def _run(arguments: list[str]) -> int:
         parser.error(f"{known.verb} takes no argument {shown(unknown[0])}{_missing_equals(arguments, unknown[0])}")
     known.overrides = overrides
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
+    absent_tpu.tell_libtpu_that_it_is_alone()
     return ending.run_verb(known.verb, lambda: module_of(known.verb).run(known))
 
 

@@ -26,11 +26,11 @@ from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
 from reid_jax.training.state import create_state
 from reid_jax.training.steps import compile_chunk
 
-_IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
+IMAGES_OF_AN_IDENTITY = 16  # Market-1501 has 17
 _PEERS_BATCHES = 4  # different ones, made once
 # A layer y = K x costs one product in the forward pass and two in the backward pass: the gradients of its input, K' dy,
 # and of its kernel, dy x'. So a step has three times the multiply-adds of a forward pass.
-_PRODUCTS_OF_A_LAYER = 3
+PRODUCTS_OF_A_LAYER = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def bench_training(
     """
     network = network_of(config, identities)
     against.check_network(peers, network, config, trains=True)
-    label = np.repeat(np.arange(identities, dtype=np.int32), _IMAGES_OF_AN_IDENTITY)
+    label = np.repeat(np.arange(identities, dtype=np.int32), IMAGES_OF_AN_IDENTITY)
     origin = label * max(1, len(config.batch.shares)) // identities  # joined sets: as many identities each
     sampler = assemble.sampler_of(config, label, origin)
     parallel.check_divisible(sampler.batch_size, mesh)
@@ -132,7 +132,7 @@ def bench_training(
             [label[chosen].astype(np.int64) for chosen in few],
         )
         contestants += against.training_peers(peers, task)
-    gflop = _PRODUCTS_OF_A_LAYER * gflop_of(network, config.image_size)
+    gflop = PRODUCTS_OF_A_LAYER * gflop_of(network, config.image_size)
     # While others run, our freed memory goes back to the system, in a virtual machine to its host. To get it back costs
     # seconds, which a run in training pays once: so an untimed chunk goes before each timed one.
     contest = run_contest(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], preceded=True)

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
     jax.config.update("jax_platforms", "cpu")  # whatever this machine has: nothing runs
     settings = run_config.load(args.config, args.overrides)
     mesh, dtype = args.target.mesh(), dtype_of(settings)
-    print(f"target      {mesh.size} x {args.target.hardware.kind}, jax {jax.__version__}; compiled, not run", flush=True)
+    kind = args.target.hardware.kind
+    print(f"target      {mesh.size} x {kind}, jax {jax.__version__}; compiled, not run", flush=True)
     figures = {}
     for work in dict.fromkeys(args.work):
         announce(f"{work}: tracing and compiling, which takes one to ten minutes")

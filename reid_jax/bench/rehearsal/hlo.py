@@ -1,12 +1,12 @@
 """The text of a compiled program, as XLA writes it, read into computations and their instructions.
 
-    %fused (p: bf16[8,64]) -> f32[64] {
-      %p = bf16[8,64]{1,0} parameter(0)
-      ROOT %sum = f32[64]{0} reduce(%p, %zero), dimensions={0}, to_apply=%add
-    }
-    ENTRY %main (...) -> ... {
-      %x = f32[64]{0} fusion(%a), kind=kInput, calls=%fused, metadata={op_name="jit(chunk)/..."}
-    }
+%fused (p: bf16[8,64]) -> f32[64] {
+  %p = bf16[8,64]{1,0} parameter(0)
+  ROOT %sum = f32[64]{0} reduce(%p, %zero), dimensions={0}, to_apply=%add
+}
+ENTRY %main (...) -> ... {
+  %x = f32[64]{0} fusion(%a), kind=kInput, calls=%fused, metadata={op_name="jit(chunk)/..."}
+}
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ class Module:
         """The shape of an operand as text; some versions write `tuple#3` for the element of a tuple."""
         name, _, element = operand.partition("#")
         shape = self._shapes.get(name, "")
-        return "%s[%s]" % _SHAPE.findall(shape)[int(element)] if element and shape else shape
+        return "{}[{}]".format(*_SHAPE.findall(shape)[int(element)]) if element and shape else shape
 
 
 def parse(text: str) -> Module:

@@ -10,11 +10,13 @@ from reid_jax.bench.rehearsal.hlo import Instruction, Module, arrays, elements, 
 
 # Instructions that launch nothing, and the second halves of those that are begun and awaited.
 _NO_KERNEL = frozenset(
-    "parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id opt-barrier add-dependency "
-    "async-done async-update copy-done slice-done send-done recv-done".split()
+    ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id")
+    + ("opt-barrier", "add-dependency", "async-update")
 )
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "reduce-scatter", "collective-permute", "collective-broadcast")
-_READ_WHOLE = frozenset("reduce concatenate pad dot convolution reduce-window sort scatter select-and-scatter".split())
+_READ_WHOLE = frozenset(
+    ("reduce", "concatenate", "pad", "dot", "convolution", "reduce-window", "sort", "scatter", "select-and-scatter")
+)
 _PLACE_OF_UPDATE = {"dynamic-update-slice": 1, "scatter": 2}
 
 PRODUCTS, CONVOLUTIONS, SUMS, SCATTERS = "matrix products", "convolutions", "sums", "scatters, sorts"

@@ -1,7 +1,7 @@
 """How long a compiled program should take, by a model that says what it assumes; nothing was run.
 
-TPU: a step is as long as the slower of its products at the peak and of the bytes that XLA counts at the peak. GPU: the sum over
-its kernels, each max(FLOOR, LAUNCH + bytes / (bandwidth x efficiency), LAUNCH + operations / products' rate). Both: plus
+TPU: the slower of a step's products at the peak and of the bytes that XLA counts at the peak. GPU: the sum over its
+kernels, each max(FLOOR, LAUNCH + bytes / (bandwidth x efficiency), LAUNCH + operations / products' rate). Both: plus
 the collectives, a ring's 2 (n - 1) / n of their bytes over one direction of a device's links, and LATENCY each.
 """
 
@@ -43,12 +43,13 @@ def assumptions(platform: str, hardware: Hardware, dtype: str, devices: int) -> 
     if platform == "tpu":
         text = f"the slower of products at {products:,.0f} TFLOP/s and XLA's bytes at {bandwidth:.2f} TB/s, its peaks"
     else:
-        sums, kernel_products = EFFICIENCY[kernels.SUMS], EFFICIENCY[kernels.PRODUCTS]
+        reached = (EFFICIENCY[kernels.SUMS], EFFICIENCY[kernels.PRODUCTS], OTHERS_EFFICIENCY)
+        sums, kernel_products, others = (f"{100 * part:.0f} %" for part in reached)
         text = (
             f"kernel by kernel, at least {FLOOR * 1e6:.0f} us and {LAUNCH * 1e6:.0f} us beside its bytes, at "
-            f"{100 * sums:.0f} % (sums), {100 * kernel_products:.0f} % (products) or {100 * OTHERS_EFFICIENCY:.0f} % of "
+            f"{sums} (sums), {kernel_products} (products) or {others} of "
             f"{bandwidth:.2f} TB/s; products at most at {SMALL_PRODUCTS * products:,.0f} TFLOP/s"
         )
     if devices > 1:
-        text += f"; collectives at {hardware.link / 1e9:,.0f} GB/s and {LATENCY * 1e6:.0f} us each, beside no other work"
+        text += f"; collectives at {hardware.link / 1e9:,.0f} GB/s and {LATENCY * 1e6:.0f} us each, beside nothing else"
     return text

@@ -24,11 +24,14 @@ _OPTIONS = {"gpu": {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": F
 class Rehearsal:
     """What compiling a program told, all of one device; of a program that loops over steps, of one step.
 
-    compile_seconds: of one core, about. code: bytes; None where the compiler does not say. memory: bytes by XLA's plan
-    of one dispatch ('arguments', 'outputs', 'temporaries'; 'outputs' without those that take an argument's place).
-    gflop: what the network takes; compiled_gflop, counted_bytes: what XLA counts in the compiled program, its loop over
-    steps once, all that lies beside it too; None where it does not. moved: bytes that kernels read and write; kernels: how many are launched; by_kind: both, by kind. collectives: (bytes,
-    how often). seconds: by the model of `reid_jax.bench.rehearsal.model`, in its words.
+    compile_seconds: of one core, about. code: bytes; None where the compiler does not say.
+    memory: bytes by XLA's plan of one dispatch: 'arguments', 'temporaries' and 'outputs', without those that take
+      an argument's place; None where there is no plan.
+    gflop: what the network takes. compiled_gflop, counted_bytes: what XLA counts in the compiled program, its loop over
+      steps once and all that lies beside it too; None where it does not.
+    moved: bytes that kernels read and write, without what a layout pads. kernels: how many are launched. by_kind: both,
+      by kind. collectives: (bytes, how often).
+    seconds, assumptions: by the model of `reid_jax.bench.rehearsal.model`, and the model in words.
     """
 
     target: str

@@ -56,7 +56,7 @@ def target(text: str) -> Target:
     if platform == "gpu":
         shape = shape or "1"
         if not (shape.isascii() and shape.isdecimal() and 1 <= int(shape) <= _LARGEST_COUNT):
-            raise argparse.ArgumentTypeError(f"it is {shown(text)!r}; it takes 1 to {_LARGEST_COUNT} GPUs, as gpu:h100:8")
+            raise argparse.ArgumentTypeError(f"it is {shown(text)!r}; give 1 to {_LARGEST_COUNT} GPUs, as gpu:h100:8")
         shape = str(int(shape))
     elif not re.fullmatch(r"\d{1,3}(x\d{1,3}){1,2}", shape):
         raise argparse.ArgumentTypeError(f"it is {shown(text)!r}; it takes the shape of a slice, as tpu:{kind}:2x2")

@@ -132,6 +132,14 @@ def test_peers_without_a_form_of_it_are_told(monkeypatch, capsys):
     assert "--against=torch has no form of Tiny; leave this peer out" in capsys.readouterr().err
 
 
+def test_a_module_that_is_imported_is_named_before_its_code_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a_module_of_theirs.py").write_text("raise OSError('it was run')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="OSError.*line 1: it was run"):
+        own_class.own_class("a_module_of_theirs:Net")
+    assert f"a class of {tmp_path / 'a_module_of_theirs.py'}, whose code is run" in capsys.readouterr().err
+
+
 def test_weights_whose_class_is_nowhere_are_told(workdir, monkeypatch):
     monkeypatch.setattr(own_class, "_imported", {})
     monkeypatch.delitem(sys.modules, "tiny_network", raising=False)

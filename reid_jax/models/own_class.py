@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator
 
 from reid_jax.errors import InputError, did_you_mean, shown
+from reid_jax.progress import tell
 
 _NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
 
@@ -24,8 +25,9 @@ def is_own(name: str) -> bool:
 def own_class(name: str) -> type:
     """Imports the class that `name`, 'module:Class', names; a process imports it once.
 
-    The module is looked for as any import is, in the working directory too, and beside a config file while that is
-    read. Raises InputError where there is no such module or class, where the module itself raises, and where a module
+    A note on stderr says from which file, for a config may come with weights of someone else. The module is looked for
+    as any import is, in the working directory too, and beside a config file while that is read.
+    Raises InputError where there is no such module or class, where the module itself raises, and where a module
     of the same name was imported from another file before.
     """
     match = _NAME.fullmatch(name)
@@ -43,6 +45,8 @@ def own_class(name: str) -> type:
                     f"model.name is {shown(name)!r}, which is in {known_file} and in {file}; rename one of the modules"
                 )
             return known
+        if file:
+            tell(f"the network is {name}, a class of {file}, whose code is run")
         module = _import(name, module_name)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):

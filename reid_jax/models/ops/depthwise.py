@@ -106,7 +106,9 @@ def _sum_by_runs(padded, gradient, *, stride):
     _, height, width, c = gradient.shape
     run = math.gcd(height * width, 16)
     by_run = [product.reshape(-1, run, c).sum(1) for product in _products(padded, gradient, stride)]
-    return jnp.stack(sums(lax.optimization_barrier(by_run), (0,)))
+    by_run = lax.optimization_barrier(by_run)
+    # In two: for nine results at once jaxlib 0.10.2 takes more shared memory than a block has, and ptxas refuses it.
+    return jnp.stack([*sums(by_run[:5], (0,)), *sums(by_run[5:], (0,))])
 
 
 def _shifted_by(kernel_gradient):

@@ -20,6 +20,7 @@ import numpy as np
 
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.writing import replace_file
+from reid_jax.tracking.boxes import corners
 
 NOBODY = -1  # the identity of a detection
 UNKNOWN = -1  # a class or a visibility that the file does not say
@@ -87,7 +88,7 @@ class Rows:
     @property
     def corners(self) -> np.ndarray:
         """The boxes as float64 [n, 4], (left, top, right, bottom)."""
-        return np.concatenate([self.box[:, :2], self.box[:, :2] + self.box[:, 2:]], axis=1)
+        return corners(self.box)
 
     def select(self, index: np.ndarray) -> "Rows":
         """The rows that `index` (int [m], or bool [n]) names, in its order."""

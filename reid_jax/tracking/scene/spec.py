@@ -16,6 +16,7 @@ WALK, BODY, ROOM, FRAME, DETECTIONS = range(100, 105)
 RANGES = {
     "people": whole(1, 200),
     "at_once": whole(1, 20),
+    "away": real(0, 3600),
     "frames": whole(1, 100_000),
     "frame_rate": real(0.5, 60),
     "cameras": whole(1, 4),
@@ -36,6 +37,7 @@ class SyntheticScene:
     Attributes:
       people: how many identities come and go, by ids from 1 on that all cameras share.
       at_once: how many of them are in the room at once, at most.
+      away: seconds for which somebody who has left stays away, on average; a quarter of it at least.
       frames: images of each camera, all taken at the same moments, `frame_rate` a second.
       cameras: in the corners of the room, each with its own light, colours, blur and noise.
       height, width: of an image, in pixels; a person in the middle of the room takes a third of the height.
@@ -49,6 +51,7 @@ class SyntheticScene:
 
     people: int = 8
     at_once: int = 4
+    away: float = 12.0
     frames: int = 300
     frame_rate: float = 10.0
     cameras: int = 1

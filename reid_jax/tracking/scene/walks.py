@@ -83,7 +83,7 @@ def draw_visits(spec: SyntheticScene) -> list[Visit]:
         rng = generator(spec, WALK, person, made[person])
         visit = _draw_visit(rng, person, ready, [other for other in visits if other.end > ready])
         visits.append(visit)
-        heapq.heappush(waiting, (visit.end + 1.5 + rng.exponential(4.0), person))
+        heapq.heappush(waiting, (visit.end + spec.away * (0.25 + rng.exponential(0.75)), person))
     return visits
 
 

@@ -45,6 +45,11 @@ class View:
         middle = np.array((self._size[1] / 2, self._size[0] / 2))
         return middle + self._focal * seen[..., :2] / np.maximum(depth, _NEAR)[..., None], depth
 
+    def stand(self, position: np.ndarray, height: float) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [2, 2] and depths [2] of the feet and the top of somebody at a floor position [2], (x, z)."""
+        x, z = position
+        return self.project(np.array(((x, 0.0, z), (x, height, z))))
+
     def rays(self, samples: int) -> np.ndarray:
         """Directions [height * samples, width * samples, 3] through a grid of `samples` x `samples` spots a pixel."""
         height, width = self._size

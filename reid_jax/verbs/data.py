@@ -17,6 +17,21 @@ from reid_jax.tracking import scene
 
 _NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are checked by `SyntheticPeople`
 
+# What the options of a scene mean, where the field's name does not say it.
+_OF_SCENE = {
+    "people": "people who come and go",
+    "at_once": "of them in the room at once, at most",
+    "away": "seconds that somebody stays away, on average",
+    "frames": "images of each camera",
+    "frame_rate": "images a second",
+    "height": "of an image in pixels",
+    "width": "of an image in pixels",
+    "miss_rate": "share of people in full view that no detection shows; of hidden ones more are missed",
+    "false_rate": "detections of nobody in an image, on average",
+    "jitter": "standard deviation of a detection's edges, as a share of its size",
+    "first_identity": "the first person looks like this one of the synthetic people of the same seed",
+}
+
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data
   reid-jax data prepare --dataset=market1501+dukemtmcreid --data_dir=data
@@ -55,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         synthesize.add_argument(f"--{name}", type=_NUMBER, help=text)
     for name, default in rooms.items():
         if name not in people:
-            text = f"with --scene: {_words(name)}, {scene.RANGES[name]} ({default})"
+            text = f"with --scene: {_OF_SCENE[name]}; {scene.RANGES[name]} ({default})"
             synthesize.add_argument(f"--{name}", type=scene.RANGES[name], help=text)
 
 

@@ -11,9 +11,10 @@ several cameras is a sequence folder for each, with identities in common.
 """
 
 import dataclasses
+import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,7 @@ def _write(path: str | os.PathLike, rows: Rows, line: Callable[[Rows, int], str]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class Row:
     """One line's values, in the order of `Rows`' fields."""
 
     frame: int
@@ -191,64 +192,88 @@ class _Row:
     camera: int = 0
 
 
-def _ground_truth(fields: list[float]) -> _Row:
-    flag = fields[6] if len(fields) > 6 else 1.0
-    if len(fields) == 10:  # of 2015, which has places in the world where class and visibility are now
-        return _Row(_frame(fields), _whole("the id", fields[1]), _box(fields), flag)
-    category = _whole("the class", fields[7], least=UNKNOWN) if len(fields) > 7 else UNKNOWN
-    visibility = fields[8] if len(fields) > 8 else UNKNOWN
-    return _Row(_frame(fields), _whole("the id", fields[1]), _box(fields), flag, category, visibility)
+def detection(frame: float, box: Sequence[float], confidence: float = 1.0) -> Row:
+    """A detection, box (left, top, width, height); raises InputError for a frame below 1 and a box without area."""
+    left, top, width, height = box
+    if width <= 0 or height <= 0:
+        raise InputError(f"the box is {width:g} wide and {height:g} high; both must be above 0")
+    return Row(whole_number("the frame", frame, 1), NOBODY, (left, top, width, height), confidence)
 
 
-def _detection(fields: list[float]) -> _Row:
-    return _Row(_frame(fields), NOBODY, _box(fields), fields[6] if len(fields) > 6 else 1.0)
-
-
-def _result(fields: list[float]) -> _Row:
-    confidence = fields[6] if len(fields) > 6 else 1.0
-    camera = _whole("the camera", fields[10]) if len(fields) > 10 else 0
-    return _Row(_frame(fields), _whole("the id", fields[1]), _box(fields), confidence, camera=camera)
-
-
-def _frame(fields: list[float]) -> int:
-    return _whole("the frame", fields[0], least=1)
-
-
-def _whole(what: str, value: float, least: int = 0) -> int:
+def whole_number(what: str, value: float, least: int = 0) -> int:
+    """The value as an int; raises InputError, which says `what` it is, where it is none from `least` to `MOST`."""
     if not value.is_integer() or not least <= value <= MOST:
         raise InputError(f"{what} is {value:.15g}; it takes a whole number from {least} to {MOST:,}")
     return int(value)
 
 
-def _box(fields: list[float]) -> tuple[float, float, float, float]:
-    left, top, width, height = fields[2:6]
-    if width <= 0 or height <= 0:
-        raise InputError(f"the box is {width:g} wide and {height:g} high; both must be above 0")
-    return left, top, width, height
+def finite_number(what: str, text: str) -> float:
+    """The number that a text spells; raises InputError, which says `what` it is, where it is none, or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:
+        raise InputError(f"{what} is {shown(text.strip(), 40)!r}, no finite number")
+    return value
 
 
-def _read(path: str | os.PathLike, what: str, read: Callable[[list[float]], _Row], fields: tuple[int, int]) -> Rows:
+def _detection(fields: list[float]) -> Row:
+    return detection(fields[0], fields[2:6], fields[6] if len(fields) > 6 else 1.0)
+
+
+def _result(fields: list[float]) -> Row:
+    camera = whole_number("the camera", fields[10]) if len(fields) > 10 else 0
+    return dataclasses.replace(_detection(fields), identity=whole_number("the id", fields[1]), camera=camera)
+
+
+def _ground_truth(fields: list[float]) -> Row:
+    row = _result(fields[:10])
+    if len(fields) == 10:  # of 2015, which has places in the world where class and visibility are now
+        return row
+    category = whole_number("the class", fields[7], UNKNOWN) if len(fields) > 7 else UNKNOWN
+    return dataclasses.replace(row, category=category, visibility=fields[8] if len(fields) > 8 else UNKNOWN)
+
+
+def _read(path: str | os.PathLike, what: str, read: Callable[[list[float]], Row], fields: tuple[int, int]) -> Rows:
     path = Path(path)
-    rows: list[_Row] = []
+    lines = ((f"line {number}", functools.partial(_row, read, line, fields)) for number, line in _lines(path, what))
+    return gather(path, f"lines of {what}", lines)
+
+
+def _row(read: Callable[[list[float]], Row], line: str, fields: tuple[int, int]) -> Row:
+    return read(_fields(line, fields))
+
+
+def gather(path: Path, what: str, parts: Iterable[tuple[str, Callable[[], Row]]]) -> Rows:
+    """Returns the rows of a file, each read by a call that raises InputError where it cannot be taken.
+
+    Args:
+      path: the file, `what` it consists of, such as 'lines of results': for messages.
+      parts: where each row stands in the file, such as 'line 7', and the call that reads it.
+
+    Raises InputError that counts the wrong ones and names the first; a person twice in one frame of a camera is wrong.
+    """
+    rows: list[Row] = []
     wrong: list[str] = []
-    seen: dict[tuple[int, int, int], int] = {}
-    lines = 0
-    for number, line in _lines(path, what):
-        lines += 1
+    seen: dict[tuple[int, int, int], str] = {}
+    count = 0
+    for where, read in parts:
+        count += 1
         try:
-            row = read(_fields(line, fields))
+            row = read()
             person = (row.frame, row.identity, row.camera)
-            if row.identity != NOBODY and seen.setdefault(person, number) != number:
-                raise InputError(f"id {row.identity} has a box in frame {row.frame} already, in line {seen[person]}")
+            if row.identity != NOBODY and seen.setdefault(person, where) != where:
+                raise InputError(f"id {row.identity} has a box in frame {row.frame} already, in {seen[person]}")
             rows.append(row)
         except InputError as error:
-            wrong.append(f"line {number} ({error})")
+            wrong.append(f"{where} ({error})")
     if wrong:
         raise InputError(
-            f"{shown(path)}: {len(wrong):,} of {lines:,} lines of {what} cannot be taken: {first_few(wrong, '; ')}; "
-            "correct these lines or take them out"
+            f"{shown(path)}: {len(wrong):,} of {count:,} {what} cannot be taken: {first_few(wrong, '; ')}; correct "
+            "these or take them out"
         )
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in dataclasses.fields(_Row)}
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in dataclasses.fields(Row)}
     return Rows.of(**columns)
 
 
@@ -280,13 +305,4 @@ def _fields(line: str, bounds: tuple[int, int]) -> list[float]:
         raise InputError(f"{shown(line, 60)!r} has no comma; fields are separated by commas")
     if not least <= len(texts) <= most:
         raise InputError(f"it has {len(texts)} fields; it takes {least} to {most}")
-    values = []
-    for column, text in enumerate(texts, 1):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or "_" in text:
-            raise InputError(f"field {column} is {shown(text.strip(), 40)!r}, no finite number")
-        values.append(value)
-    return values
+    return [finite_number(f"field {column}", text) for column, text in enumerate(texts, 1)]

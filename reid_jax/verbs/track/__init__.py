@@ -2,11 +2,13 @@
 
 import argparse
 
+from reid_jax.verbs.track import evaluate
 from reid_jax.verbs.track import run as run_action
 
 EXAMPLES = """\
   reid-jax track run MOT16/train/MOT16-02 --weights=runs/1x --results=MOT16-02.txt
   reid-jax track run street.mp4 --embedder=histogram --detections=street.csv --results=street.txt --render=seen.mp4
+  reid-jax track evaluate MOT16/train --results=results --json=scores.json
   reid-jax track run --help"""
 
 # Each action is a module with
@@ -15,6 +17,7 @@ EXAMPLES = """\
 #   run(args): does it, and prints what came of it
 ACTIONS = {
     "run": run_action,
+    "evaluate": evaluate,
 }
 
 

@@ -104,14 +104,14 @@ def _read(truth: _Truth, path: Path, camera: int | None, *, cameras: int) -> Tra
             f"{shown(path)} has boxes of the cameras {first_few(numbers.tolist())}; name all their sequences, and "
             "--one_scene"
         )
-    for what, file, rows in (("ground truth", truth.path, people), ("results", path, results)):
-        _require_frames(truth, what, file, rows)
+    for file, rows in ((truth.path, people), (path, results)):
+        _require_frames(truth, file, rows)
     return Tracked(truth.name, people, results)
 
 
-def _require_frames(truth: _Truth, what: str, path: Path, rows: Rows) -> None:
+def _require_frames(truth: _Truth, path: Path, rows: Rows) -> None:
     if truth.length is not None and len(rows) and rows.frame.max() > truth.length:
         raise InputError(
-            f"{shown(path)}: the {what} have frame {rows.frame.max():,}, but {shown(truth.name)} has {truth.length:,} "
+            f"{shown(path)} has boxes in frame {rows.frame.max():,}, but {shown(truth.name)} has {truth.length:,} "
             "frames by its seqinfo.ini"
         )

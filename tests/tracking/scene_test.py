@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from reid_jax.errors import InputError
+from reid_jax.files import leftovers
 from reid_jax.main import main
 from reid_jax.tracking import scene
 from reid_jax.tracking.mot_files import PEDESTRIAN, read_detections, read_ground_truth
@@ -87,6 +88,20 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         scene.render(SMALL, tmp_path, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_pruned(tmp_path, monkeypatch):
+    def killed(spec, root, worker, workers):
+        raise SystemExit
+
+    monkeypatch.setattr(writing, "_write_images", killed)
+    monkeypatch.setattr(leftovers.shutil, "rmtree", lambda *_, **__: None)  # it cannot tidy up
+    with pytest.raises(SystemExit):
+        scene.render(SMALL, tmp_path, workers=1)
+    monkeypatch.undo()
+    (half,) = tmp_path.iterdir()
+    assert main(["data", "prepare", f"--data_dir={tmp_path}", "--prune"]) == 0
+    assert not half.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):

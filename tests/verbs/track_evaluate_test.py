@@ -90,7 +90,7 @@ def results_with(scene, text):
         ("1,2147483648,10,0,20,40,1,-1,-1,-1\n", "the id is 2147483648"),
         ("1,nan,10,0,20,40,1,-1,-1,-1\n", "no finite number"),
         ("1,3,10,0,20,40,1,-1,-1,-1\n1,3,90,0,20,40,1,-1,-1,-1\n", "id 3 has a box in frame 1 already"),
-        ("11,1,10,0,20,40,1,-1,-1,-1\n", "have frame 11, but S-01 has 10 frames"),
+        ("11,1,10,0,20,40,1,-1,-1,-1\n", "has boxes in frame 11, but S-01 has 10 frames"),
         ("1,1,10,0,20,40,1,-1,-1,-1,1\n1,1,10,0,20,40,1,-1,-1,-1,2\n", "cameras 1, 2; name all their sequences"),
     ],
 )

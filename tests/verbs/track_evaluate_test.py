@@ -1,5 +1,6 @@
 """`reid-jax track evaluate`: which files it takes, what it writes, and what it says of what it cannot take."""
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -10,6 +11,7 @@ import pytest
 from reid_jax.main import main
 from reid_jax.tracking.mot_files import COMMENT, Rows, write_detections, write_ground_truth, write_results
 from reid_jax.tracking.sequences import Sequence, write_seqinfo
+from reid_jax.verbs.track import evaluate as evaluate_verb
 
 pytest.importorskip("trackeval")
 
@@ -27,6 +29,15 @@ def together(*parts):
 
 
 TRUTH = together(walk(1), walk(2, top=100.0))
+
+
+@pytest.mark.parametrize("line", [line for line in evaluate_verb.EXAMPLES.splitlines() if line.startswith("  ")])
+def test_examples_parse(line):
+    parser = argparse.ArgumentParser()
+    evaluate_verb.add_arguments(parser)
+    _, _, action, *options = line.split()
+    assert action == "evaluate"
+    assert parser.parse_args(options).results
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ class View:
 
     Attributes:
       eye: its place, float [3] in metres.
+      height: of the image, in pixels.
     """
 
     def __init__(self, spec: SyntheticScene, camera: int):
@@ -29,6 +30,7 @@ class View:
         x = WIDTH - _INSET if right else _INSET
         z = DEPTH - _INSET if far else _INSET
         self.eye = np.array((x, _EYE_HEIGHT, z))
+        self.height = spec.height
         self._size = (spec.height, spec.width)
         self._focal = spec.height / 2 / math.tan(_FIELD / 2)
         forward = _TARGET - self.eye
@@ -50,10 +52,11 @@ class View:
         x, z = position
         return self.project(np.array(((x, 0.0, z), (x, height, z))))
 
-    def rays(self, samples: int) -> np.ndarray:
-        """Directions [height * samples, width * samples, 3] through a grid of `samples` x `samples` spots a pixel."""
+    def rays(self, first: int, last: int, samples: int = 1) -> np.ndarray:
+        """Directions [(last - first) * samples, width * samples, 3] through the pixels of the rows first to last - 1,
+        with `samples` x `samples` spots in each."""
         height, width = self._size
-        y = ((np.arange(height * samples) + 0.5) / samples - height / 2) / self._focal
+        y = ((np.arange(first * samples, last * samples) + 0.5) / samples - height / 2) / self._focal
         x = ((np.arange(width * samples) + 0.5) / samples - width / 2) / self._focal
         x, y = np.broadcast_arrays(x[None], y[:, None])
         return np.stack((x, y, np.ones_like(x)), -1) @ self._axes

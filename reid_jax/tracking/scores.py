@@ -7,6 +7,9 @@ match: DetA says how well people are found, AssA how well each keeps one identit
   IDF1 = boxes under the right identity, by the best assignment of one identity to each person, as an F1
          (Ristani et al., 2016)
 
+Fragments are times at which somebody is followed again after a frame without; TrackEval also counts those at which he
+was not there, so that whoever comes back adds one even to perfect results.
+
 Several sequences are scored together by TrackEval's own rule: counts are added up, and of AssA the mean is taken,
 weighted by matches.
 """

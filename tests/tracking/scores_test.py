@@ -97,6 +97,13 @@ def test_frames_without_ground_truth_hold_false_positives_alone():
     assert found["misses"] == 0
 
 
+def test_somebody_who_comes_back_is_a_fragment_of_perfect_results():
+    truth = together(walk(1, [1, 2, 6, 7]), walk(2, top=100.0))
+    found = scores_of(truth, truth)
+    assert found["hota"] == pytest.approx(1)
+    assert (found["fragments"], found["switches"]) == (1, 0)
+
+
 def test_preprocessing_can_be_left_out():
     truth = together(walk(1, category=1), walk(2, top=100.0, category=8, confidence=0))
     results = together(walk(1), walk(2, top=100.0))

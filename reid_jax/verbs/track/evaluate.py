@@ -15,7 +15,8 @@ EXAMPLES = """\
   reid-jax track evaluate data/scene-seed1-cameras4-v1 --results=results --one_scene
 Shares are in percent: precision (Prcn) and recall (Rcll) of boxes, identity's precision (IDP) and recall (IDR); counts:
 switches of identity (IDs), fragments (Frag), people mostly tracked (MT) and mostly lost (ML), boxes of nobody (FP) and
-missed (FN). Boxes match from an IoU of 0.5 on, for HOTA from 0.05 to 0.95."""
+missed (FN). Boxes match from an IoU of 0.5 on, for HOTA from 0.05 to 0.95. Whoever leaves and comes back is a fragment,
+too, as TrackEval has it."""
 
 _SCENE = "all cameras"
 

@@ -50,7 +50,7 @@ def test_help_shows_examples_that_parse(capsys, verb):
             if (
                 name.startswith("--")
                 and not name.startswith("--config.")
-                and named not in ("data", "visualize", "bench")
+                and named not in ("data", "visualize", "bench", "track")
             ):
                 assert name in help_of
 

@@ -1,4 +1,4 @@
-"""`reid-jax bench`: speed and memory of a step, of embedding, of the input and of ranking, beside other libraries."""
+"""`reid-jax bench`: speed and memory of a step, embedding, the input, ranking and tracking, beside other libraries."""
 
 import argparse
 import dataclasses
@@ -13,6 +13,7 @@ from reid_jax import parallel
 from reid_jax.bench import against, made, retrieval
 from reid_jax.bench.embedding import bench_embedding
 from reid_jax.bench.input import DATASET, bench_input
+from reid_jax.bench.tracking import PEOPLE, bench_tracking
 from reid_jax.bench.training import bench_training
 from reid_jax.cpu import cores
 from reid_jax.errors import InputError
@@ -30,6 +31,7 @@ EXAMPLES = """\
   reid-jax bench rank --against=torchreid
   reid-jax bench verify --size=market1501
   reid-jax bench rerank --rounds=3 --against=torchreid
+  reid-jax bench track --people 10 30 100
 Contestants run in turn, round by round; a ratio is the median over the rounds. In `train` a chunk that is not timed
 goes before each that is. All devices take part: on a CPU
 XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of it."""
@@ -51,7 +53,7 @@ _PEERS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what can be measured, with its options; overrides `--config.KEY=VALUE` pass beside them."""
-    actions = parser.add_subparsers(dest="work", required=True, metavar="{train,embed,data,rank,verify,rerank}")
+    actions = parser.add_subparsers(dest="work", required=True, metavar="{train,embed,data,rank,verify,rerank,track}")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
@@ -84,10 +86,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (_, text) in _RETRIEVAL.items():
         action = add(name, text)
         action.add_argument("--size", choices=made.SIZES, default="market1501", help="(default %(default)s)")
-        text = "of a descriptor (default %(default)s)"
-        action.add_argument("--dimensions", type=whole(1, 100_000), default=1024, help=text)
+        _add_dimensions(action)
         if name in _CONTESTS:
             _add_against(action, against.RETRIEVAL, _CONTESTS[name][1])
+
+    track = add("track", "follow made people: the tracker's own work a frame, descriptors given")
+    text = "in sight at once, one or several numbers (default %(default)s)"
+    track.add_argument("--people", type=whole(1, 1000), nargs="+", default=list(PEOPLE), help=text)
+    _add_dimensions(track)
+
+
+def _add_dimensions(action: argparse.ArgumentParser) -> None:
+    text = "of a descriptor (default %(default)s)"
+    action.add_argument("--dimensions", type=whole(1, 100_000), default=1024, help=text)
 
 
 def _add_config(action: argparse.ArgumentParser) -> None:
@@ -108,7 +119,10 @@ def run(args: argparse.Namespace) -> None:
     against.check(peers)
     mesh = parallel.create_mesh()
     print(parallel.describe(mesh) + f", {cores()} cores, jax {jax.__version__}", flush=True)
-    measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)
+    if args.work == "track":
+        measured = _tracking(args)
+    else:
+        measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)
     if args.json:
         here = {"device": mesh.devices.flat[0].device_kind, "devices": mesh.size, "cores": cores()}
         write_json(args.json, {"work": args.work, **here, "jax": jax.__version__, **measured})
@@ -135,6 +149,13 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
         settings["dataset"] = args.dataset
     print(measured)
     return settings | measured.figures()
+
+
+def _tracking(args: argparse.Namespace) -> dict[str, Any]:
+    print(f"track: descriptors of {args.dimensions} numbers", flush=True)
+    measured = bench_tracking(list(dict.fromkeys(args.people)), args.dimensions, args.rounds)
+    print(measured)
+    return measured.figures()
 
 
 def _nano():

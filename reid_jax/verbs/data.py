@@ -1,4 +1,4 @@
-"""`reid-jax data`: check a data set, prepare its records, draw synthetic people."""
+"""`reid-jax data`: check a data set, prepare its records, draw synthetic people and scenes."""
 
 import argparse
 import dataclasses
@@ -13,14 +13,31 @@ from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable, require_writable_folder
 from reid_jax.progress import tell
 from reid_jax.ranges import whole
+from reid_jax.tracking import scene
 
 _NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are checked by `SyntheticPeople`
+
+# What the options of a scene mean, where the field's name does not say it.
+_OF_SCENE = {
+    "people": "people who come and go",
+    "at_once": "of them in the room at once, at most",
+    "away": "seconds that somebody stays away, on average",
+    "frames": "images of each camera",
+    "frame_rate": "images a second",
+    "height": "of an image in pixels",
+    "width": "of an image in pixels",
+    "miss_rate": "share of people in full view that no detection shows; of hidden ones more are missed",
+    "false_rate": "detections of nobody in an image, on average",
+    "jitter": "standard deviation of a detection's edges, as a share of its size",
+    "first_identity": "the first person looks like this one of the synthetic people of the same seed",
+}
 
 EXAMPLES = """\
   reid-jax data check --dataset=market1501 --data_dir=data
   reid-jax data prepare --dataset=market1501+dukemtmcreid --data_dir=data
   reid-jax data prepare --data_dir=data --prune
   reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
+  reid-jax data synthesize --scene --out=data --people=8 --cameras=4 --seed=1
   reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data"""
 
 
@@ -40,11 +57,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what killed processes left; not while runs read it",
     )
     check.add_argument("--json", help="also write the report to this file")
-    synthesize = actions.add_parser("synthesize", help="draw synthetic people in Market-1501's layout")
+    synthesize = actions.add_parser(
+        "synthesize", help="draw synthetic people in Market-1501's layout, or a scene of them in MOTChallenge's"
+    )
     synthesize.add_argument("--out", required=True, help="folder to write the set below")
-    for field in dataclasses.fields(synthetic.SyntheticPeople):
-        words = field.name.replace("_", " ")
-        synthesize.add_argument(f"--{field.name}", type=_NUMBER, default=field.default, help=f"{words} (%(default)s)")
+    synthesize.add_argument(
+        "--scene", action="store_true", help="people who walk through a room, before cameras in its corners, instead"
+    )
+    people, rooms = (_defaults(each) for each in (synthetic.SyntheticPeople, scene.SyntheticScene))
+    for name, default in people.items():
+        text = f"{_words(name)} ({default}{f'; {rooms[name]} with --scene' if name in rooms else ''})"
+        synthesize.add_argument(f"--{name}", type=_NUMBER, help=text)
+    for name, default in rooms.items():
+        if name not in people:
+            text = f"with --scene: {_OF_SCENE[name]}; {scene.RANGES[name]} ({default})"
+            synthesize.add_argument(f"--{name}", type=scene.RANGES[name], help=text)
+
+
+def _defaults(spec: type) -> dict[str, float]:
+    return {field.name: field.default for field in dataclasses.fields(spec)}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -86,21 +121,33 @@ def _prepare(args: argparse.Namespace) -> int:
 def _prune(data_dir: str) -> None:
     if not os.path.exists(os.path.expanduser(data_dir)):
         raise InputError(f"--data_dir is {data_dir}, which does not exist; name the folder that holds the data sets")
-    pruned = records.prune(data_dir) + synthetic.prune(data_dir)
+    pruned = records.prune(data_dir) + synthetic.prune(data_dir) + scene.prune(data_dir)
     for folder, why, size in pruned:
         print(f"removed {folder}, {why}: {size / 2**20:.1f} MiB")
     print(f"removed {len(pruned)} folder(s) of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
 
 
 def _synthesize(args: argparse.Namespace) -> int:
-    fields = [field.name for field in dataclasses.fields(synthetic.SyntheticPeople)]
-    spec = synthetic.SyntheticPeople(**{field: getattr(args, field) for field in fields})
+    kind, other = synthetic.SyntheticPeople, scene.SyntheticScene
+    if args.scene:
+        kind, other = other, kind
+    given = {name: getattr(args, name) for name in {**_defaults(kind), **_defaults(other)}}
+    given = {name: value for name, value in given.items() if value is not None}
+    if foreign := [f"--{name}" for name in given if name not in _defaults(kind)]:
+        raise InputError(f"{foreign[0]} goes {'without' if args.scene else 'with'} --scene; see data synthesize --help")
+    spec = kind(**given)
     require_writable_folder("--out", args.out)
     started = time.perf_counter()
+    if args.scene:
+        sequences = scene.render(spec, args.out)
+        seconds = time.perf_counter() - started
+        print(f"{spec.frames * spec.cameras:,} images in {sequences[0].folder.parent}; {seconds:.1f} s")
+        print("\n".join(f"sequence: {sequence.folder}" for sequence in sequences))
+        return 0
     folder = synthetic.render(spec, args.out)
     seconds = time.perf_counter() - started
     print(f"{len(synthetic.file_names(spec)):,} images in {folder}; {seconds:.1f} s")
-    numbers = ",".join(f"{field}={getattr(spec, field)}" for field in fields)
+    numbers = ",".join(f"{field}={value}" for field, value in dataclasses.asdict(spec).items())
     print(f"use: --dataset=synthetic:{numbers} --data_dir={args.out}")
     return 0
 

@@ -279,12 +279,22 @@ def _draw_bag(figure: _Figure) -> None:
         figure.limb((-0.13 * g, 0.52, -0.02), (-0.13 * g, 0.46, 0.02), s * 0.055, s * 0.06, person.bag_colour)
 
 
+def step(pace: float, phase: float) -> tuple[float, tuple[float, float]]:
+    """The legs of somebody who walks: the stride and the bends of the left and right knee, all in radians.
+
+    `pace` is the widest stride, `phase` where in a cycle of two steps the legs are: stride = pace sin(phase). The rear
+    knee is bent the more.
+    """
+    stride = pace * math.sin(phase)
+    rear = abs(stride) * 0.9 + 0.1 * pace
+    return stride, (rear if stride < 0 else 0.08, rear if stride > 0 else 0.08)
+
+
 def draw_pose(rng: np.random.Generator, camera: Camera, azimuth: float, height: int, width: int) -> Pose:
     """Draws a walking stance before a camera, on a canvas of `height` x `width` pixels; `azimuth` in radians."""
     phase = rng.uniform(0, 2 * math.pi)
     pace = rng.uniform(0.15, 0.55) if rng.random() < 0.8 else rng.uniform(0, 0.06)
-    stride = pace * math.sin(phase)
-    rear = abs(stride) * 0.9 + 0.1 * pace
+    stride, knee = step(pace, phase)
     carry = rng.random(2) < 0.12  # a hand held up, with a telephone or a cup
     arms = [0.3 if carry[0] else -0.75 * stride, 0.3 if carry[1] else 0.75 * stride]
     elbows = [rng.uniform(1.4, 2.2) if held else rng.uniform(0.05, 0.5) for held in carry]
@@ -292,7 +302,7 @@ def draw_pose(rng: np.random.Generator, camera: Camera, azimuth: float, height: 
         azimuth=azimuth,
         pitch=camera.pitch + rng.normal(0, 0.03),
         stride=stride,
-        knee=(rear if stride < 0 else 0.08, rear if stride > 0 else 0.08),
+        knee=knee,
         arms=(arms[0], arms[1]),
         elbows=(float(elbows[0]), float(elbows[1])),
         head=float(rng.normal(0, 0.35)),

@@ -26,7 +26,7 @@ _SUPERSAMPLE = 2  # a canvas is larger than the image by this factor
 
 
 @functools.lru_cache(maxsize=8)
-def _folds() -> np.ndarray:
+def cloth_folds() -> np.ndarray:
     """Folds of cloth: smooth noise around 1, float32, larger than a canvas."""
     rng = np.random.default_rng(20)
     return 1 + 0.07 * smooth_noise(rng, 512, 320, 9) + 0.03 * smooth_noise(rng, 512, 320, 3)
@@ -49,14 +49,14 @@ def draw_image(spec: SyntheticPeople, identity: int, camera_number: int, index: 
     if rng.random() < 0.15:
         _draw_passer_by(canvas, rng, spec, camera)
     y, x = int(rng.integers(0, 512 - height)), int(rng.integers(0, 320 - width))
-    canvas.colour *= _folds()[y : y + height, x : x + width, None]
+    canvas.colour *= cloth_folds()[y : y + height, x : x + width, None]
     figure, cover = _halve(canvas.colour), _halve(np.isfinite(canvas.depth).astype(np.float32))
 
     picture = _draw_background(rng, camera, pose)
     picture = picture * (1 - cover) + figure
     if rng.random() < 0.16:
         _occlude(picture, rng, camera)
-    return _camera_response(picture, rng, camera, gain)
+    return camera_response(picture, rng, camera, gain)
 
 
 def _halve(pixels: np.ndarray) -> np.ndarray:
@@ -104,13 +104,14 @@ def _occlude(picture: np.ndarray, rng: np.random.Generator, camera: Camera) -> N
         picture[first:, max(0, begin) : max(0, end)] = colour
 
 
-def _camera_response(picture: np.ndarray, rng: np.random.Generator, camera: Camera, gain: float) -> Image.Image:
-    """What the camera makes of a picture in 0..1: colour cast, tone curve, resolution, blur and noise."""
+def camera_response(picture: np.ndarray, rng: np.random.Generator, camera: Camera, gain: float) -> Image.Image:
+    """What the camera makes of a picture, [h, w, 3] in 0..1: colour cast, tone curve, resolution, blur and noise."""
+    height, width = picture.shape[:2]
     levels = np.clip(picture @ (camera.colour.T * np.float32(gain)), 0, 1)
     image = Image.fromarray(camera.tone[(levels * 255).astype(np.uint8)].astype(np.uint8))
     if camera.resolution < 1:
-        small = (round(WIDTH * camera.resolution), round(HEIGHT * camera.resolution))
-        image = image.resize(small, Image.Resampling.BOX).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        small = (round(width * camera.resolution), round(height * camera.resolution))
+        image = image.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BILINEAR)
     image = image.filter(ImageFilter.GaussianBlur(camera.blur * rng.uniform(0.6, 1.4)))
-    noisy = np.asarray(image, np.float32) + rng.standard_normal((HEIGHT, WIDTH, 1), np.float32) * camera.noise
+    noisy = np.asarray(image, np.float32) + rng.standard_normal((height, width, 1), np.float32) * camera.noise
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))

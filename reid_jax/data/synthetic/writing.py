@@ -1,14 +1,11 @@
 """Writing a set of synthetic people to disk, on all cores, complete or not at all."""
 
-import contextlib
 import dataclasses
 import functools
 import json
 import os
 import pathlib
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 
 from tqdm import tqdm
@@ -19,6 +16,7 @@ from reid_jax.data.synthetic.cameras import create_camera
 from reid_jax.data.synthetic.images import SetImage, file_names, images_of
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import DRAWING, NAME, SyntheticPeople
+from reid_jax.data.synthetic.workers import command_of, run_jobs
 from reid_jax.errors import InputError
 from reid_jax.files import leftovers
 from reid_jax.files.writing import new_folder
@@ -46,55 +44,14 @@ def _work() -> None:
 
 
 def _work_command() -> list[str]:
-    return [sys.executable, "-c", "from reid_jax.data.synthetic import writing; writing._work()"]
+    return command_of(__name__)
 
 
 def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, bar: tqdm) -> None:
-    """Splits the images over processes of their own.
-
-    Not `multiprocessing`: forking is unsafe once JAX runs its threads, and its other ways of starting import
-    the caller's main module again, which breaks scripts without a main guard and interactive sessions.
-    """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    processes: list[subprocess.Popen] = []
-    counters: list[threading.Thread] = []
-
-    def count(process: subprocess.Popen) -> None:
-        for _ in process.stdout:
-            bar.update()
-
-    try:
-        for worker in range(workers):
-            process = subprocess.Popen(
-                _work_command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-            )
-            processes.append(process)
-            job = {"spec": dataclasses.asdict(spec), "root": str(root), "worker": worker, "workers": workers}
-            with contextlib.suppress(BrokenPipeError):  # it died early: its exit code is read below
-                process.stdin.write(json.dumps(job).encode())
-                process.stdin.close()
-            counters.append(threading.Thread(target=count, args=(process,), daemon=True))
-            counters[-1].start()
-        for process, counter in zip(processes, counters, strict=True):
-            counter.join()
-            complaint = process.stderr.read().decode(errors="replace").strip()
-            if process.wait() != 0:
-                last = complaint.splitlines()[-1] if complaint else f"exit code {process.returncode}"
-                raise InputError(
-                    f"drawing synthetic people into {root.parent.parent} failed: {last}; check space and rights"
-                )
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+    """Splits the images over processes of their own."""
+    job = {"spec": dataclasses.asdict(spec), "root": str(root), "workers": workers}
+    failure = f"drawing synthetic people into {root.parent.parent} failed"
+    run_jobs(_work_command(), [job | {"worker": worker} for worker in range(workers)], lambda _: bar.update(), failure)
 
 
 def _record(spec: SyntheticPeople) -> dict[str, int]:

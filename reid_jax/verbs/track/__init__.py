@@ -1,0 +1,41 @@
+"""`reid-jax track`: follow people through a video, and what is made of such results; an action a file."""
+
+import argparse
+
+from reid_jax.verbs.track import evaluate
+from reid_jax.verbs.track import run as run_action
+
+EXAMPLES = """\
+  reid-jax track run MOT16/train/MOT16-02 --weights=runs/1x --results=MOT16-02.txt
+  reid-jax track run street.mp4 --embedder=histogram --detections=street.csv --results=street.txt --render=seen.mp4
+  reid-jax track evaluate MOT16/train --results=results --json=scores.json
+  reid-jax track run --help"""
+
+# Each action is a module with
+#   HELP, EXAMPLES: the text and the examples of its help
+#   add_arguments(parser): adds its options
+#   run(args): does it, and prints what came of it
+ACTIONS = {
+    "run": run_action,
+    "evaluate": evaluate,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the actions with their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
+    for name, action in ACTIONS.items():
+        subparser = actions.add_parser(
+            name,
+            help=action.HELP,
+            description=action.HELP[0].upper() + action.HELP[1:] + ".",
+            epilog=f"examples:\n{action.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        action.add_arguments(subparser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the chosen action."""
+    ACTIONS[args.action].run(args)

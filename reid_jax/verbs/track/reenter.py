@@ -33,7 +33,7 @@ EXAMPLES = """\
     --results=people.txt
   reid-jax track reenter PETS09-S2L1 --cut_truth --embedder=histogram --threshold=0.5 --results=people.txt
 A visit is an id of the results of any tracker, in all cameras together; the camera is their eleventh column. Where
-there is ground truth the answers are counted beside those of nobody known again ("none") and of the truth ("oracle")."""
+there is ground truth the answers are counted beside "none" (everybody is new) and "oracle" (the truth)."""
 
 HISTOGRAM = "histogram"
 _CUT_SECONDS = 1.0  # out of all cameras for so long, a person of the ground truth has left

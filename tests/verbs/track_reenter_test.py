@@ -1,4 +1,6 @@
-"""`track reenter`: people who left and came back before another camera get their identity again."""
+"""`track reenter` and `calibrate`: who comes back before another camera is known again, by a threshold of others."""
+
+import json
 
 import numpy as np
 import pytest
@@ -39,10 +41,10 @@ def cameras(tmp_path_factory):
     return folders
 
 
-def run(capsys, *arguments):
+def run(capsys, *arguments, action="reenter"):
     """(exit code, stdout, stderr)."""
     try:
-        code = main(["track", "reenter", *map(str, arguments)])
+        code = main(["track", action, *map(str, arguments)])
     except SystemExit as left:
         code = left.code
     said = capsys.readouterr()
@@ -112,13 +114,29 @@ def test_a_single_camera_needs_no_column(cameras, tmp_path, capsys):
     assert spans(tmp_path / "a") == {3: [(1, 1, 8)]}
 
 
+def test_a_threshold_is_found_at_a_rate_and_told_with_what_it_costs(cameras, tmp_path, capsys):
+    arguments = (*cameras, "--embedder=histogram")
+    file = tmp_path / "a.json"
+    code, said, err = run(capsys, *arguments, "--rates", "0.4", "0.7", f"--json={file}", action="calibrate")
+    assert (code, err) == (0, "")
+    # The third visit has two people to be compared with, itself and another; the fourth two others.
+    assert said.startswith("histogram: 3 comparisons with other people, 1 with the same\n")
+    written = json.loads(file.read_text())
+    low, high = (line["threshold"] for line in written["thresholds"])
+    assert 0.5 < low <= high  # another colour is farther than the same
+    assert [line["false_new"] for line in written["thresholds"]] == [0, 0]
+    code, _, err = run(capsys, *arguments, "--rates", "0.1", action="calibrate")
+    assert code == 2
+    assert "a rate of 0.1 needs 10 comparisons with other people or more, and there are 3" in err
+
+
 def test_what_does_not_fit_is_told(cameras, tmp_path, capsys):
     other = tmp_path / "other"
     write_seqinfo(Sequence(other, "other", 25.0, 3, SIZE))
     options = ("--embedder=histogram", "--threshold=0.5", f"--results={tmp_path / 'a.txt'}")
     for arguments, reason in (
         ((cameras[0], other, "--cut_truth", *options), "[4.0, 25.0] frames a second"),
-        ((other, "--cut_truth", *options), "has no ground truth; give --visits=FILE"),
+        ((other, "--cut_truth", *options), "other has no ground truth; name sequences with gt/gt.txt"),
         ((cameras[0], f"--visits={tmp_path / 'none.txt'}", *options), "there is no file"),
         ((cameras[0], "--cut_truth", "--embedder=histogram", "--results=a.txt"), "--threshold"),
         ((cameras[0], "--cut_truth", "--threshold=3", *options), "from 0 to 2"),

@@ -2,7 +2,7 @@
 
 import argparse
 
-from reid_jax.verbs.track import evaluate, reenter
+from reid_jax.verbs.track import calibrate, evaluate, reenter
 from reid_jax.verbs.track import run as run_action
 
 EXAMPLES = """\
@@ -20,6 +20,7 @@ ACTIONS = {
     "run": run_action,
     "evaluate": evaluate,
     "reenter": reenter,
+    "calibrate": calibrate,
 }
 
 

@@ -58,3 +58,13 @@ def thin_out(box: np.ndarray, score: np.ndarray, most: float) -> np.ndarray:
         if kept[row]:
             kept[row + 1 :] &= ~overlaps[row, row + 1 :]
     return order[kept]
+
+
+def whole_pixels(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The boxes rounded to whole pixels of the frame, at least one each way, wherever they lie."""
+    low = np.rint(box[:, :2])
+    high = np.maximum(np.rint(box[:, 2:]), low + 1)
+    whole = clip(np.concatenate([low, high], axis=1), image_size)
+    height, width = image_size
+    low = np.minimum(whole[:, :2], [width - 1, height - 1])
+    return np.concatenate([low, np.maximum(whole[:, 2:], low + 1)], axis=1)

@@ -61,7 +61,7 @@ class Frames(Protocol):
 
 
 def open_frames(source: str | os.PathLike, needs_images: bool = True) -> Frames:
-    """Opens a sequence folder, a folder of images or a video file.
+    """Opens a sequence folder, a folder of images or a video file; a sequence's images are read only if needed.
 
     Raises InputError where `source` is none of these, where frames are missing in between, or all of a sequence's are
     although `needs_images` asks for them.
@@ -137,19 +137,20 @@ class SequenceFrames:
 
     @classmethod
     def of(cls, sequence: Sequence, needs_images: bool) -> "SequenceFrames":
-        """Looks for the images; raises InputError where some are missing, or all and `needs_images` asks for them."""
+        """Looks for the images, which are read only if needed.
+
+        Raises InputError where some are missing, or all and `needs_images` asks for them.
+        """
         folder = sequence.folder / sequence.images
         there = set(os.listdir(folder)) if folder.is_dir() else set()
         files = [sequence.image(number).name for number in range(1, sequence.length + 1)]
         missing = [name for name in files if name not in there]
-        if len(missing) == len(files) and not needs_images:
-            return cls(sequence, False)
-        if missing:
+        if missing and (needs_images or len(missing) < len(files)):
             raise InputError(
                 f"{len(missing):,} of {sequence.length:,} frames of {shown(sequence.name)} are missing in "
                 f"{shown(folder)}: {first_few(missing)}; fetch them again, or mend seqLength and imExt in seqinfo.ini"
             )
-        return cls(sequence, True)
+        return cls(sequence, needs_images)
 
     @property
     def name(self) -> str:

@@ -106,6 +106,12 @@ class Rows:
         return dict(zip(frames.tolist(), np.split(order, first[1:]), strict=True)) if len(self) else {}
 
 
+def join(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one behind the other."""
+    names = [field.name for field in dataclasses.fields(Rows)]
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
 def read_ground_truth(path: str | os.PathLike) -> Rows:
     """Reads ground truth of either form, lines in any order; the rows keep the file's order.
 

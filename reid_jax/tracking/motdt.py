@@ -15,7 +15,7 @@ import numpy as np
 from reid_jax.errors import InputError, first_few
 from reid_jax.tracking import kalman
 from reid_jax.tracking.assignment import assign
-from reid_jax.tracking.boxes import clip, inside, iou, thin_out
+from reid_jax.tracking.boxes import inside, iou, thin_out, whole_pixels
 
 # (frame uint8 [h, w, 3] RGB, boxes float64 [n, 4] (left, top, right, bottom), whole pixels inside of the frame) ->
 # descriptors float [n, d] of any norm. One that is 0 or not finite says that the box's appearance is not known.
@@ -275,7 +275,7 @@ class Tracker:
         else:
             found = np.zeros((0, 1), np.float32)
             if which.any():
-                whole = box[which] if frame is None else _whole_pixels(box[which], frame.shape[:2])
+                whole = box[which] if frame is None else whole_pixels(box[which], frame.shape[:2])
                 found = np.asarray(self._embed(frame, whole), np.float32)
                 if found.ndim != 2 or len(found) != len(whole):
                     raise InputError(
@@ -283,8 +283,7 @@ class Tracker:
                     )
             described = np.full((len(box), found.shape[1]), np.nan, np.float32)
             described[which] = found
-        norm = np.linalg.norm(described, axis=1, keepdims=True)
-        return np.divide(described, norm, out=np.full_like(described, np.nan), where=np.isfinite(norm) & (norm > 0))
+        return unit(described)
 
     def _likeness(self, track: np.ndarray, feature: np.ndarray) -> np.ndarray:
         """How near each prediction [k] looks to its own track, 0 to 1; 1 for detections and what is not known."""
@@ -385,11 +384,8 @@ def _checked(box: np.ndarray) -> np.ndarray:
     return box
 
 
-def _whole_pixels(box: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The boxes rounded to whole pixels of the frame, at least one each way."""
-    low = np.rint(box[:, :2])
-    high = np.maximum(np.rint(box[:, 2:]), low + 1)
-    whole = clip(np.concatenate([low, high], axis=1), image_size)
-    height, width = image_size
-    low = np.minimum(whole[:, :2], [width - 1, height - 1])
-    return np.concatenate([low, np.maximum(whole[:, 2:], low + 1)], axis=1)
+def unit(described: np.ndarray) -> np.ndarray:
+    """The descriptors [n, d] at norm 1, float32; NaN in the place of one that is 0 or not finite."""
+    described = np.asarray(described, np.float32)
+    norm = np.linalg.norm(described, axis=1, keepdims=True)
+    return np.divide(described, norm, out=np.full_like(described, np.nan), where=np.isfinite(norm) & (norm > 0))

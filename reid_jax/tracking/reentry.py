@@ -201,6 +201,74 @@ def mistakes(visits: Sequence[Visit], answers: Sequence[Answer], truth: np.ndarr
 
 
 @dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A visit as it begins: its right identity, the distances to everyone absent, and how long that one was away."""
+
+    visit: int
+    identity: int
+    apart: dict[int, float]
+    away: int  # frames since the person left; 0 for somebody who has not been there
+
+
+def _right_entries(
+    visits: Sequence[Visit], described: Sequence[Described], truth: np.ndarray, nearest: int, gallery_crops: int
+) -> list[_Entry]:
+    """Every entry as it is where all answers before were right."""
+    people: dict[int, _Person] = {}
+    answers = oracle(visits, truth)
+    found = []
+    for entering in _entries(visits):
+        first = visits[entering[0]].first
+        absent = [identity for identity, person in people.items() if person.last < first]
+        for v in entering:
+            identity = answers[v].identity
+            apart = {each: distance(described[v].query, people[each].gallery, nearest) for each in absent}
+            away = first - people[identity].last if identity in people else 0
+            found.append(_Entry(v, identity, apart, away))
+        for v in entering:
+            identity = answers[v].identity
+            people[identity] = _joined(people.get(identity), visits[v], described[v], gallery_crops)
+    return found
+
+
+def compare(
+    visits: Sequence[Visit],
+    described: Sequence[Described],
+    truth: np.ndarray,
+    *,
+    nearest: int = 1,
+    gallery_crops: int = GALLERY_CROPS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distances at every entry, all earlier answers being right: (to the same person [n], to other people [m]).
+
+    Of each visit of somebody to everyone absent. What a threshold is chosen by; see `answer` for the arguments, and
+    `visits.true_identities` for `truth`, int [visits].
+    """
+    owner = {visit.identity: int(person) for visit, person in zip(visits, truth, strict=True)}
+    same, others = [], []
+    for entry in _right_entries(visits, described, truth, nearest, gallery_crops):
+        person = owner[visits[entry.visit].identity]
+        for identity, apart in entry.apart.items():
+            if person != NOBODY and owner[identity] != NOBODY:
+                (same if owner[identity] == person else others).append(apart)
+    return np.array(same), np.array(others)
+
+
+def threshold_at(others: np.ndarray, rate: float) -> float:
+    """The largest threshold that at most a share `rate` of distances to other people, float [m], lies below.
+
+    Raises InputError where these are so few that not even one may lie below it.
+    """
+    most = int(rate * len(others) + 1e-9)  # 0.29 * 100 is 28.999…
+    if most < 1:
+        raise InputError(
+            f"a rate of {rate:g} needs {int(np.ceil(1 / rate)):,} comparisons with other people or more, and there are "
+            f"{len(others):,}; take more people, or a higher rate"
+        )
+    return float(np.sort(others)[min(most, len(others) - 1)])
+
+
+@dataclasses.dataclass(frozen=True)
 class Reassociation:
     """Where the right person stood among all who were absent: `rank` from 1, `away` frames after leaving."""
 
@@ -222,21 +290,11 @@ def reassociations(
     The mean of 1 / rank is the mean reciprocal rank, over all returns or over those after so many frames. Of equal
     distances the right one counts as the farthest.
     """
-    people: dict[int, _Person] = {}
     found = []
-    answers = oracle(visits, truth)
-    for entering in _entries(visits):
-        first = visits[entering[0]].first
-        absent = [identity for identity, person in people.items() if person.last < first]
-        for v in entering:
-            identity = answers[v].identity
-            if identity != visits[v].identity:
-                apart = {each: distance(described[v].query, people[each].gallery, nearest) for each in absent}
-                rank = sum(other <= apart[identity] for other in apart.values())
-                found.append(Reassociation(first - people[identity].last, rank, len(absent)))
-        for v in entering:
-            identity = answers[v].identity
-            people[identity] = _joined(people.get(identity), visits[v], described[v], gallery_crops)
+    for entry in _right_entries(visits, described, truth, nearest, gallery_crops):
+        if entry.identity in entry.apart:
+            rank = sum(other <= entry.apart[entry.identity] for other in entry.apart.values())
+            found.append(Reassociation(entry.away, rank, len(entry.apart)))
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reid_jax.errors import InputError, shown
+from reid_jax.files.leftovers import temporary_file
 from reid_jax.files.writing import replace_file
 from reid_jax.tracking.frames import require_av
 from reid_jax.tracking.motdt import Seen
@@ -99,7 +100,7 @@ def film(path: str | os.PathLike, frame_rate: float | None = None) -> Iterator[F
         yield _Folder(path)
         return
     av = require_av()
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = temporary_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(temporary.absolute()), "w") as container:

@@ -114,6 +114,12 @@ def test_a_sequence_without_images_serves_where_none_are_needed(tmp_path):
         open_frames(tmp_path)
 
 
+def test_a_sequence_reads_no_image_that_nobody_needs(tmp_path):
+    write_sequence(tmp_path, 3)
+    (tmp_path / "img1" / "000002.png").write_bytes(b"no image")
+    assert list(open_frames(tmp_path, needs_images=False).read()) == [None] * 3
+
+
 def test_a_sequence_whose_frames_have_another_size_is_told(tmp_path):
     write_sequence(tmp_path, 1, [])
     write_frames(tmp_path / "img1", ["000001.png"], (10, 12))

@@ -10,12 +10,14 @@ from reid_jax.tracking.mot_files import Rows
 from reid_jax.tracking.reentry import (
     Described,
     answer,
+    compare,
     distance,
     mean_reciprocal_rank,
     mistakes,
     oracle,
     reassociations,
     relabel,
+    threshold_at,
 )
 from reid_jax.tracking.visits import NOBODY, Visit, visits_of
 
@@ -208,6 +210,27 @@ def test_ranks_are_among_all_who_are_absent():
     assert [(one.away, one.rank, one.candidates) for one in found] == [(12, 2, 2), (35, 2, 2)]
     assert mean_reciprocal_rank(found) == 0.5
     assert np.isnan(mean_reciprocal_rank([]))
+
+
+def test_comparisons_are_with_everyone_absent():
+    visits = [visit(1, 1, 5), visit(2, 2, 8), visit(3, 3, 90), visit(4, 20, 30), visit(5, 40, 50)]
+    described = [looks([1, 0]), looks([0, 1]), looks([1, 1]), looks([0, 1]), looks([0.6, 0.8])]
+    same, others = compare(visits, described, np.array([7, 8, 9, 8, NOBODY]))
+    assert same == pytest.approx([0])  # 4 and 2; 3 is there all the time, 5 nobody
+    assert others == pytest.approx([np.sqrt(2)])  # 4 and 1
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.29, 0.999])
+def test_no_more_than_the_rate_lies_below_the_threshold_and_not_much_less(rate):
+    others = np.random.default_rng(0).permutation(np.linspace(0.2, 1.4, 100))
+    below = (others < threshold_at(others, rate)).mean()
+    assert rate - 0.011 < below <= rate + 1e-9
+
+
+def test_a_rate_needs_as_many_comparisons():
+    with pytest.raises(InputError, match="a rate of 0.001 needs 1,000 comparisons .* there are 999"):
+        threshold_at(np.ones(999), 0.001)
+    assert threshold_at(np.ones(1000), 0.001) == 1
 
 
 def test_equal_looks_are_no_knowledge():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from reid_jax.tracking.mot_files import Rows
+from reid_jax.tracking.mot_files import Rows, join
 from reid_jax.tracking.visits import (
     NOBODY,
     covered,
+    cut,
     diverse,
     early_rows,
     spread,
@@ -22,13 +23,12 @@ def track(identity, frames, x=0.0, camera=0):
     return Rows.of(frames, box, identity=identity, camera=camera)
 
 
-def join(*parts):
-    columns = ("frame", "identity", "box", "confidence", "category", "visibility", "camera")
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+def joined(*parts):
+    return join(parts)
 
 
 def test_a_visit_is_an_id_over_all_cameras():
-    rows = join(track(7, range(5, 9)), track(2, range(1, 4)), track(7, range(3, 7), camera=1), track(1, [3]))
+    rows = joined(track(7, range(5, 9)), track(2, range(1, 4)), track(7, range(3, 7), camera=1), track(1, [3]))
     rows = rows.select(np.random.default_rng(0).permutation(len(rows)))
     visits = visits_of(rows)
     assert [(visit.identity, visit.first, visit.last, len(visit.rows)) for visit in visits] == [
@@ -42,6 +42,27 @@ def test_a_visit_is_an_id_over_all_cameras():
     assert visits_of(track(1, [])) == []
 
 
+def test_ground_truth_is_cut_where_people_leave_all_cameras():
+    rows = joined(
+        track(4, [*range(1, 6), *range(9, 12), 30]),
+        track(4, range(12, 16), camera=1),
+        track(9, range(3, 6)),
+        track(2, [3]),
+    )
+    rows = rows.select(np.random.default_rng(0).permutation(len(rows)))
+    found = cut(rows, 3)
+    pairs = sorted({(first, own) for first, own in zip(rows.identity.tolist(), found.identity.tolist(), strict=True)})
+    assert pairs == [(2, 2), (4, 1), (4, 4), (9, 3)]
+    assert [(visit.identity, visit.first, visit.last) for visit in visits_of(found)] == [
+        (1, 1, 15),
+        (2, 3, 3),
+        (3, 3, 5),
+        (4, 30, 30),
+    ]
+    assert len(visits_of(cut(rows, 2))) == 5  # frames 6, 7 and 8 are without person 4
+    assert len(cut(track(1, []), 3)) == 0
+
+
 def test_what_covers_a_box_is_of_its_frame_and_camera():
     box = [[0, 0, 10, 10], [5, 0, 20, 10], [100, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]]
     rows = Rows.of([1, 1, 1, 2, 1], box, identity=[1, 2, 3, 4, 5], camera=[0, 0, 0, 0, 1])
@@ -49,7 +70,7 @@ def test_what_covers_a_box_is_of_its_frame_and_camera():
 
 
 def test_rows_are_spread_over_cameras_and_time_and_the_clearest_of_each_stretch_taken():
-    rows = join(track(1, range(1, 13)), track(1, range(1, 5), camera=1))
+    rows = joined(track(1, range(1, 13)), track(1, range(1, 5), camera=1))
     cost = np.zeros(len(rows))
     cost[[0, 1, 2]] = 0.5
     chosen = rows.select(spread(rows, np.arange(len(rows)), cost, 4))
@@ -88,8 +109,8 @@ def test_diverse_crops_are_far_from_each_other_one_by_one():
 
 
 def test_a_visit_is_whom_most_of_its_boxes_show():
-    truth = join(track(5, range(1, 21), 0), track(6, range(1, 21), 100), track(5, range(1, 21), 0, camera=1))
-    rows = join(
+    truth = joined(track(5, range(1, 21), 0), track(6, range(1, 21), 100), track(5, range(1, 21), 0, camera=1))
+    rows = joined(
         track(1, range(1, 11), 1),  # person 5 with a little offset
         track(2, range(1, 7), 100),
         track(2, range(7, 11), 300),  # mostly person 6
@@ -103,7 +124,7 @@ def test_a_visit_is_whom_most_of_its_boxes_show():
     # In frames 1 to 3 id 3 lies where id 2 does: one of them gets person 6.
     assert {key: found[key] for key in (1, 3, 4, 8)} == {1: 5, 3: NOBODY, 4: NOBODY, 8: 5}
     assert found[2] in (6, NOBODY)
-    alone = join(track(2, range(1, 7), 100), track(2, range(7, 11), 300))
+    alone = joined(track(2, range(1, 7), 100), track(2, range(7, 11), 300))
     assert true_identities(alone, visits_of(alone), truth).tolist() == [6]
 
 

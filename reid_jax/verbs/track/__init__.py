@@ -2,13 +2,14 @@
 
 import argparse
 
-from reid_jax.verbs.track import evaluate
+from reid_jax.verbs.track import calibrate, evaluate, reenter
 from reid_jax.verbs.track import run as run_action
 
 EXAMPLES = """\
   reid-jax track run MOT16/train/MOT16-02 --weights=runs/1x --results=MOT16-02.txt
   reid-jax track run street.mp4 --embedder=histogram --detections=street.csv --results=street.txt --render=seen.mp4
   reid-jax track evaluate MOT16/train --results=results --json=scores.json
+  reid-jax track reenter cam1 cam2 --visits=visits.txt --weights=runs/1x --threshold=0.8 --results=people.txt
   reid-jax track run --help"""
 
 # Each action is a module with
@@ -18,6 +19,8 @@ EXAMPLES = """\
 ACTIONS = {
     "run": run_action,
     "evaluate": evaluate,
+    "reenter": reenter,
+    "calibrate": calibrate,
 }
 
 

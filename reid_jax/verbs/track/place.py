@@ -1,0 +1,84 @@
+"""What `track reenter` and `track calibrate` share: the cameras of one place, their people, and what describes them."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+import reid_jax
+from reid_jax.errors import InputError, shown
+from reid_jax.ranges import whole
+from reid_jax.tracking.appearance import histogram, of_extractor
+from reid_jax.tracking.frames import SequenceFrames
+from reid_jax.tracking.looks import describe_visits
+from reid_jax.tracking.mot_files import PEDESTRIAN, UNKNOWN, Rows, join, read_ground_truth
+from reid_jax.tracking.reentry import QUERY_SECONDS, Described
+from reid_jax.tracking.sequences import Sequence, read_sequence
+from reid_jax.tracking.visits import Visit, cut
+
+HISTOGRAM = "histogram"
+_CUT_SECONDS = 1.0  # out of all cameras for so long, a person of the ground truth has left
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Adds SEQUENCE, --weights or --embedder, and --nearest."""
+    parser.add_argument(
+        "sequences", metavar="SEQUENCE", nargs="+", help="sequence folders, a camera each, counted from 1 in this order"
+    )
+    looks = parser.add_mutually_exclusive_group(required=True)
+    looks.add_argument("--weights", help="what people look like by a network: a run's workdir or a .safetensors file")
+    looks.add_argument("--embedder", choices=(HISTOGRAM,), help="by colours")
+    parser.add_argument(
+        "--nearest", type=whole(1, 1000), default=1, help="crops of a gallery that count, the nearest (default 1)"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The sequences of one place's cameras, `query_frames` of which answer who somebody is, and who is there in truth.
+
+    truth: the people of all cameras' ground truth; None where one has none.
+    """
+
+    sequences: list[Sequence]
+    query_frames: int
+    truth: Rows | None
+
+    def cut_truth(self) -> Rows:
+        """The ground truth cut into visits; raises InputError where a sequence has none."""
+        if self.truth is None:
+            missing = next(each for each in self.sequences if not each.ground_truth.is_file())
+            raise InputError(f"{shown(missing.folder)} has no ground truth; name sequences with gt/gt.txt")
+        return cut(self.truth, round(_CUT_SECONDS * self.sequences[0].frame_rate))
+
+    def describe(self, args: argparse.Namespace, rows: Rows, visits: list[Visit]) -> list[Described]:
+        """Describes visits by what the options name."""
+        cameras = {number: SequenceFrames.of(sequence, True) for number, sequence in enumerate(self.sequences, 1)}
+        embed = histogram if args.embedder else of_extractor(reid_jax.Extractor(args.weights))  # imports JAX
+        return describe_visits(rows, visits, cameras, embed, self.query_frames, "describing")
+
+
+def place_of(args: argparse.Namespace) -> Place:
+    """Reads the sequences; raises InputError where one is none, or their frame rates differ."""
+    sequences = [read_sequence(folder) for folder in args.sequences]
+    rates = sorted({sequence.frame_rate for sequence in sequences})
+    if len(rates) > 1:
+        raise InputError(f"the sequences have {rates} frames a second; cameras of one place must have the same")
+    return Place(sequences, round(QUERY_SECONDS * rates[0]), _truth(sequences))
+
+
+def name_of(args: argparse.Namespace) -> str:
+    """What describes people, as tables call it."""
+    return Path(args.weights).name if args.weights else args.embedder
+
+
+def _truth(sequences: list[Sequence]) -> Rows | None:
+    if not all(sequence.ground_truth.is_file() for sequence in sequences):
+        return None
+    parts = []
+    for number, sequence in enumerate(sequences, 1):
+        rows = read_ground_truth(sequence.ground_truth)
+        people = rows.select((rows.confidence != 0) & np.isin(rows.category, (UNKNOWN, PEDESTRIAN)))
+        parts.append(dataclasses.replace(people, camera=np.full(len(people), number)))
+    return join(parts)

@@ -79,6 +79,13 @@ def test_depthwise_conv(h100, dtype, height, width, channels, stride):
 OTHERS = {
     "conv": (lambda x, k: ops.conv(x, k, 2), (32, 80, 32, 64), (3, 3, 64, 128)),
     "pointwise_conv": (ops.pointwise_conv, (32, 40, 16, 128), (128, 256)),
+    "normalised_conv": (
+        lambda x, k, s, b: ops.normalised_conv(ops.conv, x, k, ops.conv(x, k), s, b, True),
+        (32, 40, 16, 128),
+        (1, 1, 128, 256),
+        (256,),
+        (256,),
+    ),
     "batch_norm": (lambda x, s, b: ops.batch_norm(x, s, b, True, 1e-5)[0], (32, 40, 16, 256), (256,), (256,)),
     "max_pool": (ops.max_pool, (32, 80, 32, 64)),
     "average_pool": (ops.average_pool, (32, 40, 16, 128)),

@@ -108,8 +108,8 @@ def _sum_by_runs(padded, gradient, *, stride):
     run = math.gcd(height * width, 16)
     by_run = [product.reshape(-1, run, c).sum(1) for product in _products(padded, gradient, stride)]
     by_run = lax.optimization_barrier(by_run)
-    # In two: one reduction with nine results asks for more shared memory than jaxlib 0.10 finds on a device.
-    return jnp.stack([*sums(by_run[:4], (0,)), *sums(by_run[4:], (0,))])
+    # Of one array: a reduction with nine results asks for more shared memory than jaxlib 0.10 finds on a device.
+    return jnp.stack(by_run).sum(1)
 
 
 def _padded_as_read(x):

@@ -4,6 +4,8 @@ Layer tables: arXiv 1910.07038, Table 1; the inception units as in the public Py
 NHWC in the compute dtype; parameters and BatchNorm statistics are float32.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,8 @@ class BatchNorm(nn.Module):
     `shift` float32 [c], in the order of `x`, is a bias still to be added to it, or None. Training takes it away again
     with the mean: it is not added, gets no gradient (exactly none, where rounding would leave some) and moves the
     running mean alone.
+    `scaled(slope, offset)`, if given, is called for slope * x + offset and ReLU by fixed statistics: `x` is then the
+    result of a convolution, which may take both in.
     The running variance is the biased one, as is usual in Flax; PyTorch's is unbiased (a factor n / (n - 1)).
     """
 
@@ -40,7 +44,13 @@ class BatchNorm(nn.Module):
     order: Order = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, shift: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        train: bool,
+        shift: jax.Array | None = None,
+        scaled: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    ) -> jax.Array:
         features = x.shape[-1]
         scale = _ordered(self.param("scale", nn.initializers.ones, (features,)), self.order)
         bias = jnp.zeros((features,))
@@ -53,7 +63,8 @@ class BatchNorm(nn.Module):
             centre = _ordered(mean.value, self.order)
             if shift is not None:
                 centre = centre - shift
-            return ops.normalise(x, slope, bias - centre * slope, self.relu)
+            offset = bias - centre * slope
+            return ops.normalise(x, slope, offset, self.relu) if scaled is None else scaled(slope, offset)
         y, batch_mean, batch_variance = ops.batch_norm(x, scale, bias, self.relu, self.epsilon)
         if shift is not None:
             batch_mean = batch_mean + shift
@@ -89,14 +100,22 @@ class ConvNorm(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         inputs = 1 if self.depthwise else x.shape[-1]
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
-        kernel = _ordered(kernel, self.order, -1 if self.depthwise else 2).astype(self.dtype)
+        kernel = _ordered(kernel, self.order, -1 if self.depthwise else 2)
         order = self.order if self.depthwise else None
-        convolve = ops.depthwise_conv if self.depthwise else ops.conv
-        x = convolve(x.astype(self.dtype), kernel, self.stride)
+        x = x.astype(self.dtype)
+
+        def convolve(x, kernel):
+            return (ops.depthwise_conv if self.depthwise else ops.conv)(x, kernel, self.stride)
+
+        y = convolve(x, kernel.astype(self.dtype))
         bias = None
         if self.use_bias:
             bias = _ordered(self.param("bias", nn.initializers.zeros, (self.features,)), order)
-        return BatchNorm(relu=self.relu, order=order, name="norm")(x, train, bias)
+
+        def scaled(slope, offset):
+            return ops.normalised_conv(convolve, x, kernel, y, slope, offset, self.relu)
+
+        return BatchNorm(relu=self.relu, order=order, name="norm")(y, train, bias, scaled)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -3,8 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from same_gradients import random
 
-from reid_jax.models.blocks import ShuffleA, ShuffleABranch, ShuffleB, ShuffleBBranches, channel_shuffle
+from reid_jax.models import ops
+from reid_jax.models.blocks import ConvNorm, ShuffleA, ShuffleABranch, ShuffleB, ShuffleBBranches, channel_shuffle
 
 IMAGE = (2, 4, 6, 8)
 
@@ -37,3 +40,28 @@ def test_shuffle_b_interleaves_two_branches_on_all_channels():
     for index, branch in enumerate(branches):
         assert branch.shape == (2, 4, 6, 6)
         np.testing.assert_allclose(y[..., index::2], branch, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        ConvNorm(6),
+        ConvNorm(6, 3, 2, use_bias=True),
+        ConvNorm(6, relu=False, order=(2, 0, 3, 1)),
+        ConvNorm(4, 3, depthwise=True, order=(2, 0, 3, 1)),
+    ],
+)
+def test_fixed_statistics_give_the_same_on_every_platform(unit):
+    x = random(0, 2, 8, 6, 4)
+    variables = unit.init(jax.random.key(0), x, train=True)
+    _, changed = unit.apply(variables, 3 + x, train=True, mutable=["batch_stats"])
+    variables = {"params": variables["params"], **changed}
+
+    def on(platform):
+        with ops.traced_for(platform):
+            return jax.jit(lambda v, x: unit.apply(v, x, train=False))(variables, x)
+
+    expected = on(ops.ANY)
+    assert np.any(expected)
+    for platform in ("cpu", "gpu"):
+        np.testing.assert_allclose(on(platform), expected, rtol=1e-4, atol=1e-4)

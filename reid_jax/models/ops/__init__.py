@@ -15,6 +15,7 @@ from reid_jax.models.ops.interpolation import interpolation_matrix, resize, resi
 from reid_jax.models.ops.kept_gradient import keep_gradient
 from reid_jax.models.ops.l2 import l2_normalise
 from reid_jax.models.ops.max_pooling import max_pool
+from reid_jax.models.ops.normalised_convolution import normalised_conv
 from reid_jax.models.ops.permutation import permute
 from reid_jax.models.ops.pointwise import pointwise_conv
 from reid_jax.models.ops.region_crop import crop_regions
@@ -31,6 +32,7 @@ __all__ = [
     "l2_normalise",
     "max_pool",
     "normalise",
+    "normalised_conv",
     "permute",
     "pointwise_conv",
     "resize",

@@ -31,8 +31,8 @@ def _plain(x, kernel, stride):
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _shifted_products(x, kernel, stride, kernel_gradient):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _shifted_products(x, kernel, stride, kernel_gradient, pad):
     """The sum of nine shifted products: XLA's grouped convolution is ten times slower on a CPU, its gradients worse.
 
     The input's gradient is the same sum, of the output's gradient (spread over the input's grid) with the kernel turned
@@ -40,9 +40,10 @@ def _shifted_products(x, kernel, stride, kernel_gradient):
 
         dK[i, j] = sum over n, p, q of x[n, s p + i - 1, s q + j - 1] g[n, p, q]
 
-    which `kernel_gradient(padded x, g, stride=s)` -> float32 [9, c] takes in the way that suits a platform.
+    which `kernel_gradient(padded x, g, stride=s)` -> float32 [9, c] takes in the way that suits a platform. `pad` pads
+    where no gradient is taken; one that is to come keeps what `windows.padded` wrote.
     """
-    return _weighted_sum(windows.padded(x), kernel, stride)
+    return _weighted_sum(pad(x), kernel, stride)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -54,14 +55,14 @@ def _weighted_sum(padded, kernel, stride):
         return total
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _depthwise_conv_forward(x, kernel, stride, kernel_gradient):
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _depthwise_conv_forward(x, kernel, stride, kernel_gradient, pad):
     padded = windows.padded(x)
     return _weighted_sum(padded, kernel, stride), (padded, kernel)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _depthwise_conv_backward(stride, kernel_gradient, saved, gradient):
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _depthwise_conv_backward(stride, kernel_gradient, pad, saved, gradient):
     padded, kernel = saved
     spread = windows.padded(windows.spread(gradient, stride, padded.shape[1] - 2, padded.shape[2] - 2))
     x_gradient = _weighted_sum(spread, kernel[::-1, ::-1], 1)
@@ -107,12 +108,21 @@ def _sum_by_runs(padded, gradient, *, stride):
     run = math.gcd(height * width, 16)
     by_run = [product.reshape(-1, run, c).sum(1) for product in _products(padded, gradient, stride)]
     by_run = lax.optimization_barrier(by_run)
-    # In two: for nine results at once jaxlib 0.10.2 takes more shared memory than a block has, and ptxas refuses it.
-    return jnp.stack([*sums(by_run[:5], (0,)), *sums(by_run[5:], (0,))])
+    # Of one array: a reduction with nine results asks for more shared memory than jaxlib 0.10 finds on a device.
+    return jnp.stack(by_run).sum(1)
 
 
-def _shifted_by(kernel_gradient):
-    return lambda x, kernel, stride: _shifted_products(x, kernel, stride, kernel_gradient)
+def _padded_as_read(x):
+    # A GPU's threads have time to check whether what they read lies within the image, and a copy is memory's.
+    return jnp.pad(lax.optimization_barrier(x), ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-FORMS = {"plain": _plain, "blocks": _shifted_by(_sum_by_blocks), "runs": _shifted_by(_sum_by_runs)}
+def _shifted_by(kernel_gradient, pad):
+    return lambda x, kernel, stride: _shifted_products(x, kernel, stride, kernel_gradient, pad)
+
+
+FORMS = {
+    "plain": _plain,
+    "blocks": _shifted_by(_sum_by_blocks, windows.padded),
+    "runs": _shifted_by(_sum_by_runs, _padded_as_read),
+}

@@ -19,6 +19,7 @@ TABLE: dict[str, dict[str, str]] = {
     "pointwise_conv": {"cpu": "rows", "gpu": "rows"},
     "depthwise_conv": {"cpu": "blocks", "gpu": "runs"},
     "batch_norm": {"cpu": "runs", "gpu": "pairs"},
+    "normalised_conv": {"gpu": "folded"},
     "max_pool": {"cpu": "shifts", "gpu": "shifts"},
     "average_pool": {"cpu": "shifts", "gpu": "shifts"},
     "keep_gradient": {"cpu": "barrier", "gpu": "barrier"},

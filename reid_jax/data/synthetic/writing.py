@@ -13,12 +13,12 @@ from tqdm import tqdm
 from reid_jax.cpu import cores
 from reid_jax.data.builders.split_folders import FOLDER_OF
 from reid_jax.data.synthetic.cameras import create_camera
+from reid_jax.data.synthetic.drawn import is_of_spec, prune_halves, write_spec
 from reid_jax.data.synthetic.images import SetImage, file_names, images_of
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import DRAWING, NAME, SyntheticPeople
 from reid_jax.data.synthetic.workers import command_of, run_jobs
 from reid_jax.errors import InputError
-from reid_jax.files import leftovers
 from reid_jax.files.writing import new_folder
 from reid_jax.progress import progress_bar
 
@@ -54,16 +54,9 @@ def _write_in_workers(spec: SyntheticPeople, root: pathlib.Path, workers: int, b
     run_jobs(_work_command(), [job | {"worker": worker} for worker in range(workers)], lambda _: bar.update(), failure)
 
 
-def _record(spec: SyntheticPeople) -> dict[str, int]:
-    return dataclasses.asdict(spec) | {"drawing": DRAWING}
-
-
 def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
     """Whether `target` holds this very set with every file of it."""
-    try:
-        if json.loads((target / "spec.json").read_text()) != _record(spec):
-            return False
-    except (OSError, ValueError):
+    if not is_of_spec(spec, DRAWING, target):
         return False
     root = target / LAYOUT_FOLDER
     if not root.is_dir():
@@ -74,8 +67,7 @@ def _finished(spec: SyntheticPeople, target: pathlib.Path) -> bool:
 
 def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     """Removes half-drawn sets of dead processes from `folder`: [(their folder, why, bytes)]."""
-    swept = leftovers.sweep(pathlib.Path(os.path.expanduser(folder)), f"{NAME}-*")
-    return [(half, "half-drawn by a process that has died", size) for half, size in swept]
+    return prune_halves(folder, NAME)
 
 
 def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None = None) -> pathlib.Path:
@@ -107,7 +99,7 @@ def render(spec: SyntheticPeople, folder: str | os.PathLike, workers: int | None
                         bar.update()
                 else:
                     _write_in_workers(spec, root, workers, bar)
-            (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
+            write_spec(spec, DRAWING, temporary)
     except OSError as error:
         raise InputError(
             f"cannot write synthetic people to {target.parent}: {error.strerror or error}; "

@@ -13,7 +13,8 @@ import jax
 PLAIN = "plain"  # XLA's own operations, and the gradients that JAX derives from them
 ANY = "any"  # no platform in particular: the plain forms throughout
 
-# operation -> platform -> form. A platform that is not named has not been measured, and gets the plain form.
+# operation -> platform -> form. A platform that is not named was neither measured nor rehearsed, and gets
+# the plain form.
 TABLE: dict[str, dict[str, str]] = {
     "conv": {"cpu": "products"},
     "pointwise_conv": {"cpu": "rows", "gpu": "rows"},

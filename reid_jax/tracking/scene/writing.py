@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 
 from reid_jax.cpu import cores
+from reid_jax.data.synthetic.drawn import is_of_spec, prune_halves, write_spec
 from reid_jax.data.synthetic.workers import command_of, run_jobs
 from reid_jax.errors import InputError
-from reid_jax.files import leftovers
 from reid_jax.files.writing import new_folder
 from reid_jax.progress import progress_bar
 from reid_jax.tracking.mot_files import PEDESTRIAN, Rows, write_detections, write_ground_truth
@@ -73,16 +73,9 @@ def _detections(images: list[dict]) -> Rows:
     return Rows.of([row[0] for row in rows], [row[1:5] for row in rows], confidence=[row[5] for row in rows])
 
 
-def _record(spec: SyntheticScene) -> dict[str, float]:
-    return dataclasses.asdict(spec) | {"drawing": DRAWING}
-
-
 def _finished(spec: SyntheticScene, target: pathlib.Path) -> bool:
     """Whether `target` holds this very scene with every file of it."""
-    try:
-        if json.loads((target / "spec.json").read_text()) != _record(spec):
-            return False
-    except (OSError, ValueError):
+    if not is_of_spec(spec, DRAWING, target):
         return False
     return all(
         sequence.detections.is_file()
@@ -96,8 +89,7 @@ def _finished(spec: SyntheticScene, target: pathlib.Path) -> bool:
 
 def prune(folder: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
     """Removes half-drawn scenes of dead processes from `folder`: [(their folder, why, bytes)]."""
-    swept = leftovers.sweep(pathlib.Path(os.path.expanduser(folder)), f"{NAME}-*")
-    return [(half, "half-drawn by a process that has died", size) for half, size in swept]
+    return prune_halves(folder, NAME)
 
 
 def render(spec: SyntheticScene, folder: str | os.PathLike, workers: int | None = None) -> list[Sequence]:
@@ -126,7 +118,7 @@ def render(spec: SyntheticScene, folder: str | os.PathLike, workers: int | None 
     try:
         with new_folder(target, functools.partial(_finished, spec)) as temporary:
             _fill(spec, temporary, total, min(workers, spec.frames))
-            (temporary / "spec.json").write_text(json.dumps(_record(spec), indent=2) + "\n")
+            write_spec(spec, DRAWING, temporary)
     except OSError as error:
         raise InputError(
             f"cannot write a synthetic scene to {target.parent}: {error.strerror or error}; "

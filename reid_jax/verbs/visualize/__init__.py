@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from reid_jax.files.writing import require_writable
+from reid_jax.verbs.actions import add_actions
 from reid_jax.verbs.visualize import attention, curves, embedding_map, page, ranked, training
 from reid_jax.visualize.failures import require
 
@@ -30,17 +31,7 @@ ACTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the actions with their options."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
-    for name, action in ACTIONS.items():
-        subparser = actions.add_parser(
-            name,
-            help=action.HELP,
-            description=action.HELP[0].upper() + action.HELP[1:] + ".",
-            epilog=f"examples:\n{action.EXAMPLES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        action.add_arguments(subparser)
+    add_actions(parser, ACTIONS)
 
 
 def run(args: argparse.Namespace) -> None:

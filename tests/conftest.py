@@ -12,6 +12,14 @@ import tempfile
 # rest; and what one process has compiled the others read, down to the smallest function.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# XLA's newer way to emit fusions compiles twice as long. An XLA that does not know the flag ends at its first use, so
+# one process asks, before any other starts.
+_QUICK = "--xla_cpu_use_fusion_emitters=false"
+if "PYTEST_XDIST_WORKER" not in os.environ and _QUICK not in os.environ.get("XLA_FLAGS", ""):
+    _flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}".strip()}
+    _asked = [sys.executable, "-c", "import jax; jax.devices()"]
+    if not subprocess.run(_asked, env={**os.environ, **_flags, "JAX_PLATFORMS": "cpu"}, capture_output=True).returncode:
+        os.environ.update(_flags)
 # Workers share the cores: threads that spin while they wait for one another cost a small t-SNE thirty times its work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

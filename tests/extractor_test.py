@@ -6,12 +6,12 @@ import subprocess
 import sys
 import types
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_config
 from made_sets import jpeg, png
+from made_variables import made_variables
 from PIL import Image
 from places import ROOT
 
@@ -223,10 +223,7 @@ def test_using_it_loads_no_library_of_data_sets_or_training(tmp_path):
     (tmp_path / "a.png").write_bytes(png(0))
     config = tiny_config.get_config()
     config.model.repeats, config.image_size = (0, 0, 0), (32, 32)
-    network = network_of(config, 0)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((2, 32, 32, 3)), train=True))
-    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, np.float32), shapes)
-    save_weights(tmp_path / "w.safetensors", Weights(config, 0, variables))
+    save_weights(tmp_path / "w.safetensors", Weights(config, 0, made_variables(network_of(config, 0), (32, 32))))
     code = """
 import sys
 import reid_jax

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from made_variables import made_variables
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -24,11 +25,7 @@ def weights() -> Weights:
     settings.model.stem, settings.model.widths, settings.model.repeats = 8, (16, 16, 32), (1, 1, 1)
     settings.image_size, settings.seed = (64, 32), 7
     network = network_of(settings, 5)
-    image = jax.ShapeDtypeStruct((2, 64, 32, 3), np.float32)
-    shapes = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
-    random = np.random.default_rng(0)
-    arrays = jax.tree.map(lambda leaf: np.asarray(random.uniform(size=leaf.shape), np.float32), shapes)
-    return Weights(settings, 5, {"params": arrays["params"], "batch_stats": arrays["batch_stats"]})
+    return Weights(settings, 5, made_variables(network, (64, 32)))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from made_variables import made_variables
 
 from reid_jax import parallel
 from reid_jax.averaging import batch_statistics as module
@@ -31,7 +32,7 @@ def setup():
     """(network, variables, images): the smallest network with both streams."""
     fields = dict(stem=8, widths=(16, 16, 16), repeats=(0, 0, 0), global_width=8, local_width=8)
     network = create_network("nano", 4, **fields)
-    variables = jax.device_get(init_variables(network, jax.random.key(0), SIZE))
+    variables = made_variables(network, SIZE)
     random = np.random.default_rng(0)
     brightness = random.integers(0, 200, (IMAGES, 1, 1, 1))  # images that differ: batches do too
     image = (brightness + random.integers(0, 56, (IMAGES, *SIZE, 3))).astype(np.uint8)
@@ -43,7 +44,7 @@ def one_stream(setup):
     """(network, variables, images) without regions, which compiles in half the time: for what is about the images."""
     fields = dict(stem=8, widths=(16, 16, 16), repeats=(0, 0, 0), global_width=8, regions=False)
     network = create_network("nano", 4, **fields)
-    return network, jax.device_get(init_variables(network, jax.random.key(0), SIZE)), setup[2]
+    return network, made_variables(network, SIZE), setup[2]
 
 
 def statistics_of_one_batch(network, variables, image):
@@ -77,7 +78,7 @@ def test_a_convolutions_bias_is_in_the_means(setup):
     *_, image = setup
     fields = dict(stem=4, widths=(16, 16, 16), regions=False, global_width=8, block="inception")
     network = create_network("nano", 0, **fields)
-    variables = jax.device_get(init_variables(network, jax.random.key(0), SIZE))
+    variables = made_variables(network, SIZE)
     random = np.random.default_rng(1)
     variables["params"] = jax.tree_util.tree_map_with_path(
         lambda path, leaf: random.normal(size=leaf.shape).astype(np.float32) if path[-1].key == "bias" else leaf,
@@ -127,7 +128,7 @@ def test_the_first_layer_is_exact_in_one_pass_whatever_the_batches(setup, of_one
 def test_it_mends_averaged_weights_whose_exponential_statistics_are_badly_wrong(setup):
     network, variables, image = setup
     mesh = parallel.create_mesh()
-    other = init_variables(network, jax.random.key(1), SIZE)["params"]
+    other = made_variables(network, SIZE, seed=1)["params"]
     average = jax.tree.map(lambda a, b: (a + b) / 2, variables["params"], other)
     own = recalibrate(network, variables["params"], image, mesh)
     right = recalibrate(network, average, image, mesh)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_variables import made_variables
 
 from reid_jax.errors import InputError
 from reid_jax.models import ops
@@ -15,6 +16,7 @@ from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.output import Output
 from reid_jax.models.registry import create_network
 from reid_jax.models.summary import component_costs, format_costs, total
+from reid_jax.training.state import init_variables
 
 SIZE = (160, 64)
 TINY = dict(stem=8, widths=(16, 16, 32), repeats=(1, 0, 0), global_width=8, local_width=12)
@@ -92,20 +94,11 @@ def test_the_table_shows_the_totals():
     assert "56,358,826" in table
 
 
-def _variables(network, size=(64, 32)):
-    return _initialise(network, jax.random.key(0), jnp.zeros((2, *size, 3)))
-
-
 def _images(n, size=(64, 32)):
     return jax.random.normal(jax.random.key(1), (n, *size, 3))
 
 
 # Functions of the network as well: what two tests compile alike is compiled once.
-@functools.partial(jax.jit, static_argnums=0)
-def _initialise(network, key, image):
-    return network.init(key, image, train=True)
-
-
 @functools.partial(jax.jit, static_argnums=0)
 def _training(network, variables, image):
     output, _ = network.apply(variables, image, train=True, mutable=["batch_stats"])
@@ -128,17 +121,15 @@ def _gradients(network, variables, image):
     return jax.grad(loss_of, has_aux=True)(variables["params"])
 
 
+RAW = dict(pooling="max", classifier_reads="raw")
+LEARNED_SCALE = dict(gem_per_channel=True, logit_scale=16.0, logit_scale_learned=True)
 SWITCHES = [
     dict(),
     dict(block="inception", pooling="average", normalisation="inference", classifier_bias=True),
-    dict(pooling="max"),
-    dict(pooling="average_max"),
-    dict(gem_per_channel=True),
-    dict(normalisation="bnneck"),
-    dict(classifier_reads="raw"),
+    RAW,
+    LEARNED_SCALE,
+    dict(pooling="average_max", normalisation="bnneck", crop_align_corners=False),
     dict(regions=False),
-    dict(logit_scale=16.0, logit_scale_learned=True),
-    dict(crop_align_corners=False),
     dict(dtype="bfloat16"),
 ]
 
@@ -146,7 +137,7 @@ SWITCHES = [
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: "-".join(map(str, s)) or "default")
 def test_every_switch_gives_unit_descriptors_and_finite_gradients(switches):
     network = create_network("nano", 5, **{**TINY, **switches})
-    variables = _variables(network)
+    variables = made_variables(network, (64, 32))
     image = _images(4)
 
     gradients, output = _gradients(network, variables, image)
@@ -165,28 +156,39 @@ def test_every_switch_gives_unit_descriptors_and_finite_gradients(switches):
 
 
 def test_what_the_classifier_reads():
-    image = _images(4)
-    for reads in ("normalised", "raw"):
-        network = create_network("nano", 5, **TINY, classifier_reads=reads)
-        variables = _variables(network)
-        output = _training(network, variables, image)
+    for switches in (dict(), RAW):
+        network = create_network("nano", 5, **TINY, **switches)
+        variables = made_variables(network, (64, 32))
+        _, output = _gradients(network, variables, _images(4))
         kernel = variables["params"]["classifier_global"]["kernel"]
         equal = np.allclose(output.logits[0], output.features[0] @ kernel, atol=1e-5)
-        assert equal == (reads == "normalised")
+        assert equal == (switches != RAW)
 
 
 def test_logit_scale_multiplies_the_logits():
-    image, results = _images(4), []
+    network = create_network("nano", 5, **TINY, **LEARNED_SCALE)
+    variables, results = made_variables(network, (64, 32)), []
     for scale in (1.0, 8.0):
-        network = create_network("nano", 5, **TINY, logit_scale=scale, logit_scale_learned=True)
-        output = _training(network, _variables(network), image)
+        variables["params"]["classifier_global"]["log_scale"] = np.log(np.float32(scale))
+        _, output = _gradients(network, variables, _images(4))
         results.append(np.asarray(output.logits[0]))
     np.testing.assert_allclose(results[1], 8 * results[0], rtol=1e-4)
 
 
-def test_first_regions_cover_the_image_from_head_to_feet():
-    network = create_network("nano", 5, **TINY)
-    bias = _variables(network)["params"]["attention1"]["hard"]["linear"]["bias"]
+@pytest.fixture(scope="module")
+def initialised():
+    """The parameters that a run begins with, with a learnt scale of 16."""
+    network = create_network("nano", 5, **TINY, **LEARNED_SCALE)
+    return init_variables(network, jax.random.key(0), (64, 32))["params"]
+
+
+def test_a_learnt_scale_begins_where_it_is_told(initialised):
+    for stream in ("global", "local"):
+        np.testing.assert_allclose(np.exp(initialised[f"classifier_{stream}"]["log_scale"]), 16, rtol=1e-5)
+
+
+def test_first_regions_cover_the_image_from_head_to_feet(initialised):
+    bias = initialised["attention1"]["hard"]["linear"]["bias"]
     np.testing.assert_allclose(np.tanh(bias)[1::2], [-0.635, -0.245, 0.245, 0.635], atol=1e-3)
     assert np.all(np.asarray(bias)[::2] == 0)
 
@@ -209,8 +211,8 @@ def test_as_many_regions_as_asked_for_of_the_size_and_scale_asked_for(count, fir
 
 
 def test_inference_of_an_image_does_not_depend_on_its_batch():
-    network = create_network("nano", 0, **TINY)
-    variables = _variables(network)
+    network = create_network("nano", 5, **TINY)
+    variables = made_variables(network, (64, 32))
     image = _images(4)
     whole = _inference(network, variables, image).embedding
     alone = _inference(network, variables, image[:1]).embedding
@@ -219,9 +221,9 @@ def test_inference_of_an_image_does_not_depend_on_its_batch():
 
 def test_bfloat16_stays_near_float32():
     image = _images(4)
-    variables = _variables(create_network("nano", 0, **TINY))
+    variables = made_variables(create_network("nano", 5, **TINY), (64, 32))
     wide, narrow = (
-        _inference(create_network("nano", 0, **TINY, dtype=dtype), variables, image).embedding
+        _inference(create_network("nano", 5, **TINY, dtype=dtype), variables, image).embedding
         for dtype in ("float32", "bfloat16")
     )
     assert np.all(np.sum(wide * narrow, 1) > 0.999)
@@ -239,7 +241,7 @@ def test_bad_fields_and_images_are_named():
     with pytest.raises(InputError, match="leaves BNNeck without a reader"):
         create_network("nano", 5, normalisation="bnneck", classifier_reads="raw")
     with pytest.raises(InputError, match=r"shape \(2, 150, 64, 3\).*each a multiple of 32 from 32"):
-        _variables(create_network("nano", 5, **TINY), (150, 64))
+        made_variables(create_network("nano", 5, **TINY), (150, 64))
 
 
 def test_a_convolutions_bias_moves_the_running_mean_alone():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_variables import made_variables
 
 from reid_jax.errors import InputError
 from reid_jax.models.osnet import AggregationGate, OSNet
@@ -92,7 +93,7 @@ def _images(n, size=(32, 16)):
 
 
 def _variables(network, size=(32, 16)):
-    return jax.jit(lambda key: network.init(key, jnp.zeros((2, *size, 3)), train=True))(jax.random.key(0))
+    return made_variables(network, size)
 
 
 @pytest.mark.parametrize(

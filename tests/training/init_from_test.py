@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from made_variables import made_variables
 
 from reid_jax import config as run_config
 from reid_jax.data.split import Split
@@ -23,12 +24,7 @@ def settings(**model):
 
 def variables(config, identities, seed):
     """Random numbers in the shapes of the network: nothing is compiled."""
-    network = network_of(config, identities)
-    image = jax.ShapeDtypeStruct((2, 64, 32, 3), np.float32)
-    shapes = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
-    random = np.random.default_rng(seed)
-    arrays = jax.tree.map(lambda leaf: np.asarray(random.uniform(size=leaf.shape), np.float32), shapes)
-    return {"params": arrays["params"], "batch_stats": arrays["batch_stats"]}
+    return made_variables(network_of(config, identities), (64, 32), seed)
 
 
 @pytest.fixture

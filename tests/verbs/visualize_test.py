@@ -5,10 +5,8 @@ import os
 import re
 import sys
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
+from made_variables import made_variables
 from PIL import Image
 from places import TINY_CONFIG
 
@@ -41,9 +39,7 @@ def workdir(tmp_path_factory):
     config.dataset = "synthetic:train_identities=2,test_identities=4,cameras=2,images_per_camera=2"
     config.data_dir = str(tmp_path_factory.mktemp("data"))
     network = network_of(config, 2)
-    image = jnp.zeros((2, *config.image_size, 3))
-    variables = jax.jit(lambda key: network.init(key, image, train=True))(jax.random.key(0))
-    save_weights(folder / "weights.safetensors", Weights(config, 2, jax.tree.map(np.asarray, variables)))
+    save_weights(folder / "weights.safetensors", Weights(config, 2, made_variables(network, config.image_size)))
     (folder / "config.json").write_text(json.dumps(run_config.to_dict(config)))
     records = [{"step": step, "epoch": step / 2, "loss": 3.0 / step} for step in (1, 2, 3)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from made_evaluation import Watched, split
+from made_variables import made_variables
 from PIL import ImageColor
 
 from reid_jax import parallel
@@ -20,7 +21,7 @@ from reid_jax.data.augment import normalise
 from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.models import ops
-from reid_jax.models.attention import HarmoniousAttention
+from reid_jax.models.attention import HardAttention, HarmoniousAttention
 from reid_jax.models.attention_maps import attention_maps, has_attention_maps, region_boxes
 from reid_jax.models.registry import create_network
 from reid_jax.visualize import attention, attention_sheet
@@ -34,7 +35,12 @@ TINY = dict(stem=8, widths=(16, 16, 32), repeats=(1, 1, 1), global_width=8, loca
 @functools.cache
 def _network(**fields):
     network = create_network("nano", 0, **{**TINY, **fields})
-    variables = jax.jit(lambda key: network.init(key, jnp.zeros((2, *SIZE, 3)), train=True))(jax.random.key(0))
+    variables = made_variables(network, SIZE)
+    if network.regions:
+        # Regions where fresh weights put them.
+        for level, channels in enumerate(TINY["widths"], start=1):
+            fresh = HardAttention(4).init(jax.random.key(0), jnp.zeros((1, 1, 1, channels)))
+            variables["params"][f"attention{level}"]["hard"] = fresh["params"]
     return network, variables
 
 

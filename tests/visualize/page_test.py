@@ -8,11 +8,10 @@ import io
 import os
 import re
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from made_evaluation import crowd
+from made_variables import made_variables
 from PIL import Image
 
 from reid_jax import parallel
@@ -63,7 +62,7 @@ def written(tmp_path_factory):
     name = np.array([f"{NASTY}{number}" for number in range(len(gallery))])
     evaluation = dataclasses.replace(evaluation, gallery=dataclasses.replace(evaluation.gallery, name=name))
     network = create_network("nano", 0, stem=8, widths=(16, 16, 32), repeats=(1, 1, 1), global_width=8, local_width=8)
-    variables = jax.jit(lambda key: network.init(key, jnp.zeros((2, 64, 32, 3)), train=True))(jax.random.key(0))
+    variables = made_variables(network, (64, 32))
     path = tmp_path_factory.mktemp("page") / "new" / "page.html"
     source = PageSource(
         title=f"weights on {NASTY}",

@@ -6,6 +6,8 @@ from reid_jax.data.images import Split
 from reid_jax.data.tracklets import items_of
 from reid_jax.errors import InputError
 
+HOLD_OUT_SEED = 0  # of every run: the same identities for every config.seed, so that runs of several seeds compare
+
 
 def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Split]:
     """Takes whole identities out of training as a validation set: (training rest, query, gallery).

@@ -6,6 +6,7 @@ right, bottom) in whole pixels inside of the frame, one call a frame. `reid_jax.
 few sizes, so that nothing is compiled anew.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,13 @@ def read_features(path: str | os.PathLike, rows: int) -> np.ndarray:
     return np.asarray(loaded, np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Requirements:
+    """What BoxMOT's detections must bring along before they are described."""
+
+    masks: bool = False
+
+
 class Appearance:
     """Our network in the shapes by which other trackers call theirs; none of them is imported.
 
@@ -88,10 +96,10 @@ class Appearance:
         appearance(frame, boxes)                             # (image, boxes) -> float32 [n, d]
         appearance.extract_embeddings(detections, frame)     # Roboflow's trackers: detections.xyxy
         appearance.encode(frames, detections)                # BoxMOT 25's AppearanceEncoder
-        appearance.get_features(boxes, frame)                # BoxMOT before it
+        appearance.get_features(boxes, frame)                # its trackers' reid_model, and BoxMOT before it
     """
 
-    requirements: tuple[str, ...] = ()  # of BoxMOT: packages to install first
+    requirements = Requirements()
 
     def __init__(self, extractor: Any, *, colour: str = "bgr"):
         """Takes a `reid_jax.Extractor`, or what is called like it and has `dimensions`."""
@@ -122,12 +130,20 @@ class Appearance:
         """The same with the boxes first."""
         return self(frame, boxes)
 
-    def encode(self, frames: Sequence[np.ndarray], detections: Sequence[Any]) -> list[Any]:
+    def encode(self, frames: Sequence[Any], detections: Sequence[Any]) -> list[Any]:
         """The descriptors of several frames' boxes, a tensor of PyTorch's [n, d] for each where torch is loaded.
 
-        Without torch in the process they are arrays.
+        Frames are BoxMOT's, whose `.image` is uint8 [3, h, w] in the order RGB, or arrays; detections have their boxes
+        as `.geometry.values`, or are boxes. Without torch in the process the descriptors are arrays.
         """
-        described = [self(frame, found) for frame, found in zip(frames, detections, strict=True)]
+        described = []
+        for frame, found in zip(frames, detections, strict=True):
+            boxes = getattr(getattr(found, "geometry", None), "values", found)
+            if hasattr(frame, "image"):
+                of_boxmot = Appearance(self._extractor, colour="rgb")
+                described.append(of_boxmot(np.moveaxis(np.asarray(frame.image), 0, 2), boxes))
+            else:
+                described.append(self(frame, boxes))
         torch = sys.modules.get("torch")
         return described if torch is None else [torch.from_numpy(one) for one in described]
 

@@ -241,8 +241,8 @@ def compare(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The distances at every entry, all earlier answers being right: (to the same person [n], to other people [m]).
 
-    Of each visit of somebody to everyone absent. What a threshold is chosen by; see `answer` for the arguments, and
-    `visits.true_identities` for `truth`, int [visits].
+    Of each visit of somebody to everyone absent. What a threshold is chosen by, in `calibration`; see `answer` for the
+    arguments, and `visits.true_identities` for `truth`, int [visits].
     """
     owner = {visit.identity: int(person) for visit, person in zip(visits, truth, strict=True)}
     same, others = [], []
@@ -252,20 +252,6 @@ def compare(
             if person != NOBODY and owner[identity] != NOBODY:
                 (same if owner[identity] == person else others).append(apart)
     return np.array(same), np.array(others)
-
-
-def threshold_at(others: np.ndarray, rate: float) -> float:
-    """The largest threshold that at most a share `rate` of distances to other people, float [m], lies below.
-
-    Raises InputError where these are so few that not even one may lie below it.
-    """
-    most = int(rate * len(others) + 1e-9)  # 0.29 * 100 is 28.999…
-    if most < 1:
-        raise InputError(
-            f"a rate of {rate:g} needs {int(np.ceil(1 / rate)):,} comparisons with other people or more, and there are "
-            f"{len(others):,}; take more people, or a higher rate"
-        )
-    return float(np.sort(others)[min(most, len(others) - 1)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,14 +6,12 @@ import numpy as np
 
 from reid_jax.data.builders.source import Source
 from reid_jax.data.datasets import check_name, find_source
-from reid_jax.data.hold_out import hold_out
+from reid_jax.data.hold_out import HOLD_OUT_SEED, hold_out
 from reid_jax.data.images import Split
 from reid_jax.data.split import StoredSplit, open_sources, open_splits
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
 from reid_jax.retrieval.protocol import removal_note
-
-HOLD_OUT_SEED = 0  # the same identities for every config.seed: runs of several seeds then compare
 
 Pair = list[Split] | list[StoredSplit]  # query and gallery
 

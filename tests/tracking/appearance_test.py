@@ -98,6 +98,20 @@ def test_tensors_are_taken_and_given_where_torch_is_loaded(monkeypatch):
     np.testing.assert_allclose(found.array, [[1, 0, 0]])
 
 
+def test_frames_and_detections_of_boxmot_are_taken_as_they_are():
+    extractor = MeanColour()
+    appearance = Appearance(extractor)
+    rgb = frame_of((200, 0, 0), (0, 0, 200))
+    frame = types.SimpleNamespace(image=np.ascontiguousarray(np.moveaxis(rgb, 2, 0)))
+    detections = types.SimpleNamespace(
+        geometry=types.SimpleNamespace(values=np.array([[0, 0, 10, 40], [12, 0, 20, 40]]))
+    )
+    (found,) = appearance.encode([frame], [detections])
+    np.testing.assert_allclose(found, [[1, 0, 0], [0, 0, 1]])
+    assert extractor.calls == [(2, "rgb")]
+    assert appearance.requirements.masks is False
+
+
 def test_descriptors_come_from_a_file(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     np.save(tmp_path / "a.npy", array)

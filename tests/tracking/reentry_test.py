@@ -17,7 +17,6 @@ from reid_jax.tracking.reentry import (
     oracle,
     reassociations,
     relabel,
-    threshold_at,
 )
 from reid_jax.tracking.visits import NOBODY, Visit, visits_of
 
@@ -218,19 +217,6 @@ def test_comparisons_are_with_everyone_absent():
     same, others = compare(visits, described, np.array([7, 8, 9, 8, NOBODY]))
     assert same == pytest.approx([0])  # 4 and 2; 3 is there all the time, 5 nobody
     assert others == pytest.approx([np.sqrt(2)])  # 4 and 1
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.29, 0.999])
-def test_no_more_than_the_rate_lies_below_the_threshold_and_not_much_less(rate):
-    others = np.random.default_rng(0).permutation(np.linspace(0.2, 1.4, 100))
-    below = (others < threshold_at(others, rate)).mean()
-    assert rate - 0.011 < below <= rate + 1e-9
-
-
-def test_a_rate_needs_as_many_comparisons():
-    with pytest.raises(InputError, match="a rate of 0.001 needs 1,000 comparisons .* there are 999"):
-        threshold_at(np.ones(999), 0.001)
-    assert threshold_at(np.ones(1000), 0.001) == 1
 
 
 def test_equal_looks_are_no_knowledge():

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_the_command_scores_cameras_of_one_scene(scene, capsys):
     written = json.loads((scene / "scores.json").read_text())
     assert written["together"]["idf1"] == pytest.approx(1)
     assert written["one_scene"]["idf1"] == pytest.approx(0.5)
+
+
+def test_scoring_needs_no_jax(scene):
+    code = "import sys; from reid_jax.main import main; print(main(sys.argv[1:]), 'jax' in sys.modules)"
+    arguments = ["track", "evaluate", str(scene / "train"), f"--results={scene / 'results'}"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
 
 
 def results_with(scene, text):

@@ -1,12 +1,11 @@
 """`track reenter` and `calibrate`: who comes back before another camera is known again, by a threshold of others."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from reid_jax.main import main
+from reid_jax.tracking.calibration import read_calibration
 from reid_jax.tracking.mot_files import Rows, read_results, write_ground_truth, write_results
 from reid_jax.tracking.sequences import Sequence, write_seqinfo
 
@@ -120,11 +119,12 @@ def test_a_threshold_is_found_at_a_rate_and_told_with_what_it_costs(cameras, tmp
     code, said, err = run(capsys, *arguments, "--rates", "0.4", "0.7", f"--json={file}", action="calibrate")
     assert (code, err) == (0, "")
     # The third visit has two people to be compared with, itself and another; the fourth two others.
-    assert said.startswith("histogram: 3 comparisons with other people, 1 with the same\n")
-    written = json.loads(file.read_text())
-    low, high = (line["threshold"] for line in written["thresholds"])
-    assert 0.5 < low <= high  # another colour is farther than the same
-    assert [line["false_new"] for line in written["thresholds"]] == [0, 0]
+    assert said.startswith("histogram: re-entry: 3 comparisons with other people, 1 with the same\n")
+    found = read_calibration(file)
+    for kind in (found.visits, found.images):
+        low, high = (each.threshold for each in kind.at)
+        assert 0.5 < low <= high  # another colour is farther than the same
+        assert [each.false_new for each in kind.at] == [0, 0]
     code, _, err = run(capsys, *arguments, "--rates", "0.1", action="calibrate")
     assert code == 2
     assert "a rate of 0.1 needs 10 comparisons with other people or more, and there are 3" in err

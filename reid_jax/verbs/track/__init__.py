@@ -3,7 +3,7 @@
 import argparse
 
 from reid_jax.verbs.actions import add_actions
-from reid_jax.verbs.track import calibrate, evaluate, reenter
+from reid_jax.verbs.track import calibrate, evaluate, reenter, room
 from reid_jax.verbs.track import run as run_action
 
 EXAMPLES = """\
@@ -22,6 +22,7 @@ ACTIONS = {
     "evaluate": evaluate,
     "reenter": reenter,
     "calibrate": calibrate,
+    "room": room,
 }
 
 

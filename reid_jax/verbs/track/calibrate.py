@@ -1,20 +1,22 @@
-"""`reid-jax track calibrate`: the threshold of re-entry at a stated false-positive rate, on other people."""
+"""`reid-jax track calibrate`: thresholds at stated false-positive rates, on other people."""
 
 import argparse
 
-from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import real
 from reid_jax.text_table import format_table
-from reid_jax.tracking.reentry import compare, threshold_at
+from reid_jax.tracking.calibration import Thresholds, calibrate, write_calibration
 from reid_jax.tracking.visits import true_identities, visits_of
-from reid_jax.verbs.track.place import add_place, name_of, place_of
+from reid_jax.verbs.track.place import add_place, looks_by, name_of, place_of
 
-HELP = "find the threshold of re-entry at a false-positive rate, on people who are not those it is for"
+HELP = "find thresholds of re-entry, and of two images, at false-positive rates, on people who are not those it is for"
 EXAMPLES = """\
   reid-jax track calibrate data/held_out/cam1 data/held_out/cam2 --weights=runs/1x --rates 0.01 0.001
+  reid-jax track calibrate data/held_out/cam1 data/held_out/cam2 --weights=runs/1x --json=thresholds.json
 Ground truth is cut into visits where people leave. Each is compared with everyone who is not there, as on re-entry; a
-false positive is another person nearer than the threshold. With m people away an entry has up to m times the rate."""
+false positive is another person nearer than the threshold. With m people away an entry has up to m times the rate.
+Two images are nearer or farther than a visit and a gallery, so that they have thresholds of their own, which
+`reid-jax compare --calibration=thresholds.json` goes by."""
 
 _RATES = (0.05, 0.01)
 
@@ -40,15 +42,19 @@ def run(args: argparse.Namespace) -> None:
     rows = place.cut_truth()
     visits = visits_of(rows)
     truth = true_identities(rows, visits, place.truth)
-    same, others = compare(visits, place.describe(args, rows, visits), truth, nearest=args.nearest)
-    found = {rate: threshold_at(others, rate) for rate in args.rates}
-    called_new = {rate: float((same >= threshold).mean()) if len(same) else None for rate, threshold in found.items()}
-    print(f"{name_of(args)}: {len(others):,} comparisons with other people, {len(same):,} with the same")
-    table = [("false-positive rate", "threshold", "same person beyond it")]
-    for rate, threshold in found.items():
-        share = "" if called_new[rate] is None else f"{100 * called_new[rate]:.1f} %"
-        table.append((f"{rate:g}", f"{threshold:.4f}", share))
-    print(format_table(table))
+    embed, digest = looks_by(args)
+    described = place.describe(embed, rows, visits)
+    found = calibrate(visits, described, truth, args.rates, nearest=args.nearest, digest=digest)
+    print(_table(f"{name_of(args)}: re-entry", found.visits))
+    print(_table(f"{name_of(args)}: two images", found.images))
     if args.json:
-        lines = [{"rate": r, "threshold": t, "false_new": called_new[r]} for r, t in found.items()]
-        write_json(args.json, {"other": len(others), "same": len(same), "nearest": args.nearest, "thresholds": lines})
+        write_calibration(args.json, found)
+
+
+def _table(title: str, found: Thresholds) -> str:
+    table = [("false-positive rate", "threshold", "same person beyond it")]
+    for each in found.at:
+        share = "" if each.false_new is None else f"{100 * each.false_new:.1f} %"
+        table.append((f"{each.rate:g}", f"{each.threshold:.4f}", share))
+    counts = f"{found.others:,} comparisons with other people, {found.same:,} with the same"
+    return f"{title}: {counts}\n{format_table(table)}"

@@ -13,6 +13,7 @@ from reid_jax.tracking.appearance import histogram, of_extractor
 from reid_jax.tracking.frames import SequenceFrames
 from reid_jax.tracking.looks import describe_visits
 from reid_jax.tracking.mot_files import PEDESTRIAN, UNKNOWN, Rows, join, read_ground_truth
+from reid_jax.tracking.motdt import Embed
 from reid_jax.tracking.reentry import QUERY_SECONDS, Described
 from reid_jax.tracking.sequences import Sequence, read_sequence
 from reid_jax.tracking.visits import Visit, cut
@@ -52,10 +53,9 @@ class Place:
             raise InputError(f"{shown(missing.folder)} has no ground truth; name sequences with gt/gt.txt")
         return cut(self.truth, round(_CUT_SECONDS * self.sequences[0].frame_rate))
 
-    def describe(self, args: argparse.Namespace, rows: Rows, visits: list[Visit]) -> list[Described]:
-        """Describes visits by what the options name."""
+    def describe(self, embed: Embed, rows: Rows, visits: list[Visit]) -> list[Described]:
+        """Describes visits by what `looks_by` gives."""
         cameras = {number: SequenceFrames.of(sequence, True) for number, sequence in enumerate(self.sequences, 1)}
-        embed = histogram if args.embedder else of_extractor(reid_jax.Extractor(args.weights))  # imports JAX
         return describe_visits(rows, visits, cameras, embed, self.query_frames, "describing")
 
 
@@ -66,6 +66,14 @@ def place_of(args: argparse.Namespace) -> Place:
     if len(rates) > 1:
         raise InputError(f"the sequences have {rates} frames a second; cameras of one place must have the same")
     return Place(sequences, round(QUERY_SECONDS * rates[0]), _truth(sequences))
+
+
+def looks_by(args: argparse.Namespace) -> tuple[Embed, str]:
+    """What describes people as the options say, and the digest of its weights; '' where it has none."""
+    if args.embedder:
+        return histogram, ""
+    extractor = reid_jax.Extractor(args.weights)  # imports JAX
+    return of_extractor(extractor), extractor.digest
 
 
 def name_of(args: argparse.Namespace) -> str:

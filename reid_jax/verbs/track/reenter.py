@@ -20,7 +20,7 @@ from reid_jax.tracking.reentry import (
     relabel,
 )
 from reid_jax.tracking.visits import NOBODY, true_identities, visits_of
-from reid_jax.verbs.track.place import add_place, name_of, place_of
+from reid_jax.verbs.track.place import add_place, looks_by, name_of, place_of
 
 HELP = "give people who left and come back their identity again, over one camera or several"
 EXAMPLES = """\
@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
         if len(place.sequences) == 1 and not rows.camera.any():  # a file without the column
             rows = dataclasses.replace(rows, camera=np.ones_like(rows.camera))
     visits = visits_of(rows)
-    described = place.describe(args, rows, visits)
+    embed, _ = looks_by(args)
+    described = place.describe(embed, rows, visits)
     answers = answer(visits, described, args.threshold, nearest=args.nearest)
     write_results(args.results, relabel(rows, visits, answers, place.query_frames if args.online else 0))
     people = len({each.identity for each in answers})

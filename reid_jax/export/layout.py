@@ -193,4 +193,3 @@ def _shape_tensor(graph: Graph, sizes: Sequence[Size]) -> Tensor:
         else:
             refuse(f"a constant that is repeated {size} times")
     return graph.add("Concat", *parts, axis=0)
-

@@ -81,7 +81,9 @@ def _element_by_element(graph: Graph, left: _Factor, right: _Factor, rank: int) 
         for name, axis in factor.axis_of.items():
             if name != _SUMMED:
                 shape[name] = factor.value.shape[axis]
-    values = [factor.value.relabelled(factor.name_of | {factor.axis_of[_SUMMED]: None}, shape) for factor in (left, right)]
+    values = [
+        factor.value.relabelled(factor.name_of | {factor.axis_of[_SUMMED]: None}, shape) for factor in (left, right)
+    ]
     order = merged_order(values)
     return graph.add("Mul", *(aligned(graph, value, order) for value in values)), tuple(order)
 

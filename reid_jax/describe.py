@@ -166,8 +166,8 @@ def require_finite(embedding: np.ndarray) -> None:
     bad = np.count_nonzero(~np.isfinite(embedding).all(1))
     if bad:
         raise InputError(
-            f"{bad:,} of {len(embedding):,} descriptors are not finite: the network's numbers overflow on these images; "
-            "take other weights, or compute in float32"
+            f"{bad:,} of {len(embedding):,} descriptors are not finite: the network's numbers overflow on these "
+            "images; take other weights, or compute in float32"
         )
 
 

@@ -63,9 +63,7 @@ class Facts:
     def read(cls, texts: Mapping[str, str]) -> "Facts":
         """The facts that `texts` wrote; raises InputError for what it did not write."""
         if "reid_jax" not in texts:
-            raise InputError(
-                "it is no export of reid_jax: it does not say of which weights; make one by reid-jax export"
-            )
+            raise InputError("it does not say of which weights it is: it is no export of reid_jax")
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             text = texts.get(field.name, "")

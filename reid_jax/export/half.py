@@ -8,27 +8,9 @@ from onnx import TensorProto
 
 from reid_jax.export.graph import Graph, Node
 
-_IN_HALF = frozenset(
-    [
-        "Add",
-        "AveragePool",
-        "Concat",
-        "Conv",
-        "Expand",
-        "Gather",
-        "Identity",
-        "MatMul",
-        "MaxPool",
-        "Mul",
-        "Pad",
-        "Relu",
-        "Reshape",
-        "Sigmoid",
-        "Slice",
-        "Split",
-        "Transpose",
-    ]
-)
+_CONVOLVES = ("AveragePool", "Conv", "MatMul", "MaxPool")
+_MOVES = ("Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Transpose")
+_IN_HALF = frozenset((*_CONVOLVES, *_MOVES, "Add", "Mul", "Relu", "Sigmoid"))
 
 
 def halve(graph: Graph) -> None:

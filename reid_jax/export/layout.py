@@ -161,6 +161,11 @@ def merged_order(values: Sequence[Value]) -> list[int | None]:
         order.append(next(iter(here), None))
     stored = [axis for axis in order if axis is not None]
     missing = {axis for value in values for axis in value.stored} - set(stored)
+    for axis in sorted(missing):  # of a constant: behind the axis before it, where there is a dimension of one
+        place = order.index(axis - 1) + 1 if axis - 1 in order else rank
+        if place < rank and order[place] is None:
+            order[place] = axis
+            missing.remove(axis)
     return list(common_order(values)) if missing or len(stored) != len(set(stored)) else order
 
 

@@ -77,9 +77,8 @@ class Scored:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument(
-        "--weights", required=True, nargs="+", help="workdirs of runs, .safetensors files or files of `reid-jax export`"
-    )
+    text = "workdirs of runs, .safetensors files or exported ones"
+    parser.add_argument("--weights", required=True, nargs="+", help=text)
     parser.add_argument("--dataset", nargs="+", help="sets to score on; default: those the weights were trained for")
     parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
     parser.add_argument("--json", help="also write the metrics to this file")

@@ -161,10 +161,9 @@ def merged_order(values: Sequence[Value]) -> list[int | None]:
         order.append(next(iter(here), None))
     stored = [axis for axis in order if axis is not None]
     missing = {axis for value in values for axis in value.stored} - set(stored)
-    for axis in sorted(missing):  # of a constant: behind the axis before it, where there is a dimension of one
-        place = order.index(axis - 1) + 1 if axis - 1 in order else rank
-        if place < rank and order[place] is None:
-            order[place] = axis
+    for axis in sorted(missing):  # of a constant: in the place of a dimension of one, if there is one
+        if None in order:
+            order[rank - 1 - order[::-1].index(None)] = axis
             missing.remove(axis)
     return list(common_order(values)) if missing or len(stored) != len(set(stored)) else order
 

@@ -45,8 +45,11 @@ class Engine:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Describes uint8 images [n, h, w, 3], RGB: float32 [n, d]."""
-        inputs = image if self.facts.pixels else normalised(image)
-        return self._session.run([self._embeddings], {self._images: inputs})[0]
+        return self.run(image if self.facts.pixels else normalised(image))
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Describes images as the file takes them."""
+        return self._session.run([self._embeddings], {self._images: images})[0]
 
 
 def normalised(image: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from reid_jax.describe import describe
 from reid_jax.export import parity
@@ -38,6 +38,28 @@ def export_onnx(
     differ from ours: then no file is left.
     """
     weights, path = parity.in_float32(weights), Path(path)
+    model = onnx_model(weights, uint8=uint8, float16=float16, thresholds=thresholds)
+    data, image_size = model.SerializeToString(), tuple(weights.config.image_size)
+    batches = parity.made_batches(image_size)
+    expected = parity.own_descriptors(weights, batches)
+    difference = 0.0
+
+    def write(temporary: Path) -> None:
+        nonlocal difference
+        temporary.write_bytes(data)
+        most = parity.CLOSE_IN_FLOAT16 if float16 else parity.CLOSE
+        difference = parity.require_parity(path, batches, expected, Engine(temporary.read_bytes()), most)
+        write_json(f"{path}.metadata.json", boxmot(path, image_size))
+
+    replace_file(path, write)
+    return parity.Written(path, len(data), difference, f"{len(model.graph.node)} nodes, opset {OPSET}")
+
+
+def onnx_model(
+    weights: Weights, *, uint8: bool = False, float16: bool = False, thresholds: Mapping[str, float] | None = None
+) -> ModelProto:
+    """Returns what `export_onnx` writes; nobody has compared it with anything."""
+    weights = parity.in_float32(weights)
     image_size = tuple(weights.config.image_size)
     facts = Facts.of(weights, uint8, "float16" if float16 else "float32", thresholds or {})
     network, variables = weights.network, {key: weights.variables[key] for key in ("params", "batch_stats")}
@@ -49,28 +71,15 @@ def export_onnx(
     if float16:
         halve(graph)
     image_type = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
-    model = model_of(graph, image_type, image_size, sum(facts.streams), facts.texts()).SerializeToString()
-    batches = parity.made_batches(image_size)
-    expected = parity.own_descriptors(weights, batches)
-    difference = 0.0
-
-    def write(temporary: Path) -> None:
-        nonlocal difference
-        temporary.write_bytes(model)
-        most = parity.CLOSE_IN_FLOAT16 if float16 else parity.CLOSE
-        difference = parity.require_parity(path, batches, expected, Engine(temporary.read_bytes()), most)
-        write_json(f"{path}.metadata.json", boxmot(path, facts))
-
-    replace_file(path, write)
-    return parity.Written(path, len(model), difference, f"{len(graph.nodes)} nodes, opset {OPSET}")
+    return model_of(graph, image_type, image_size, sum(facts.streams), facts.texts())
 
 
-def boxmot(path: Path, facts: Facts) -> dict[str, object]:
+def boxmot(path: Path, image_size: tuple[int, int]) -> dict[str, object]:
     """What BoxMOT 25 reads beside an ONNX file: version 1 of its own format; every key is optional there."""
     return {
         "schema_version": 1,
         "model_name": path.stem,
-        "img_size": list(facts.image_size),
+        "img_size": list(image_size),
         "preprocess": "resize",
         "dynamic_batch": True,
     }

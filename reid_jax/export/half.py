@@ -34,13 +34,24 @@ def halve(graph: Graph) -> None:
     for node in graph.nodes:
         first = node.operator == "Conv" and not half
         in_half = first or (node.operator in _IN_HALF and any(name in half for name in node.inputs))
+        in_half = in_half and all(_fits(graph.constants.get(name)) for name in node.inputs)
         wanted = TensorProto.FLOAT16 if in_half else TensorProto.FLOAT
         node.inputs = [as_type(name, wanted) for name in node.inputs]
         nodes.append(node)
         if in_half:
             half.update(node.outputs)
     if graph.output in half:
-        raise ValueError("the output of a network is no feature map")
+        inner = graph.new_name("half")
+        for node in nodes:
+            node.outputs = [inner if name == graph.output else name for name in node.outputs]
+        nodes.append(Node("Cast", [inner], [graph.output], {"to": TensorProto.FLOAT}))
     graph.nodes = nodes
     read = {name for node in nodes for name in node.inputs}
     graph.constants = {name: array for name, array in graph.constants.items() if name in read}
+
+
+def _fits(constant: np.ndarray | None) -> bool:
+    """Whether float16 has the numbers of a constant; minus infinity, which pads, it has."""
+    if constant is None or constant.dtype != np.float32:
+        return True
+    return bool((np.abs(constant[np.isfinite(constant)]) <= np.finfo(np.float16).max).all())

@@ -18,8 +18,8 @@ import numpy as np
 
 from reid_jax.export.graph import Graph, Tensor
 from reid_jax.export.refusal import refuse
+from reid_jax.export.tracing import BATCH
 
-BATCH = "batch"  # the number of images, as a symbolic size and as a dimension's name in the file
 Size = Any  # an int, or JAX's symbolic size of what depends on the number of images
 
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import export
 from jax.extend import core
 
 from reid_jax.errors import shown
 from reid_jax.export.constants import compute
 from reid_jax.export.graph import Graph
-from reid_jax.export.layout import BATCH, Value, arranged
+from reid_jax.export.layout import Value, arranged
 from reid_jax.export.primitives import EMITTERS
 from reid_jax.export.refusal import refuse
-from reid_jax.models import ops
+from reid_jax.export.tracing import for_any_number, images_of, plain
 
 INPUT, OUTPUT = "images", "embeddings"
 
@@ -47,17 +46,14 @@ def lower(describe: Callable[[jax.Array], jax.Array], image_size: tuple[int, int
     The graph's input is `images`, [batch, 3, h, w] for numbers with a point and [batch, h, w, 3], pixels as they lie,
     for whole ones; its output is `embeddings` [batch, d]. Raises InputError for what is not written as ONNX here.
     """
-    (batch,) = export.symbolic_shape(BATCH)
-    shape = (batch, *image_size, 3)
-    dtype = np.dtype(dtype)
-    with ops.traced_for(ops.ANY), jax.default_matmul_precision("highest"):
-        program = jax.jit(describe).trace(jax.ShapeDtypeStruct(shape, dtype)).jaxpr
-        graph = Graph(INPUT)
-        if dtype.kind == "f":
-            images = Value(shape, dtype, INPUT, (0, 3, 1, 2))
-        else:
-            images = Value(shape, dtype, graph.add("Transpose", INPUT, perm=[0, 3, 1, 2]), (0, 3, 1, 2))
-        (result,) = _run(graph, program.jaxpr, program.consts, [images])
+    images = images_of(image_size, dtype)
+    with for_any_number():
+        program = plain(describe).trace(images).jaxpr
+    graph = Graph(INPUT)
+    tensor = INPUT if images.dtype.kind == "f" else graph.add("Transpose", INPUT, perm=[0, 3, 1, 2])
+    value = Value(images.shape, images.dtype, tensor, (0, 3, 1, 2))
+    with jax.default_matmul_precision("highest"):  # of what is computed of the weights
+        (result,) = _run(graph, program.jaxpr, program.consts, [value])
     graph.finish(arranged(graph, result, (0, 1), expand=True), OUTPUT)
     return graph
 
@@ -83,6 +79,8 @@ def _results(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
     if name in _CALLS:
         inner = next(equation.params[key] for key in _PROGRAMS if key in equation.params)
         return _run(graph, getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), values)
+    if name == "dim_as_value":
+        refuse("with the number of images, such as a mean over them")
     if name not in _RELABELS and all(value.is_known for value in values) and _is_fixed(equation):
         return compute(equation, values)
     if name not in EMITTERS:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
+from reid_jax.errors import shown
 from reid_jax.export.graph import Graph
-from reid_jax.export.layout import BATCH
+from reid_jax.export.refusal import refuse
+from reid_jax.export.tracing import BATCH
 
 OPSET = 18
 
@@ -33,5 +35,8 @@ def model_of(
     )
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     helper.set_model_props(model, dict(facts))
-    checker.check_model(model, full_check=True)
+    try:
+        checker.check_model(model, full_check=True)
+    except Exception as error:  # the checker and the inference of shapes have an error each
+        refuse(f"what is no valid graph ({shown(error)})")
     return model

@@ -261,35 +261,37 @@ def _dynamic_slice(graph: Graph, equation: Any, values: Sequence[Value]) -> Valu
 
 
 def _gather(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:
-    """Indexing by constants: one slice, or entries along one axis in any order."""
+    """Indexing by constants: a part of each axis, or entries along it in any order."""
     x, indices = values
     numbers, extents = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     if not indices.is_known or numbers.operand_batching_dims:
         refuse("indexing whose indices depend on the image")
-    starts, collapsed = indices.array(), numbers.collapsed_slice_dims
-    out_shape = equation.outvars[0].aval.shape
-    kept = [axis for axis in range(len(x.shape)) if axis not in collapsed]
-    if starts.ndim == 1:
-        limits = [(0, extent, 1) for extent in extents]
-        for axis, start in zip(numbers.start_index_map, starts.tolist(), strict=True):
-            first = min(max(start, 0), x.shape[axis] - extents[axis])
-            limits[axis] = (first, first + extents[axis], 1)
-        tensor, axes = _cut(graph, x, limits)
-        sizes = [size if start == 0 else extent for size, (start, extent, _) in zip(x.shape, limits, strict=True)]
-        sizes = [1 if axis in collapsed else size for axis, size in enumerate(sizes)]
-        names = {axis: place for axis, place in zip(kept, numbers.offset_dims, strict=True)}
-        return Value(tuple(sizes), x.dtype, tensor, axes).relabelled(names, out_shape)
-    whole = all(extents[axis] == x.shape[axis] for axis in kept)
-    if starts.ndim != 2 or len(numbers.start_index_map) != 1 or collapsed != numbers.start_index_map or not whole:
-        refuse("indexing along several axes at once")
-    (axis,) = collapsed
-    (taken_axis,) = [place for place in range(len(out_shape)) if place not in numbers.offset_dims]
-    names = {each: place for each, place in zip(kept, numbers.offset_dims, strict=True)} | {axis: taken_axis}
-    if axis not in x.stored:
-        return x.relabelled(names, out_shape)
-    taken = np.clip(starts[:, 0], 0, x.shape[axis] - 1).astype(np.int64)
-    tensor = graph.add("Gather", x.tensor, taken, axis=x.axes.index(axis))
-    return _result(equation, tensor, [None if each is None else names[each] for each in x.axes])
+    out_shape, starts = equation.outvars[0].aval.shape, indices.array()
+    kept = [axis for axis in range(len(x.shape)) if axis not in numbers.collapsed_slice_dims]
+    names: dict[int, int | None] = dict(zip(kept, numbers.offset_dims, strict=True))
+    ways = [place for place in range(len(out_shape)) if place not in numbers.offset_dims]  # of the axes of `starts`
+    limits = [(0, size if extent == size else extent, 1) for size, extent in zip(x.shape, extents, strict=True)]
+    taken: dict[int, np.ndarray] = {}
+    for number, axis in enumerate(numbers.start_index_map):
+        if extents[axis] == x.shape[axis]:
+            continue
+        first = np.clip(starts[..., number], 0, x.shape[axis] - extents[axis])
+        along = [way for way, size in enumerate(first.shape) if size > 1 and (first != first.take([0], way)).any()]
+        if not along:
+            limits[axis] = (int(first.flat[0]), int(first.flat[0]) + extents[axis], 1)
+        elif len(along) > 1 or axis in kept or ways[along[0]] in names.values():
+            refuse("indexing along several axes by one array")
+        else:
+            limits[axis] = (0, x.shape[axis], 1)
+            taken[axis] = np.moveaxis(first, along[0], 0).reshape(first.shape[along[0]], -1)[:, 0]
+            names[axis] = ways[along[0]]
+    tensor, axes = _cut(graph, x, limits)
+    for axis, numbers_taken in taken.items():
+        if axis in x.stored:
+            tensor = graph.add("Gather", tensor, numbers_taken.astype(np.int64), axis=x.axes.index(axis))
+    if any(out_shape[way] != 1 for way in ways if way not in names.values()):
+        refuse("indexing that repeats what it takes")
+    return _result(equation, tensor, [None if axis is None else names.get(axis) for axis in axes])
 
 
 def _reverse(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:

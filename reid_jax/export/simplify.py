@@ -221,7 +221,7 @@ def _layer_with_bias(view: _View, node: Node) -> list[Node] | None:
 def _weights(view: _View, layer: Node) -> tuple[np.ndarray | None, np.ndarray | None, int]:
     """(weights, bias, which dimension of the weights is the channels of the result); None for what is no constant."""
     weights, *bias = map(view.constant, layer.inputs[1:])
-    if bias and bias[0] is None:
+    if weights is None or (layer.operator != "Conv" and weights.ndim != 2) or (bias and bias[0] is None):
         return None, None, 0
     return weights, bias[0] if bias else None, 0 if layer.operator == "Conv" else 1
 
@@ -246,7 +246,8 @@ def _padded(view: _View, node: Node) -> list[Node] | None:
     ends = ends.reshape(2, -1)
     if filling != wanted or ends[:, :2].any() or (ends < 0).any():
         return None
-    pads = [int(a + b) for a, b in zip(node.attributes["pads"], ends[:, 2:].reshape(-1), strict=True)]
+    more = ends[:, 2:].reshape(-1).tolist()
+    pads = [a + b for a, b in zip(node.attributes.get("pads", [0] * len(more)), more, strict=True)]
     return [view.node(node, node.operator, padding.inputs[0], *node.inputs[1:], **node.attributes | {"pads": pads})]
 
 

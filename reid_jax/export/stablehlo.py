@@ -12,9 +12,9 @@ from reid_jax.describe import describe
 from reid_jax.errors import InputError, shown
 from reid_jax.export import parity
 from reid_jax.export.facts import Facts
+from reid_jax.export.tracing import for_any_number, images_of, plain
 from reid_jax.files.json_files import read_json, write_json
 from reid_jax.files.writing import replace_file
-from reid_jax.models import ops
 from reid_jax.models.registry import dtype_of
 from reid_jax.weights import Weights
 
@@ -31,10 +31,10 @@ def export_stablehlo(
     """
     path, image_size = Path(path), tuple(weights.config.image_size)
     network, variables = weights.network, {key: weights.variables[key] for key in ("params", "batch_stats")}
-    forward = jax.jit(ops.traced_for(ops.ANY)(lambda image: describe(network, variables, image)))
-    (batch,) = export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, *image_size, 3), np.uint8)
-    data = bytes(export.export(forward, platforms=PLATFORMS)(images).serialize())
+    forward = plain(lambda image: describe(network, variables, image))
+    with for_any_number():
+        exported = export.export(forward, platforms=PLATFORMS)(images_of(image_size, np.uint8))
+    data = bytes(exported.serialize())
     batches = parity.made_batches(image_size)
     expected = parity.own_descriptors(weights, batches)
     facts = Facts.of(weights, True, dtype_of(weights.config), thresholds or {})

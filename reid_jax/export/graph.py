@@ -40,7 +40,7 @@ class Graph:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._names:
             self._names[key] = self.new_name("constant")
-            self.constants[self._names[key]] = array
+        self.constants[self._names[key]] = array  # again, where it was dropped as nothing read it
         return self._names[key]
 
     def add(self, operator: str, *inputs: Tensor, **attributes: Any) -> str:

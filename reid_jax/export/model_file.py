@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
-from reid_jax.errors import shown
+from reid_jax.errors import InputError, shown
 from reid_jax.export.graph import Graph
-from reid_jax.export.refusal import refuse
+from reid_jax.export.refusal import WAY_OUT
 from reid_jax.export.tracing import BATCH
 
 OPSET = 18
@@ -38,5 +38,5 @@ def model_of(
     try:
         checker.check_model(model, full_check=True)
     except Exception as error:  # the checker and the inference of shapes have an error each
-        refuse(f"what is no valid graph ({shown(error)})")
+        raise InputError(f"the network's graph is no valid ONNX ({shown(error)}); {WAY_OUT}") from error
     return model

@@ -14,7 +14,7 @@ from reid_jax.weights import Weights
 
 BATCHES = (1, 3, 8)  # numbers of images at a time
 CLOSE = 1e-4  # most that an element of a descriptor may differ by, which is of unit norm
-CLOSE_IN_FLOAT16 = 2e-3
+CLOSE_IN_FLOAT16 = 1e-2
 CLOSE_IN_BFLOAT16 = 2e-2
 
 

@@ -325,7 +325,17 @@ def _pad(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:
 def _reduction(operator: str) -> Emitter:
     def emit(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:
         (x,), gone, shape = values, equation.params["axes"], equation.outvars[0].aval.shape
+        kept = [axis for axis in range(len(x.shape)) if axis not in gone]
+        names = {axis: place for place, axis in enumerate(kept)} | dict.fromkeys(gone)
         places = [place for place, axis in enumerate(x.axes) if axis in gone]
+        if operator in _POOLED and places and (windows := _windows_of(graph, x, places)):
+            original, sizes = windows
+            attributes = {"kernel_shape": sizes, "strides": sizes, "pads": [0] * (2 * len(sizes))}
+            tensor = graph.add(_POOLED[operator], original, **attributes)
+            if operator == "ReduceSum":
+                tensor = graph.add("Mul", tensor, np.asarray(math.prod(sizes), x.dtype))
+            left = [axis for place, axis in enumerate(x.axes) if place not in places]
+            return Value(shape, x.dtype, tensor, tuple(None if axis is None else names[axis] for axis in left))
         tensor = graph.add(operator, x.tensor, np.array(places, np.int64), keepdims=1) if places else x.tensor
         if places and operator == "ReduceSum":
             graph.nodes[-1].terms = math.prod(x.shape[x.axes[place]] for place in places)
@@ -337,12 +347,34 @@ def _reduction(operator: str) -> Emitter:
             tensor = graph.add("Mul", tensor, np.asarray(times, x.dtype))
         elif times != 1 and operator == "ReduceProd":
             refuse("a product of repeated numbers")
-        kept = [axis for axis in range(len(x.shape)) if axis not in gone]
-        names = {axis: place for place, axis in enumerate(kept)} | dict.fromkeys(gone)
         axes = [None if axis is None else names[axis] for axis in x.axes]
         return Value(shape, x.dtype, tensor, tuple(axes))
 
     return emit
+
+
+_POOLED = {"ReduceSum": "AveragePool", "ReduceMax": "MaxPool"}
+
+
+def _windows_of(graph: Graph, x: Value, places: Sequence[int]) -> tuple[str, list[int]] | None:
+    """(tensor, window) where the dimensions `places` of `x` are windows side by side that a reshape has cut out of it.
+
+    So [n, c, h / 2, 2, w / 2, 2], reduced over the twos, is a pooling of [n, c, h, w] with a window of 2x2.
+    """
+    original, before = graph.reshaped.get(x.tensor, (x.tensor, [])) if isinstance(x.tensor, str) else ("", [])
+    after, windows, place = [*sizes_of(x, x.axes), 0, 0], [], 0
+    for size in before:
+        if size == after[place] and place not in places:
+            windows.append(1)
+            place += 1
+        elif size == after[place] * after[place + 1] and place not in places and place + 1 in places:
+            windows.append(after[place + 1])
+            place += 2
+        else:
+            return None
+    if len(windows) < 3 or windows[:2] != [1, 1] or place != len(x.axes):
+        return None
+    return original, windows[2:]
 
 
 def _pool(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:

@@ -76,6 +76,7 @@ PROGRAMS = {
     "side by side": lambda x: flat(jnp.stack([x.mean((1, 2)), x.max((1, 2))], 1) @ MATRIX),
     "stacked first": lambda x: flat(jnp.stack([x, x * 2]).sum(0)),
     "divided": lambda x: flat(x.reshape(x.shape[0], 3, 2, 2, 2, 3).mean((2, 4))),
+    "most of each window": lambda x: flat(x.reshape(x.shape[0], 3, 2, 4, 3).max(2)) * x[:, 0, 0, :1],
     "joined to the images": lambda x: x.reshape(-1, 3).sum(-1).reshape(x.shape[0], -1) @ kernel(24, 2),
     "cut": lambda x: flat(x[:, 1:5:2, :, 1:]),
     "split": lambda x: flat(sum(jnp.split(x, 2, 1))),
@@ -152,6 +153,11 @@ def test_batch_norm_and_padding_go_into_the_convolution_and_nothing_is_transpose
 
     _, found = operators(network)
     assert found == {"Conv": 2, "Relu": 2, "ReduceMean": 1, "Reshape": 1}
+
+
+def test_windows_side_by_side_are_a_pooling():
+    _, found = operators(lambda x: x.reshape(x.shape[0], 3, 2, 2, 2, 3).mean((2, 4)).max((1, 2)))
+    assert found == {"AveragePool": 1, "ReduceMax": 1, "Reshape": 1}
 
 
 def test_what_is_computed_twice_or_never_read_is_one_node_or_none():

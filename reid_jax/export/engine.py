@@ -16,13 +16,12 @@ class Engine:
     Raises InputError where it is no ONNX model, no export of ours, or does not take and give what it says.
     """
 
-    def __init__(self, model: bytes, threads: int = 0):
-        """Loads a model; `threads` of 0 takes all cores, on a GPU where ONNX Runtime has one."""
+    def __init__(self, model: bytes, gpu: bool = True):
+        """Loads a model, onto a GPU where ONNX Runtime has one unless `gpu` is off."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
-        there = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in there]
+        wanted = ["CUDAExecutionProvider"] * gpu + ["CPUExecutionProvider"]
+        providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # ONNX Runtime has a class for each of its failures

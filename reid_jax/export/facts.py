@@ -76,6 +76,8 @@ class Facts:
             whole = isinstance(value, list) and all(type(number) is int and number > 0 for number in value)
             if not whole or not value or len(value) != (count or len(value)):
                 raise InputError(f"its {name} is {shown(value)}, which are no sizes; export it again")
+        if type(self.pixels) is not bool or not isinstance(self.thresholds, dict):
+            raise InputError("its input or its thresholds are not told as an export tells them; export it again")
         if len(self.digest) != _DIGEST_LETTERS or set(self.digest) - set("0123456789abcdef"):
             raise InputError(f"its digest is {shown(self.digest)!r}, which is none; export it again")
         return dataclasses.replace(self, image_size=tuple(self.image_size), streams=tuple(self.streams))

@@ -10,6 +10,7 @@ from reid_jax.export.graph import Graph, Node
 
 _CONVOLVES = ("AveragePool", "Conv", "MatMul", "MaxPool")
 _MOVES = ("Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Transpose")
+_TO_SIZES = ("Expand", "Reshape")  # whose second input is whole numbers
 _IN_HALF = frozenset((*_CONVOLVES, *_MOVES, "Add", "Mul", "Relu", "Sigmoid"))
 
 
@@ -36,7 +37,8 @@ def halve(graph: Graph) -> None:
         in_half = first or (node.operator in _IN_HALF and any(name in half for name in node.inputs))
         in_half = in_half and all(_fits(graph.constants.get(name)) for name in node.inputs)
         wanted = TensorProto.FLOAT16 if in_half else TensorProto.FLOAT
-        node.inputs = [as_type(name, wanted) for name in node.inputs]
+        sizes = node.inputs[1:] if node.operator in _TO_SIZES else []
+        node.inputs = [as_type(name, wanted) for name in node.inputs[: len(node.inputs) - len(sizes)]] + sizes
         nodes.append(node)
         if in_half:
             half.update(node.outputs)

@@ -187,6 +187,16 @@ def test_in_half_maps_are_float16_and_sums_are_not():
     assert theirs.dtype == np.float32
     assert np.isfinite(theirs).all()
 
+    def ends_in_a_map(x):
+        return class_token(nn.relu(convolved(x, SQUARE[None, None])))
+
+    expected = np.asarray(jax.jit(ends_in_a_map)(images))
+    graph, _ = operators(ends_in_a_map)
+    halve(graph)
+    theirs = run(graph, images.transpose(0, 3, 1, 2), expected.shape[1])
+    np.testing.assert_allclose(theirs, expected, atol=0.02)
+    assert np.abs(theirs - expected).max() > 1e-6
+
 
 @pytest.mark.parametrize(
     ("program", "words"),

@@ -96,6 +96,8 @@ def arranged(graph: Graph, value: Value, order: Iterable[int | None], expand: bo
             tensor = reshape(graph, tensor, sizes_of(value, axes), sizes_of(value, wanted))
     repeated = [axis for axis in order if axis is not None and axis not in wanted]
     if expand and repeated:
+        if isinstance(tensor, np.ndarray) and value.is_known:
+            return np.broadcast_to(tensor, sizes_of(value, order))
         sizes = [value.shape[axis] if axis in repeated else 1 for axis in order]
         tensor = graph.add("Expand", tensor, _shape_tensor(graph, sizes))
     return tensor

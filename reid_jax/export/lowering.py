@@ -43,8 +43,8 @@ _RELABELS = {"broadcast_in_dim", "expand_dims", "reshape", "squeeze", "transpose
 def lower(describe: Callable[[jax.Array], jax.Array], image_size: tuple[int, int], dtype: Any) -> Graph:
     """Returns the graph of `describe`, pure and with constant weights: images [n, h, w, 3] of `dtype` -> [n, d].
 
-    The graph's input is `images`, [batch, 3, h, w] for numbers with a point and [batch, h, w, 3], pixels as they lie,
-    for whole ones; its output is `embeddings` [batch, d]. Raises InputError for what is not written as ONNX here.
+    The graph's input is `images`, float32 [batch, 3, h, w] or, pixels as they lie in memory, uint8 [batch, h, w, 3];
+    its output is `embeddings` [batch, d]. Raises InputError for what is not written as ONNX here.
     """
     images = images_of(image_size, dtype)
     with for_any_number():

@@ -86,6 +86,7 @@ PROGRAMS = {
     "padded": lambda x: flat(jnp.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0)), constant_values=2.0)),
     "repeated": lambda x: flat(jnp.broadcast_to(x.mean((1, 2))[:, None], (x.shape[0], 4, 3))),
     "class token": class_token,
+    "repeated numbers, joined": lambda x: flat(x) * jnp.broadcast_to(jnp.asarray(CHANNELS), (24, 3)).reshape(72),
     # sums
     "mean and deviation": lambda x: flat(nn.LayerNorm().apply({"params": {"scale": CHANNELS, "bias": CHANNELS}}, x)),
     "least and product": lambda x: x.min((1, 2)) + x.max((1, 2)) + jnp.prod(x, (1, 2)),
@@ -153,6 +154,17 @@ def test_batch_norm_and_padding_go_into_the_convolution_and_nothing_is_transpose
 
     _, found = operators(network)
     assert found == {"Conv": 2, "Relu": 2, "ReduceMean": 1, "Reshape": 1}
+
+
+def test_what_the_weights_alone_decide_is_computed():
+    def network(x):
+        order = jnp.take(jnp.asarray(CHANNELS), np.array([2, 0, 1]))
+        repeated = jnp.broadcast_to(jnp.exp(order), (24, 3)).reshape(72)
+        return flat(x) * repeated
+
+    graph, found = operators(network)
+    assert found == {"Transpose": 1, "Reshape": 1, "Mul": 1}
+    assert sorted(array.shape for array in graph.constants.values()) == [(2,), (72,)]
 
 
 def test_windows_side_by_side_are_a_pooling():

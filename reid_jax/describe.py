@@ -1,8 +1,10 @@
 """The forward pass in inference mode: `describe`, the pure function, and `Encoder`, its weights on the devices.
 
-All that describes images goes through here: evaluation, the pictures, `Extractor`, `reid-jax embed` and the bench.
+All that describes images goes through here: evaluation, the pictures, `Extractor`, `reid-jax embed` and the bench. What
+they read is a `Describer`: an `Encoder`, or a file that one was exported to (`reid_jax.export.reading`).
 """
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from reid_jax import parallel
 from reid_jax.data.augment import normalise
+from reid_jax.descriptors import digest_of
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.retrieval.aggregate import renormalise
@@ -36,12 +39,75 @@ def describe(network, variables: dict[str, Any], image: jax.Array) -> jax.Array:
     return network.apply(variables, normalise(image), train=False).embedding
 
 
+class Describer(abc.ABC):
+    """What describes images that are on the host.
+
+    image_size: (height, width) in pixels that it takes. mesh: the devices on which its descriptors are compared.
+    """
+
+    image_size: tuple[int, int]
+    mesh: Mesh
+
+    @property
+    @abc.abstractmethod
+    def streams(self) -> tuple[int, ...]:
+        """The widths of the vectors that a descriptor concatenates, each of norm 1/sqrt(their number)."""
+
+    @property
+    @abc.abstractmethod
+    def digest(self) -> str:
+        """Of the weights, 64 hexadecimal digits: descriptors of equal digests can be compared."""
+
+    @property
+    def dimensions(self) -> int:
+        """d, the length of a descriptor."""
+        return sum(self.streams)
+
+    def describe(self, image: np.ndarray, flip: bool = False) -> np.ndarray:
+        """Returns the descriptors float32 [n, d], unit norm, of uint8 images [n, h, w, 3], RGB, on the host.
+
+        With `flip` a descriptor is the mean of the image's and its mirror image's, renormalised per stream. The result
+        does not depend on the number of devices, but for rounding.
+
+        Raises InputError where the images have another shape, size or type, or a descriptor is not finite.
+        """
+        return self.describe_blocks([np.asarray(image)], flip)
+
+    def describe_blocks(self, blocks: Iterable[np.ndarray], flip: bool = False) -> np.ndarray:
+        """Returns the descriptors of all images of `blocks`, as `describe` does for each of them.
+
+        The next block is taken, so decoded where `blocks` is a generator, while the devices work on this one. Memory
+        beside the descriptors is that of two blocks.
+        """
+        parts = list(self._described(blocks, flip))
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions), np.float32)
+
+    @abc.abstractmethod
+    def _described(self, blocks: Iterable[np.ndarray], flip: bool) -> Iterator[np.ndarray]:
+        """The descriptors of the images of `blocks`, each checked by `_check`, in parts of any length."""
+
+    def _check(self, image: np.ndarray) -> None:
+        if image.ndim != 4 or image.shape[3] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"images have shape {list(image.shape)} and type {image.dtype}; give uint8 [n, h, w, 3], RGB from 0 to "
+                "255"
+            )
+        if image.shape[1:3] != self.image_size:
+            (height, width), (rows, columns) = self.image_size, image.shape[1:3]
+            raise InputError(
+                f"images have {rows}x{columns} pixels (height x width), but these weights were trained with "
+                f"{height}x{width}; resize them, as `Extractor` does"
+            )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Encoder:
+class Encoder(Describer):
     """A network with its weights on the devices, which describes images that are on the host.
 
     `Encoder.of` makes one of a weights file that was read, training of its state, and `averaging.samples` one of each
-    sample of the weights. The weights are copied to the devices once, here, and not with each dispatch.
+    sample of the weights. The weights are copied to the devices once, here, and not with each dispatch. Each image is
+    computed by the same code whatever the number of devices. A batch is filled up to a power of two times the devices,
+    from 8 to 256 on each: few shapes are compiled.
 
     Fields:
       network: the Flax module; see `models.output.Output` for what it returns.
@@ -67,33 +133,13 @@ class Encoder:
 
     @property
     def streams(self) -> tuple[int, ...]:
-        """The widths of the vectors that a descriptor concatenates, each of norm 1/sqrt(their number)."""
+        """See `Describer`."""
         return tuple(self.network.streams)
 
-    @property
-    def dimensions(self) -> int:
-        """d, the length of a descriptor."""
-        return sum(self.streams)
-
-    def describe(self, image: np.ndarray, flip: bool = False) -> np.ndarray:
-        """Returns the descriptors float32 [n, d], unit norm, of uint8 images [n, h, w, 3], RGB, on the host.
-
-        With `flip` a descriptor is the mean of the image's and its mirror image's, renormalised per stream. Each image
-        is computed by the same code whatever the number of devices, so the result does not depend on it, but for
-        rounding. n is filled up to a power of two times the devices, from 8 to 256 on each: few shapes are compiled.
-
-        Raises InputError where the images have another shape, size or type, or a descriptor is not finite.
-        """
-        return self.describe_blocks([np.asarray(image)], flip)
-
-    def describe_blocks(self, blocks: Iterable[np.ndarray], flip: bool = False) -> np.ndarray:
-        """Returns the descriptors of all images of `blocks`, as `describe` does for each of them.
-
-        The next block is taken, so decoded where `blocks` is a generator, while the devices work on this one. Memory
-        beside the descriptors is that of two blocks.
-        """
-        parts = list(self._described(blocks, flip))
-        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions), np.float32)
+    @functools.cached_property
+    def digest(self) -> str:
+        """See `Describer`."""
+        return digest_of(self.variables)
 
     def _described(self, blocks: Iterable[np.ndarray], flip: bool) -> Iterator[np.ndarray]:
         pending = []
@@ -106,31 +152,23 @@ class Encoder:
         for dispatched in pending:
             yield self._collect(*dispatched, flip)
 
-    def _check(self, image: np.ndarray) -> None:
-        if image.ndim != 4 or image.shape[3] != 3 or image.dtype != np.uint8:
-            raise InputError(
-                f"images have shape {list(image.shape)} and type {image.dtype}; give uint8 [n, h, w, 3], RGB from 0 to "
-                "255"
-            )
-        if image.shape[1:3] != self.image_size:
-            (height, width), (rows, columns) = self.image_size, image.shape[1:3]
-            raise InputError(
-                f"images have {rows}x{columns} pixels (height x width), but these weights were trained with "
-                f"{height}x{width}; resize them, as `Extractor` does"
-            )
-
     def _collect(self, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
         """Brings the first `count` descriptors of a batch to the host."""
         if not embedding.is_fully_addressable:  # other processes have the rest
             embedding = parallel.replicate(self.mesh)(embedding)
         embedding = np.asarray(embedding)[:count]
-        bad = np.count_nonzero(~np.isfinite(embedding).all(1))
-        if bad:
-            raise InputError(
-                f"{bad:,} of {count:,} descriptors are not finite: the network's numbers overflow on these images; "
-                "take other weights, or compute in float32"
-            )
+        require_finite(embedding)
         return renormalise(embedding, self.streams) if flip else embedding
+
+
+def require_finite(embedding: np.ndarray) -> None:
+    """Raises InputError where a descriptor of [n, d] is not finite."""
+    bad = np.count_nonzero(~np.isfinite(embedding).all(1))
+    if bad:
+        raise InputError(
+            f"{bad:,} of {len(embedding):,} descriptors are not finite: the network's numbers overflow on these "
+            "images; take other weights, or compute in float32"
+        )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))

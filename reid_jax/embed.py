@@ -6,7 +6,7 @@ import numpy as np
 
 from reid_jax.data.images import Images
 from reid_jax.data.tracklets import items_of
-from reid_jax.describe import Encoder
+from reid_jax.describe import Describer
 from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import pool
 
@@ -35,8 +35,8 @@ class Items:
         return Items(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
 
-def embed_split(encoder: Encoder, images: Images, flip: bool = False, progress: str = "") -> np.ndarray:
-    """Returns the descriptors of a split as `Encoder.describe` does; one on disk is decoded while the devices work.
+def embed_split(encoder: Describer, images: Images, flip: bool = False, progress: str = "") -> np.ndarray:
+    """Returns the descriptors of a split as `Describer.describe` does; one on disk is decoded while the devices work.
 
     `progress` names a bar on stderr where it is not empty. Memory beside the descriptors is that of a few thousand
     images. Raises InputError for images that cannot be decoded, and where a descriptor is not finite.
@@ -44,7 +44,7 @@ def embed_split(encoder: Encoder, images: Images, flip: bool = False, progress: 
     return encoder.describe_blocks((block.image for block in images.blocks(_BLOCK, progress)), flip)
 
 
-def embed_items(encoder: Encoder, images: Images, *, flip: bool = False, progress: str = "") -> Items:
+def embed_items(encoder: Describer, images: Images, *, flip: bool = False, progress: str = "") -> Items:
     """Embeds a split and pools the frames of each tracklet: the mean of their descriptors, renormalised.
 
     Raises InputError as `embed_split` does, and for a tracklet whose frames differ in identity or camera.

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax.data.images import Images
-from reid_jax.describe import Encoder
+from reid_jax.describe import Describer
 from reid_jax.embed import Items, embed_items
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics as metrics_module
@@ -117,7 +117,7 @@ class Evaluation:
 
 
 def evaluate(
-    encoder: Encoder,
+    encoder: Describer,
     query: Images,
     gallery: Images,
     *,

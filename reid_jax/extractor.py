@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,11 @@ from reid_jax import parallel
 from reid_jax.cpu import cores
 from reid_jax.data.builders.files import FileTree
 from reid_jax.data.decode import decode, from_pillow, resize
-from reid_jax.describe import Encoder
-from reid_jax.descriptors import digest_of
+from reid_jax.describe import Describer
 from reid_jax.errors import InputError, first_few, shown
+from reid_jax.export.reading import describer_of, open_weights
 from reid_jax.progress import progress_bar
 from reid_jax.ranges import choice, require
-from reid_jax.weights import load_weights
 
 COLOURS = ("rgb", "bgr")
 
@@ -46,16 +44,16 @@ class Extractor:
       streams: the widths of the vectors that a descriptor concatenates.
       digest: of the weights, 64 hexadecimal digits; descriptors of equal digests can be compared.
       flip: whether a descriptor is the mean of the image's and its mirror image's.
-      encoder: the network with its weights on the devices.
+      encoder: the network with its weights on the devices, or an exported file.
     """
 
-    def __init__(self, weights: str | os.PathLike | Encoder, *, flip: bool = False):
-        """Reads `weights`, a run's workdir or a .safetensors file, or takes an encoder.
+    def __init__(self, weights: str | os.PathLike | Describer, *, flip: bool = False):
+        """Reads `weights`, a run's workdir, a .safetensors file or one of `reid-jax export`, or takes an encoder.
 
         Raises InputError for a missing or foreign file; see `reid_jax.weights.load_weights`.
         """
-        if not isinstance(weights, Encoder):
-            weights = Encoder.of(load_weights(weights), parallel.create_mesh())
+        if not isinstance(weights, Describer):
+            weights = describer_of(open_weights(weights), parallel.create_mesh())
         self.encoder = weights
         self.flip = flip
 
@@ -74,10 +72,10 @@ class Extractor:
         """See the class."""
         return self.encoder.streams
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """See the class."""
-        return digest_of(self.encoder.variables)
+        return self.encoder.digest
 
     def __call__(
         self,

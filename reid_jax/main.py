@@ -16,6 +16,7 @@ VERBS = {
     "evaluate": "score weights on a query and a gallery split",
     "embed": "write the descriptors of a folder of images",
     "compare": "say whether two images show the same person",
+    "export": "write weights as ONNX or StableHLO, held against our own forward pass",
     "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
     "summary": "show what the network of a config costs, per component",
     "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",

@@ -97,6 +97,10 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
             raise InputError(
                 f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
             ) from error
+        if path.suffix.lower() in (".onnx", ".stablehlo"):
+            raise InputError(
+                f"{path} is an export, which embed and evaluate take; here give the weights that it was made of"
+            ) from error
         raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
     try:
         require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))

@@ -242,7 +242,11 @@ def test_no_module_imports_tensorflow():
         "import importlib, pkgutil, sys, reid_jax\n"
         "for module in pkgutil.walk_packages(reid_jax.__path__, 'reid_jax.'):\n"
         "    if not module.name.startswith('reid_jax.bench.peers.'):\n"  # each needs the library it is named for
-        "        importlib.import_module(module.name)\n"
+        "        try:\n"
+        "            importlib.import_module(module.name)\n"
+        "        except ModuleNotFoundError as error:\n"
+        "            if error.name not in ('onnx', 'onnxruntime'):\n"  # of the extra 'export'
+        "                raise\n"
         "assert 'reid_jax.data.split' in sys.modules and 'reid_jax.verbs.train' in sys.modules\n"
         "loaded = [name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'torch')]\n"
         "sys.exit(' '.join(loaded) or 0)\n"

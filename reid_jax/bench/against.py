@@ -21,17 +21,21 @@ from reid_jax.models.registry import create_network
 
 # What each kind of work is compared with.
 TRAINING = ("torch", "torch_compiled", "torchreid")
-EMBEDDING = (*TRAINING, "openvino")
+_EXPORTED = ("onnxruntime", "openvino")  # which take any network, as `reid_jax.export` writes it
+EMBEDDING = (*TRAINING, *_EXPORTED)
 RETRIEVAL = ("torchreid",)
 
 _PACKAGES = {
     "torch": ("torch",),
     "torch_compiled": ("torch",),
-    "openvino": ("torch", "openvino"),
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
     "torchreid": ("torch", "torchreid"),
 }
 _INSTALL = {
     "torch": "pip install torch",
+    "onnx": "pip install 'reid_jax[export]'",
+    "onnxruntime": "pip install 'reid_jax[export]'",
     "openvino": "pip install openvino",
     "torchreid": "install it from its public repository, KaiyangZhou/deep-person-reid, which compiles its ranking",
 }
@@ -80,7 +84,7 @@ class Form:
 # Class of the network, and of those derived from it -> peer -> its form of such a network. Without one there is none.
 FORMS: dict[type, dict[str, Form]] = {
     AttentionNetwork: {
-        **dict.fromkeys(("torch", "torch_compiled", "openvino"), Form("network", _TORCH_NETWORK)),
+        **dict.fromkeys(("torch", "torch_compiled"), Form("network", _TORCH_NETWORK)),
         "torchreid": Form("HA-CNN", {field: getattr(_HACNN, field) for field in _HACNN_FIELDS}, (160, 64)),
     },
     OSNet: {"torchreid": Form("OSNet", {field: getattr(_OSNET, field) for field in _OSNET_FIELDS})},
@@ -130,6 +134,8 @@ def check_network(names: Sequence[str], network: Any, config: ConfigDict, trains
     """Raises InputError where a peer has no form of the network, or of the loss if it trains."""
     forms = next((forms for network_class, forms in FORMS.items() if isinstance(network, network_class)), {})
     for name in names:
+        if name in _EXPORTED:
+            continue
         if name not in forms:
             others = f" (it can be compared with {', '.join(forms)})" if forms else ""
             raise InputError(f"--against={name} has no form of {type(network).__name__}{others}; leave this peer out")

@@ -25,7 +25,7 @@ from reid_jax.ranges import whole
 EXAMPLES = """\
   reid-jax bench train --config=configs/robust_reid.py:size=1x --against torch torch_compiled
   reid-jax bench train --config=configs/hacnn.py --steps=4 --against=torchreid --json=hacnn.json
-  reid-jax bench embed --config=configs/robust_reid.py:size=1x --config.model.dtype=bfloat16 --against=openvino
+  reid-jax bench embed --config=configs/robust_reid.py:size=1x --against onnxruntime openvino
   reid-jax bench data --dataset=market1501 --data_dir=data --config=configs/robust_reid.py:size=nano
   reid-jax bench rank --size=msmt17 --rounds=1
   reid-jax bench rank --against=torchreid
@@ -75,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     embed = add("embed", "embed made images: from uint8 to descriptors, both on the host; compile time, memory")
     _add_config(embed)
     embed.add_argument("--images", type=whole(1, 10_000_000), help="in a round (default: what takes about a second)")
-    text = f"also time {_PEERS}, openvino (float32 and bfloat16); on batches in memory, normalised, which favours them"
+    text = f"also time {_PEERS}, and onnxruntime and openvino (float32 and bfloat16) on our export of any network; on "
+    text += "batches in memory, normalised, which favours them"
     _add_against(embed, against.EMBEDDING, text)
 
     data = add("data", "read a training split: decoding, the network, both at once, and the sampler")

@@ -15,10 +15,11 @@ from reid_jax.averaging.samples import evaluate_samples, sampled_encoders
 from reid_jax.bench.measure import peak_memory
 from reid_jax.data.builders.source import Source
 from reid_jax.data.split import StoredSplit
-from reid_jax.describe import Encoder
-from reid_jax.descriptors import Descriptors, digest_of, write_descriptors
+from reid_jax.describe import Describer
+from reid_jax.descriptors import Descriptors, write_descriptors
 from reid_jax.errors import InputError
 from reid_jax.evaluate import Evaluation, Protocol, evaluate
+from reid_jax.export.reading import Export, describer_of, open_weights
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
@@ -37,12 +38,13 @@ from reid_jax.verbs.protocol import (
     sources_to_score,
 )
 from reid_jax.visualize.failures import require
-from reid_jax.weights import AVERAGED, LAST, Weights, load_weights
+from reid_jax.weights import AVERAGED, LAST, Weights
 
 EXAMPLES = """\
   reid-jax evaluate --weights=runs/quickstart
   reid-jax evaluate --weights=best.safetensors --dataset=market1501 --data_dir=data --json=market.json
   reid-jax evaluate --weights=runs/1x --flip --rerank
+  reid-jax evaluate --weights=person.onnx --dataset=market1501 --data_dir=data
   reid-jax evaluate --weights=runs/1x --multi_query
   reid-jax evaluate --weights=runs/1x --query_height=80,40,20 --height_curve=height.png
   reid-jax evaluate --weights=runs/1x-swag --swag_samples=30 --risk_curve=risk.png
@@ -65,7 +67,7 @@ class Scored:
     """
 
     dataset: str
-    encoder: Encoder
+    encoder: Describer
     query: StoredSplit
     gallery: StoredSplit
     result: Evaluation
@@ -75,7 +77,8 @@ class Scored:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--weights", required=True, nargs="+", help="workdirs of runs or .safetensors files")
+    text = "workdirs of runs, .safetensors files or exported ones"
+    parser.add_argument("--weights", required=True, nargs="+", help=text)
     parser.add_argument("--dataset", nargs="+", help="sets to score on; default: those the weights were trained for")
     parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
     parser.add_argument("--json", help="also write the metrics to this file")
@@ -99,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     _check_options(args, protocol, heights)
     pairs = []
     for path in args.weights:
-        weights = load_weights(path, AVERAGED if args.swag_samples else LAST)
+        weights = open_weights(path, AVERAGED if args.swag_samples else LAST)
         sources = sources_to_score(weights, args.dataset, args.data_dir or weights.config.data_dir)
         pairs += [(path, weights, source) for source in sources]
     for option in ("embeddings", "height_curve", "risk_curve"):
@@ -156,10 +159,12 @@ def _check_options(args: argparse.Namespace, protocol: Protocol, heights: list[i
         require("matplotlib")
 
 
-def _score(weights: Weights, source: Source, data_dir: str, samples: int, protocol: Protocol, mesh: Mesh) -> Scored:
+def _score(
+    weights: Weights | Export, source: Source, data_dir: str, samples: int, protocol: Protocol, mesh: Mesh
+) -> Scored:
     query, gallery, pooled = open_test(source, data_dir, weights.config.image_size, protocol)
     begin = time.perf_counter()
-    encoder, spread = Encoder.of(weights, mesh), None
+    encoder, spread = describer_of(weights, mesh), None
     if samples:
         result, *spread = _sampled(weights, query, gallery, samples, protocol, data_dir, mesh)
     else:
@@ -169,7 +174,7 @@ def _score(weights: Weights, source: Source, data_dir: str, samples: int, protoc
 
 
 def _sampled(
-    weights: Weights,
+    weights: Weights | Export,
     query: StoredSplit,
     gallery: StoredSplit,
     samples: int,
@@ -178,7 +183,7 @@ def _sampled(
     mesh: Mesh,
 ) -> tuple[Evaluation, np.ndarray, np.ndarray]:
     """The evaluation of SWAG's averaged descriptors, and the spread of the queries and of the gallery."""
-    if weights.moments is None:
+    if isinstance(weights, Export) or weights.moments is None:
         raise InputError(
             f"these weights are no average with SWAG's moments; name a run of configs/swag.py or its {AVERAGED}"
         )
@@ -249,7 +254,7 @@ def _by_height(scored: Scored, heights: list[int]) -> dict[int, dict[str, float]
 
 def _write_embeddings(path: str, scored: Scored) -> None:
     """Writes the sets 'query' and 'gallery', as they were ranked."""
-    weights = digest_of(scored.encoder.variables)
+    weights = scored.encoder.digest
     query_spread, gallery_spread = scored.spread or (None, None)
     sets = {}
     for side, items, spread in (

@@ -8,10 +8,11 @@ from reid_jax.data.datasets import find_source, split_names
 from reid_jax.data.images import Images
 from reid_jax.data.low_resolution import LowResolution
 from reid_jax.data.split import StoredSplit, open_sources
-from reid_jax.describe import Encoder
+from reid_jax.describe import Describer
 from reid_jax.embed import embed_items
 from reid_jax.errors import InputError, shown
 from reid_jax.evaluate import Evaluation, Protocol, score
+from reid_jax.export.reading import Export
 from reid_jax.ranges import real, whole
 from reid_jax.weights import Weights
 
@@ -57,7 +58,7 @@ def protocol_of(args: argparse.Namespace) -> Protocol:
     return Protocol(**{name: getattr(args, name) for name in (*fields, "single_gallery_shot", "draws", "seed")})
 
 
-def sources_to_score(weights: Weights, names: list[str] | None, data_dir: str) -> list[Source]:
+def sources_to_score(weights: Weights | Export, names: list[str] | None, data_dir: str) -> list[Source]:
     """Finds the data sets to score `weights` on: `names`, or those with a test split that they were trained for.
 
     Raises InputError for a set that is not in `data_dir`, and where none has a query and a gallery.
@@ -101,7 +102,7 @@ def heights_of(args: argparse.Namespace) -> list[int]:
     return heights
 
 
-def check_heights(heights: Sequence[int], path: str, weights: Weights) -> None:
+def check_heights(heights: Sequence[int], path: str, weights: Weights | Export) -> None:
     """Raises InputError for a height that the images of the weights at `path` do not exceed."""
     rows = weights.config.image_size[0]
     if heights and max(heights) >= rows:
@@ -109,7 +110,7 @@ def check_heights(heights: Sequence[int], path: str, weights: Weights) -> None:
 
 
 def score_heights(
-    encoder: Encoder, query: Images, evaluation: Evaluation, heights: Sequence[int]
+    encoder: Describer, query: Images, evaluation: Evaluation, heights: Sequence[int]
 ) -> dict[int, dict[str, float]]:
     """Scores an evaluation again with its queries scaled down to each of the heights: {height: metrics}."""
     metrics = {}

@@ -210,6 +210,7 @@ def told(capsys, *arguments) -> str:
     [
         ("torch", "torch", ("--against=torch needs torch, which is missing; pip install torch",)),
         ("torch_compiled", "torch", ("--against=torch_compiled needs torch",)),
+        ("onnxruntime", "onnxruntime", ("needs onnxruntime", "reid_jax[export]")),
         ("openvino", "openvino", ("needs openvino", "pip install openvino")),
         ("torchreid", "torchreid", ("needs torchreid", "KaiyangZhou/deep-person-reid")),
     ],
@@ -258,7 +259,7 @@ def test_more_items_than_a_peer_finds_memory_for_are_told_before_anything_runs(c
 def test_networks_and_losses_that_a_peer_has_not_are_told():
     config = run_config.default()
     ours = create_network("robust_reid_1x", 751, logit_scale_learned=True)
-    against.check_network(["torch", "torch_compiled", "openvino"], ours, config, trains=True)
+    against.check_network(["torch", "torch_compiled", "openvino", "onnxruntime"], ours, config, trains=True)
     with pytest.raises(InputError, match=r"--against=torch has networks with block='shuffle' only.* 'inception'"):
         against.check_network(["torch"], create_network("hacnn", 751), config)
     against.check_network(["torchreid"], create_network("hacnn", 751, crop_align_corners=False), config)

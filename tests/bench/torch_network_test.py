@@ -7,6 +7,7 @@ import pytest
 
 from reid_jax import config as run_config
 from reid_jax.bench import against
+from reid_jax.bench.agreement import check
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.data.augment import normalise
 from reid_jax.models.registry import create_network
@@ -15,7 +16,7 @@ from reid_jax.training.assemble import objective_of, optimizer_of
 torch = pytest.importorskip("torch", reason="PyTorch is no dependency, only what a bench compares with")
 
 from reid_jax.bench.peers.torch_network import TorchNetwork, load_variables, objective, optimizer  # noqa: E402
-from reid_jax.bench.peers.torch_peer import check, describe  # noqa: E402
+from reid_jax.bench.peers.torch_peer import describe  # noqa: E402
 
 SIZE = (64, 32)
 IDENTITIES, IMAGES = 3, 2

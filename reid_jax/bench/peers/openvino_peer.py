@@ -1,4 +1,4 @@
-"""OpenVINO at embedding: the PyTorch network converted, on all cores, in float32 and in bfloat16.
+"""OpenVINO at embedding: our export, on all cores, in float32 and in bfloat16.
 
 Batches lie in memory, normalised, which favours it.
 """
@@ -9,24 +9,23 @@ from collections.abc import Iterator
 
 import numpy as np
 import openvino
-import torch
 
 from reid_jax.bench.against import Task
+from reid_jax.bench.agreement import check
 from reid_jax.bench.contest import Contestant
-from reid_jax.bench.peers.torch_peer import check, network_of
+from reid_jax.bench.peers.exported import batches_of, model_of
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def embedders(task: Task) -> Iterator[Contestant]:
-    """Yields the converted network in each precision, whatever the config's."""
-    batches = [np.ascontiguousarray(image.transpose(0, 3, 1, 2)) for image in task.batches]
-    example = torch.from_numpy(batches[0])
-    with torch.inference_mode():
-        model = openvino.convert_model(network_of(task), example_input=example, input=[tuple(example.shape)])
+    """Yields our export in each precision, whatever the config's, compiled for batches of one size."""
+    batches, core = batches_of(task), openvino.Core()
+    model = core.read_model(model_of(task))
+    model.reshape(batches[0].shape)
     for precision, hint in _PRECISIONS.items():
         begin = time.perf_counter()
-        forward = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        forward = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
         seconds = time.perf_counter() - begin
 
         def embed(batches, forward=forward):

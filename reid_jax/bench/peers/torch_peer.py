@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from reid_jax.bench.against import Task
+from reid_jax.bench.agreement import check
 from reid_jax.bench.contest import Contestant
 from reid_jax.bench.peers.torch_network import TorchNetwork, load_variables, objective, optimizer
 
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-MOST_DIFFERENCE = 1e-4  # of a descriptor's numbers from ours, in float32 on a CPU
 
 
 def trainers(task: Task, compiled: bool = False) -> Iterator[Contestant]:
@@ -109,17 +109,6 @@ def describe(network: nn.Module, image: np.ndarray) -> np.ndarray:
     """The descriptors float32 [n, d] of normalised images float32 [n, h, w, 3], on the CPU."""
     with torch.inference_mode():
         return network(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
-
-
-def check(name: str, theirs: np.ndarray, ours: np.ndarray, exact: bool = True) -> float:
-    """Returns how far the first of their descriptors [n, d] are from ours [m, d] at most.
-
-    Raises RuntimeError where that is too far for `exact` arithmetic: it would be other work.
-    """
-    difference = float(np.abs(theirs[: len(ours)] - ours).max())
-    if exact and not difference < MOST_DIFFERENCE:
-        raise RuntimeError(f"{name} and reid_jax differ by {difference:.1e} in the descriptors of the same weights")
-    return difference
 
 
 def _ways(compiled: bool) -> Iterator[tuple[str, dict[str, str]]]:

@@ -1,6 +1,7 @@
 """`Extractor`: weights of a run in, descriptors of a user's own images out."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid_jax import parallel
+from reid_jax import parallel, zoo
 from reid_jax.cpu import cores
 from reid_jax.data.builders.files import FileTree
 from reid_jax.data.decode import decode, from_pillow, resize
@@ -47,11 +48,17 @@ class Extractor:
       encoder: the network with its weights on the devices, or an exported file.
     """
 
-    def __init__(self, weights: str | os.PathLike | Describer, *, flip: bool = False):
-        """Reads `weights`, a run's workdir, a .safetensors file or one of `reid-jax export`, or takes an encoder.
+    def __init__(self, weights: str | os.PathLike | Describer | None = None, *, flip: bool = False):
+        """Reads `weights`: a run's workdir, a .safetensors file, one of `reid-jax export`, or zoo:NAME.
+
+        Without any it takes those that come with the package, and says so. An encoder is taken as it is.
 
         Raises InputError for a missing or foreign file; see `reid_jax.weights.load_weights`.
         """
+        if weights is None:
+            weights = f"{zoo.PREFIX}{zoo.DEFAULT}"
+            about = zoo.ENTRIES[zoo.DEFAULT].about
+            print(f"Extractor: {weights}, {about}; see reid-jax zoo show {zoo.DEFAULT}", file=sys.stderr)
         if not isinstance(weights, Describer):
             weights = describer_of(open_weights(weights), parallel.create_mesh())
         self.encoder = weights

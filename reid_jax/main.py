@@ -22,6 +22,7 @@ VERBS = {
     "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",
     "data": "check, prepare or synthesize a data set",
     "track": "follow people through a video and write who is where, or score that",
+    "zoo": "list weights that have a name, show what is known of them, or add some",
     "report": "gather runs into tables and plots beside the paper's figures",
     "bench": "measure speed and memory on made data",
     "rehearse": "compile a config's programs for a TPU or GPU that is not here: memory, kernels, time",

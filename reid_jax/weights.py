@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from reid_jax import config as run_config
+from reid_jax import zoo
 from reid_jax.convert.torch_file import is_torch_file
 from reid_jax.errors import InputError, shown
 from reid_jax.files.json_text import parse_json
@@ -79,11 +80,15 @@ def save_weights(path: str | os.PathLike, weights: Weights) -> None:
 def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     """Reads the weights in file `path`, or file `name` of a run where `path` is its workdir, by default the last ones.
 
+    `path` may also be a name of the zoo, zoo:NAME; see `reid_jax.zoo`.
+
     Nothing is built or read before the header's claims agree with each other and with the file's size.
 
     Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network: names,
     types and shapes, numbers that are not finite and negative variances.
     """
+    if zoo.is_name(path):
+        path = zoo.file_of(os.fspath(path))
     path = _file_of(Path(os.path.expanduser(path)), name)
     try:
         with safe_open(path, framework="numpy") as file:
@@ -115,6 +120,14 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     return dataclasses.replace(weights, moments=moments)
 
 
+def without_classifiers(weights: Weights) -> Weights:
+    """Returns the weights without what only training needs: classifiers, and the moments of an average."""
+    kept = _shapes(network_of(weights.config, 0), weights.config.image_size)
+    flat = flatten_dict(dict(weights.variables), sep="/")
+    variables = {"batch_stats": {}, **unflatten_dict({key: flat[key] for key in kept}, sep="/")}
+    return Weights(weights.config, 0, variables)
+
+
 def _file_of(path: Path, name: str) -> Path:
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -125,7 +138,7 @@ def _file_of(path: Path, name: str) -> Path:
             raise InputError(f"{path} has no {name} yet: its run has not ended; resume it by its command")
         return path / name
     if not path.is_file():
-        raise InputError(f"{path} does not exist; name a run's workdir or a .safetensors file")
+        raise InputError(f"{path} does not exist; name a run's workdir, a .safetensors file or zoo:NAME")
     return path
 
 
@@ -154,12 +167,11 @@ def _expected(path: Path, config: ConfigDict, identities: int, claims: _Claims) 
     try:
         network = network_of(config, identities)
         _require_room(network, claims)
-        image = jax.ShapeDtypeStruct((2, *config.image_size, 3), np.float32)
-        tree = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
+        shapes = _shapes(network, config.image_size)
     except Exception as error:  # Flax and JAX raise many kinds for a network that nobody could mean
         reason = shown(str(error).partition("\n")[0] or type(error).__name__)
         raise InputError(f"{path}: the network of its config cannot be built ({reason}); fetch it again") from error
-    expected = {key: (_TYPES[leaf.dtype.name], leaf.shape) for key, leaf in flatten_dict(dict(tree), sep="/").items()}
+    expected = {key: (_TYPES[leaf.dtype.name], leaf.shape) for key, leaf in shapes.items()}
     if not any(key.startswith("swag/") for key in claims):
         return expected
     params = {key: shape for key, (_, shape) in expected.items() if key.startswith("params/")}
@@ -170,6 +182,13 @@ def _expected(path: Path, config: ConfigDict, identities: int, claims: _Claims) 
         rank = deviations[0][:1]
         swag |= {key.replace("params", "deviations", 1): ("F32", (*rank, *shape)) for key, shape in params.items()}
     return expected | {f"swag/{key}": claim for key, claim in swag.items()}
+
+
+def _shapes(network: Any, image_size: tuple[int, int]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The network's arrays by path, as 'params/conv1/kernel'."""
+    image = jax.ShapeDtypeStruct((2, *image_size, 3), np.float32)
+    tree = jax.eval_shape(lambda i: network.init(jax.random.key(0), i, train=True), image)
+    return flatten_dict(dict(tree), sep="/")
 
 
 def _require_room(network: Any, claims: _Claims) -> None:

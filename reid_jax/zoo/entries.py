@@ -1,0 +1,45 @@
+"""What is known of the weights that have a name from the start."""
+
+import dataclasses
+
+PREFIX = "zoo:"
+DEFAULT = "street"  # what `Extractor()` takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Weights with a name.
+
+    about: what they are, in a line; licence: of the weights; commands: what makes them, line by line.
+    digest: of those that come with the package, see `descriptors.digest_of`; '' for those that a user makes.
+    """
+
+    about: str
+    licence: str
+    commands: tuple[str, ...]
+    digest: str = ""
+
+
+_MARKET = "Market-1501's terms: research only, not to be passed on"
+
+
+def _made(about: str, name: str, options: str) -> Entry:
+    """Weights that the user makes of Market-1501 below data/."""
+    train = f"reid-jax train --config=configs/robust_reid.py:{options} --workdir=runs/{name}"
+    return Entry(about, _MARKET, (train, f"reid-jax zoo add {name} --weights=runs/{name}"))
+
+
+ENTRIES: dict[str, Entry] = {
+    "street": Entry(
+        "nano at 96x32, trained on drawn people alone",
+        "Apache-2.0",
+        (
+            "reid-jax train --config=configs/street.py --workdir=runs/street",
+            "reid-jax zoo add street --weights=runs/street",
+        ),
+        "",
+    ),
+    "market-nano": _made("nano at 160x64, trained on Market-1501", "market-nano", "size=nano,epochs=120"),
+    "market-1x": _made("the paper's 1x at 160x64, trained on Market-1501", "market-1x", "size=1x"),
+    "market-2x": _made("the paper's 2x at 160x64, trained on Market-1501", "market-2x", "size=2x"),
+}

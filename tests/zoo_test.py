@@ -1,0 +1,97 @@
+"""Weights by name: where they are found, what is said where they are not, and what is put on the shelf."""
+
+import numpy as np
+import pytest
+import tiny_config
+from made_variables import made_variables
+
+from reid_jax import Extractor, zoo
+from reid_jax.describe import Encoder
+from reid_jax.descriptors import digest_of
+from reid_jax.errors import InputError
+from reid_jax.main import main
+from reid_jax.parallel import one_device
+from reid_jax.weights import Weights, load_weights, network_of, save_weights
+
+
+@pytest.fixture(autouse=True)
+def shelf(monkeypatch, tmp_path):
+    """The user's own folder, which is not there yet."""
+    monkeypatch.setenv("REID_JAX_ZOO", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A file of weights with classifiers of five people."""
+    config = tiny_config.get_config()
+    config.model.repeats, config.image_size = (0, 0, 0), (32, 32)
+    weights = Weights(config, 5, made_variables(network_of(config, 5), (32, 32)), people="0" * 64)
+    path = tmp_path_factory.mktemp("weights") / "a.safetensors"
+    save_weights(path, weights)
+    return path
+
+
+def test_what_is_added_describes_as_before_without_classifiers(trained, shelf, capsys):
+    assert main(["zoo", "add", "doorway", f"--weights={trained}"]) == 0
+    added = load_weights("zoo:doorway")
+    assert f"digest {digest_of(added.variables)}" in capsys.readouterr().out
+    assert [path.name for path in shelf.iterdir()] == ["doorway.safetensors"]
+    assert (added.identities, added.people) == (0, "")
+    assert not [name for name in added.variables["params"] if name.startswith("classifier")]
+    image = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    before = Encoder.of(load_weights(trained), one_device()).describe(image)
+    np.testing.assert_allclose(Extractor("zoo:doorway")(image, colour="rgb"), before, atol=1e-6)
+
+
+def test_a_name_is_not_taken_twice_unless_asked_for(trained, shelf, capsys):
+    add = ["zoo", "add", "doorway", f"--weights={trained}"]
+    assert main(add) == 0
+    before = (shelf / "doorway.safetensors").stat().st_ino
+    assert main(add) == 2
+    assert "is there already; take another name, or --replace it" in capsys.readouterr().err
+    assert (shelf / "doorway.safetensors").stat().st_ino == before
+    assert main([*add, "--replace"]) == 0
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", "A", "", ".a", "a" * 65, "a b", "ä"])
+def test_what_is_no_name_is_refused(trained, shelf, capsys, name):
+    assert main(["zoo", "add", f"--weights={trained}", "--", name]) == 2
+    assert "is no name for weights" in capsys.readouterr().err
+    assert not shelf.exists()
+    with pytest.raises(InputError, match="is not in the zoo"):
+        load_weights(f"zoo:{name}")
+
+
+def test_what_is_not_here_is_told_with_what_makes_it():
+    with pytest.raises(InputError, match=r"zoo:market-1x is not here and is not downloaded; make it: reid-jax train "):
+        load_weights("zoo:market-1x")
+    with pytest.raises(InputError, match=r"zoo:market-1y is not in the zoo, .*; did you mean market-1x\?"):
+        load_weights("zoo:market-1y")
+
+
+def test_list_and_show_tell_what_is_here(trained, capsys):
+    main(["zoo", "add", "doorway", f"--weights={trained}"])
+    main(["zoo", "add", "market-1x", f"--weights={trained}"])
+    capsys.readouterr()
+    assert main(["zoo", "list"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[2:]}
+    assert list(rows) == [f"zoo:{name}" for name in (*zoo.ENTRIES, "doorway")]
+    assert "here" in rows["zoo:market-1x"]
+    assert "research only" in rows["zoo:market-1x"]
+    assert "to be made" in rows["zoo:market-2x"]
+    assert "added by you" in rows["zoo:doorway"]
+    assert main(["zoo", "show", "zoo:market-1x"]) == 0
+    out = capsys.readouterr().out
+    assert "reid-jax train --config=configs/robust_reid.py:size=1x" in out
+    assert f"digest: {digest_of(load_weights('zoo:market-1x').variables)}" in out
+    assert main(["zoo", "show", "market-2x"]) == 0
+    assert "file:" not in capsys.readouterr().out
+    assert main(["zoo", "show", "nothing"]) == 2
+
+
+def test_every_entry_says_what_makes_it():
+    for name, entry in zoo.ENTRIES.items():
+        assert entry.about
+        assert entry.licence
+        assert entry.commands[-1].startswith(f"reid-jax zoo add {name} --weights=")

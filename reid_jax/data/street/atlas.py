@@ -89,7 +89,7 @@ def _trunk(looks: Looks) -> np.ndarray:
     _lay(tile, (_ALONG > 0.97) & (_AWAY >= 0), top.fabric.colour * 0.75)
     if top.jacket is not None:
         jacket = _cloth(top.jacket, SHOULDER + 0.02 - top.hem, 0.12)
-        _lay(tile, (_AWAY > top.opening) & (_ALONG >= 0), jacket)
+        _lay(tile, (top.opening < _AWAY) & (_ALONG >= 0), jacket)
         _lay(tile, (np.abs(_AWAY - top.opening) < 0.06) & (_ALONG >= 0), top.jacket.colour * 0.6)
     if bag.kind == "backpack":
         _lay(tile, (np.abs(_AWAY - 0.75) < 0.13) & (length < 0.2), bag.strap)
@@ -126,7 +126,12 @@ def _lay_motif(tile: np.ndarray, looks: Looks, length: np.ndarray, around: np.nd
                 mark = (ring < (0.055 * size) ** 2) & ((ring > (0.03 * size) ** 2) | (ink > 0))
             elif top.motif == "text":
                 lines = (down / (0.028 * size)) % 1 < 0.6
-                mark = lines & (ink > -0.5) & (np.abs(across) < 0.075 * size) & (np.abs(down) < 0.028 * size * rng.integers(1, 3))
+                mark = (
+                    lines
+                    & (ink > -0.5)
+                    & (np.abs(across) < 0.075 * size)
+                    & (np.abs(down) < 0.028 * size * rng.integers(1, 3))
+                )
             else:
                 mark = (ink > -0.2) & (np.abs(across) < 0.065 * size) & (np.abs(down) < 0.06 * size)
             _lay(tile, mark, colour)
@@ -151,7 +156,7 @@ def _leg(looks: Looks, upper: float, lower: float, radius: float) -> np.ndarray:
     reach = 1.0 if bottom.kind == "skirt" else bottom.reach
     tile = _cloth(bottom.fabric, upper - lower, radius, 0.62 - upper)
     if bottom.worn:
-        bleached = bottom.worn * np.exp(-((height - 0.36) / 0.1) ** 2) * np.exp(-((_ANGLE / 0.9) ** 2))
+        bleached = bottom.worn * np.exp(-(((height - 0.36) / 0.1) ** 2)) * np.exp(-((_ANGLE / 0.9) ** 2))
         tile += bleached[..., None] * (np.float32(0.85) - tile)
     if bottom.stripe is not None:
         _lay(tile, (np.abs(_ANGLE - math.pi / 2) < 0.4) & (_ALONG >= 0), bottom.stripe)
@@ -191,8 +196,8 @@ def _head(looks: Looks) -> np.ndarray:
     if hair.beard:
         _lay(tile, (_ALONG > 0.68) & (_AWAY < 1.3) & ~((np.abs(_ALONG - 0.78) < 0.03) & (_AWAY < 0.2)), hair.colour)
     if hair.cut != "bald":
-        covered = (_ALONG < 0.27 + 0.1 * np.cos(_ANGLE * 1.3)) | ((_AWAY > hair.fringe) & (_ALONG < 0.62))
-        covered |= (_AWAY > max(hair.fringe, 1.9)) & (_ALONG < 0.85)
+        covered = (0.27 + 0.1 * np.cos(_ANGLE * 1.3) > _ALONG) | ((hair.fringe < _AWAY) & (_ALONG < 0.62))
+        covered |= (max(hair.fringe, 1.9) < _AWAY) & (_ALONG < 0.85)
         if hair.cut == "crop":
             tile[covered] = 0.6 * hair.colour + 0.4 * skin
         else:

@@ -58,6 +58,21 @@ def draw_stance(rng: np.random.Generator, stoop: float) -> Stance:
     )
 
 
+def draw_riding(rng: np.random.Generator) -> Stance:
+    """Draws a moment on a bicycle."""
+    pedal, reach = 0.3 * math.sin(rng.uniform(0, 2 * math.pi)), rng.uniform(0.6, 1.0)
+    return Stance(
+        thighs=(1.0 + pedal, 1.0 - pedal),
+        knees=(1.15 + 1.5 * pedal, 1.15 - 1.5 * pedal),
+        arms=(reach, reach),
+        spread=(0.2, 0.2),
+        elbows=(0.25, 0.25),
+        head=float(rng.normal(0, 0.3)),
+        nod=float(np.clip(rng.normal(0.05, 0.12), -0.2, 0.5)),
+        lean=float(rng.uniform(0.1, 0.45)),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
     """The joints of a body, in body heights; a list has the left side first."""

@@ -31,13 +31,13 @@ class Camera:
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draws a camera."""
     light = np.array((rng.uniform(-0.9, 0.9), rng.uniform(0.35, 1.0), rng.uniform(-0.2, 0.9)))
-    saturation = rng.uniform(0.35, 1.15)
+    saturation = rng.uniform(0.3, 1.05)
     turn = rng.normal(0, 0.1, (3, 3))
     turn -= turn.mean(1, keepdims=True)  # greys stay grey
     cast = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0.02, 0.05) * np.array((1, 0, -1)))
     colour = (saturation * (np.eye(3) + turn) + (1 - saturation) * _LUMA[None]) * cast[:, None]
     level = np.linspace(0, 1, 256)
-    gain, gamma = math.exp(rng.normal(0.05, 0.16)), math.exp(rng.normal(0.0, 0.16))
+    gain, gamma = math.exp(rng.normal(0.03, 0.12)), math.exp(rng.normal(0.0, 0.13))
     lift, steep = rng.uniform(0.0, 0.1), rng.uniform(0, 0.8)
     curve = np.clip(gain * level, 0, 1) ** gamma
     curve = (1 - steep) * curve + steep * (3 * curve**2 - 2 * curve**3)
@@ -51,12 +51,14 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         blur=float(rng.uniform(0, 0.7)),
         sharpening=float(rng.uniform(0, 150)) if rng.random() < 0.7 else 0.0,
         halo=float(rng.uniform(0.8, 2.0)),
-        noise=float(rng.uniform(0.5, 3.5)),
+        noise=float(rng.uniform(0.5, 2.8)),
         quality=int(rng.integers(50, 93)),
     )
 
 
-def expose(picture: np.ndarray, box: tuple[float, ...], camera: Camera, gain: float, rng: np.random.Generator) -> Image.Image:
+def expose(
+    picture: np.ndarray, box: tuple[float, ...], camera: Camera, gain: float, rng: np.random.Generator
+) -> Image.Image:
     """What the camera makes of a box (left, top, right, bottom) of uint8 [h, w, 3]: an RGB image of 128 x 64 pixels."""
     rows = min(HEIGHT, round(camera.rows))
     small = Image.fromarray(picture).resize((round(rows * WIDTH / HEIGHT), rows), Image.Resampling.BOX, box=box)

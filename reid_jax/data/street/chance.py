@@ -12,7 +12,9 @@ def pick(rng: np.random.Generator, odds: Mapping[str, float]) -> str:
     return list(odds)[int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))]
 
 
-def smooth_noise(rng: np.random.Generator, height: int, width: int, cell_height: float, cell_width: float) -> np.ndarray:
+def smooth_noise(
+    rng: np.random.Generator, height: int, width: int, cell_height: float, cell_width: float
+) -> np.ndarray:
     """Normal noise float32 [height, width], smooth over cells of so many pixels."""
     rows, columns = int(height / cell_height) + 3, int(width / cell_width) + 3
     coarse = Image.fromarray(rng.standard_normal((rows, columns), np.float32))

@@ -27,7 +27,7 @@ _PATTERNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Fabric:
-    """A pattern's name, its two or three colours, and its size in body heights; `seed` draws what is irregular in it."""
+    """A pattern's name, its colours, and its size in body heights; `seed` draws what is irregular in it."""
 
     pattern: str
     colour: np.ndarray
@@ -73,7 +73,9 @@ def weave(fabric: Fabric, length: np.ndarray, around: np.ndarray) -> np.ndarray:
         cloth = _mix(first, second, 0.7 * _bands(around, 0.8 * size, min(share, 0.35)) + 0 * length)
     elif fabric.pattern == "checks":
         across, down = _bands(length, 1.8 * size, share), _bands(around, 1.8 * size, share)
-        cloth = _mix(_mix(first, second, 0.5 * (across + down)), third, 0.6 * _bands(length + 0 * around, 1.8 * size, 0.1))
+        cloth = _mix(
+            _mix(first, second, 0.5 * (across + down)), third, 0.6 * _bands(length + 0 * around, 1.8 * size, 0.1)
+        )
     elif fabric.pattern == "gingham":
         cloth = _mix(first, second, 0.5 * (_bands(length, size, 0.5) + _bands(around, size, 0.5)))
     elif fabric.pattern == "print":

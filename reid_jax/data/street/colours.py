@@ -6,8 +6,8 @@ import numpy as np
 
 from reid_jax.data.street.chance import pick
 
-_TOPS = {"white": 24, "black": 20, "grey": 15, "dull": 25, "vivid": 16}
-_BOTTOMS = {"white": 6, "black": 32, "grey": 15, "denim": 22, "khaki": 11, "dull": 9, "vivid": 5}
+_TOPS = {"white": 28, "black": 24, "grey": 12, "dull": 22, "vivid": 14}
+_BOTTOMS = {"white": 5, "black": 38, "grey": 14, "denim": 22, "khaki": 9, "dull": 8, "vivid": 4}
 _THINGS = {"white": 8, "black": 42, "grey": 12, "dull": 20, "vivid": 18}
 _SHOES = {"white": 22, "black": 38, "grey": 14, "dull": 14, "vivid": 12}
 _SKIN_LIGHT, _SKIN_DARK = np.array((0.93, 0.75, 0.64)), np.array((0.36, 0.23, 0.16))

@@ -164,7 +164,10 @@ def _draw_head(figure: _Figure) -> None:
     if hair.cut not in ("bald", "crop"):
         puff = 0.056 if hair.cut == "short" else 0.059
         figure.limb(
-            (back[0], back[1] + 0.006, back[2]), (back[0], back[1] - 0.025, back[2]), (puff * size, 0.054 * size), "hair"
+            (back[0], back[1] + 0.006, back[2]),
+            (back[0], back[1] - 0.025, back[2]),
+            (puff * size, 0.054 * size),
+            "hair",
         )
     if hair.cut in ("bob", "long"):
         length = 0.06 if hair.cut == "bob" else 0.06 + hair.length
@@ -215,9 +218,7 @@ def _draw_bag(figure: _Figure) -> None:
             "bag",
         )
         if bag.kind == "shoulder":
-            figure.limb(
-                figure.skeleton.on_trunk(bag.side * 0.09, 0.825, 0), (x, high, -0.01), (0.009, 0.009), "strap"
-            )
+            figure.limb(figure.skeleton.on_trunk(bag.side * 0.09, 0.825, 0), (x, high, -0.01), (0.009, 0.009), "strap")
     elif bag.kind == "handbag":
         finger = joints.fingers[0 if bag.side == 1 else 1]
         low = (finger[0], finger[1] - 0.06 - 0.06 * size, finger[2])

@@ -12,7 +12,7 @@ from reid_jax.data.street.spec import StreetPeople
 class SetImage:
     """One image of a set: its path, and the arguments by which `draw_image` draws it."""
 
-    identity: int
+    person: int
     camera: int
     index: int
     path: str
@@ -28,8 +28,3 @@ def images_of(spec: StreetPeople) -> Iterator[SetImage]:
                 else:
                     folder = FOLDER_OF[QUERY if index == 0 else GALLERY]
                 yield SetImage(identity, camera, index, f"{folder}/{identity:04d}_c{camera}s1_{index:06d}_00.jpg")
-
-
-def file_names(spec: StreetPeople) -> list[str]:
-    """The names of the set's files, relative to its `Market-1501-v15.09.15` folder, as drawn."""
-    return [image.path for image in images_of(spec)]

@@ -135,9 +135,17 @@ def _draw_build(rng: np.random.Generator, woman: bool) -> Build:
 
 
 def _draw_hair(rng: np.random.Generator, woman: bool) -> Hair:
-    cuts = {"short": 10, "crop": 1, "bob": 22, "long": 36, "tail": 22, "bun": 9} if woman else {
-        "short": 70, "crop": 22, "bald": 4, "bob": 3, "tail": 1,
-    }
+    cuts = (
+        {"short": 10, "crop": 1, "bob": 22, "long": 36, "tail": 22, "bun": 9}
+        if woman
+        else {
+            "short": 70,
+            "crop": 22,
+            "bald": 4,
+            "bob": 3,
+            "tail": 1,
+        }
+    )
     return Hair(
         colour=colours.draw_hair(rng),
         cut=pick(rng, cuts),

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from reid_jax.data.street import colours, scenes
 from reid_jax.data.street.atlas import paint_atlas
-from reid_jax.data.street.body import draw_stance
+from reid_jax.data.street.body import draw_riding, draw_stance
 from reid_jax.data.street.camera import Camera, draw_camera, expose
 from reid_jax.data.street.chance import pick, smooth_noise
 from reid_jax.data.street.figure import Place, draw_figure
@@ -34,6 +34,7 @@ class Track:
     across: float  # where in the scene, 0 to 1
     tint: np.ndarray  # float32 [3], of the scene
     carries: str
+    rides: bool
     looseness: float  # of the detector's boxes
     crowd: float  # probability of others in the picture
     veil: float  # darkening towards one side, a shadow's edge
@@ -66,16 +67,19 @@ def draw_track(spec: StreetPeople, identity: int, camera_number: int) -> Track:
     """Draws how a person passes a camera."""
     rng = generator(spec.seed, TRACK, identity, camera_number)
     facing = pick(rng, {"front": 32, "back": 32, "left": 12, "right": 12, "any": 12})
-    angle = {"front": 0.0, "back": math.pi, "left": math.pi / 2, "right": -math.pi / 2, "any": rng.uniform(0, 6.3)}[facing]
+    angle = {"front": 0.0, "back": math.pi, "left": math.pi / 2, "right": -math.pi / 2, "any": rng.uniform(0, 6.3)}[
+        facing
+    ]
     return Track(
         camera=draw_camera(rng),
         azimuth=angle + rng.normal(0, 0.35),
         scene=int(rng.integers(scenes.SCENES)),
         zoom=float(rng.uniform(0.55, 1.3)),
         across=float(rng.random()),
-        tint=np.exp(rng.normal(0, 0.05, 3) + rng.normal(0, 0.22)).astype(np.float32),
+        tint=np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.14)).astype(np.float32),
         carries=pick(rng, _CARRIED),
-        looseness=float(rng.uniform(-0.01, 0.05)),
+        rides=bool(rng.random() < 0.06),
+        looseness=float(rng.uniform(-0.01, 0.035)),
         crowd=float(rng.choice([0.05, 0.3])),
         veil=float(rng.normal(0, 0.25)) if rng.random() < 0.3 else 0.0,
     )
@@ -94,9 +98,12 @@ def draw_image(spec: StreetPeople, identity: int, camera_number: int, index: int
     turned = rng.normal(0, 0.25) if rng.random() < 0.85 else rng.uniform(-math.pi, math.pi)
     place = Place(track.azimuth + turned, camera.pitch + rng.normal(0, 0.03), _SCALE, (_WIDTH / 2, _FOOT))
     surfaces = Surfaces(_HEIGHT, _WIDTH, camera.light, camera.ambient)
-    draw_figure(surfaces, looks, draw_stance(rng, looks.build.stoop), place, track.carries)
+    stance = draw_riding(rng) if track.rides else draw_stance(rng, looks.build.stoop)
+    draw_figure(surfaces, looks, stance, place, "none" if track.rides else track.carries)
     covered = surfaces.depth > -np.inf
     _shadow(canvas, camera, place)
+    if track.rides:
+        canvas = _mount(canvas, place, rng)
     _paste(canvas, surfaces, atlas, rng)
 
     box = _detect(covered, rng, track)
@@ -125,8 +132,7 @@ def _background(seed: int, rng: np.random.Generator, track: Track) -> np.ndarray
 def _paste(canvas: np.ndarray, surfaces: Surfaces, atlas: np.ndarray, rng: np.random.Generator) -> None:
     """Puts figures onto the canvas, in place, with folds over their cloth."""
     y, x = rng.integers(0, 100, 2)
-    surfaces.lit *= _folds()[y : y + _HEIGHT, x : x + _WIDTH]
-    np.copyto(canvas, surfaces.shade(atlas), where=(surfaces.depth > -np.inf)[..., None])
+    surfaces.paste(canvas, atlas, _folds()[y : y + _HEIGHT, x : x + _WIDTH])
 
 
 def _shadow(canvas: np.ndarray, camera: Camera, place: Place) -> None:
@@ -137,6 +143,26 @@ def _shadow(canvas: np.ndarray, camera: Camera, place: Place) -> None:
     lx, _, lz = camera.light
     shifted = ((columns + 25 * lx) / 34) ** 2 + ((rows - 5 * lz) / 8) ** 2
     canvas[top:] *= (1 - (1.1 - camera.ambient) * np.exp(-shifted))[..., None]
+
+
+def _mount(canvas: np.ndarray, place: Place, rng: np.random.Generator) -> np.ndarray:
+    """Draws the bicycle under somebody who rides."""
+    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    sin, radius = math.sin(place.azimuth), 0.17 * place.scale
+
+    def at(height: float, ahead: float) -> tuple[float, float]:
+        return place.foot[0] + place.scale * ahead * sin, place.foot[1] - place.scale * height
+
+    tyre, frame = (tuple(int(value) for value in rng.uniform(15, most, 3)) for most in (60, 200))
+    for ahead in (-0.3, 0.34):
+        x, y = at(0.12, ahead)
+        wide = radius * max(abs(sin), 0.08)
+        draw.ellipse((x - wide, y - radius, x + wide, y + radius), outline=tyre, width=4)
+    lines = ((0.12, -0.3, 0.12, 0.0), (0.12, 0.0, 0.45, -0.05), (0.12, 0.0, 0.42, 0.25), (0.42, 0.25, 0.12, 0.34))
+    for low, begin, high, end in lines:
+        draw.line((*at(low, begin), *at(high, end)), fill=frame, width=4)
+    return np.asarray(image, np.float32).copy()
 
 
 def _add_other(canvas: np.ndarray, seed: int, rng: np.random.Generator, camera: Camera, behind: bool) -> None:
@@ -160,20 +186,20 @@ def _detect(covered: np.ndarray, rng: np.random.Generator, track: Track) -> tupl
     # It follows the trunk rather than what reaches out.
     middle = 0.7 * _WIDTH / 2 + 0.3 * (columns[0] + columns[-1] + 1) / 2
     tall = bottom - top
-    top -= tall * (track.looseness + rng.normal(0, 0.02))
-    bottom += tall * (track.looseness + rng.normal(0, 0.025))
+    top -= tall * (track.looseness + rng.normal(0, 0.015))
+    bottom += tall * (track.looseness + rng.normal(0, 0.02))
     kind = rng.random()
-    if kind < 0.07:  # cut at the legs
+    if kind < 0.06:  # cut at the legs
         bottom -= tall * rng.uniform(0.05, 0.35)
-    elif kind < 0.1:  # cut at the head
+    elif kind < 0.075:  # cut at the head
         top += tall * rng.uniform(0.03, 0.12)
-    elif kind < 0.18:  # far too large
+    elif kind < 0.13:  # far too large
         grown = tall * rng.uniform(0.1, 0.5)
         share = rng.random()
         top, bottom = top - grown * share, bottom + grown * (1 - share)
     top, bottom = max(top, 0.0), min(bottom, float(_HEIGHT))
-    wide = (bottom - top) / 2 * math.exp(rng.normal(0, 0.07))
-    middle += wide * rng.normal(0, 0.07)
+    wide = (bottom - top) / 2 * math.exp(rng.normal(-0.08, 0.05))
+    middle += wide * rng.normal(0, 0.05)
     left, right = max(middle - wide / 2, 0.0), min(middle + wide / 2, float(_WIDTH))
     return left, top, right, bottom
 
@@ -190,7 +216,9 @@ def _occlude(canvas: np.ndarray, rng: np.random.Generator, box: tuple[float, flo
         draw.rectangle((x, 0, x + rng.uniform(3, 14), _HEIGHT), fill=fill)
     elif kind == "rail":
         for k in range(int(rng.integers(1, 4))):
-            draw.line((0, y + 12 * k, _WIDTH, y + 12 * k + rng.uniform(-15, 15)), fill=fill, width=int(rng.integers(2, 6)))
+            draw.line(
+                (0, y + 12 * k, _WIDTH, y + 12 * k + rng.uniform(-15, 15)), fill=fill, width=int(rng.integers(2, 6))
+            )
     elif kind == "bicycle":
         scenes.draw_bicycle(draw, rng, x - 30, bottom + rng.uniform(-8, 10), rng.uniform(20, 36))
     else:

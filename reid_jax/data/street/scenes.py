@@ -1,4 +1,4 @@
-"""What is behind people: pavements, lawns, walls, doors, hedges and parked bicycles, drawn once and cut in many ways."""
+"""What is behind people: pavements, lawns, walls, doors, hedges and bicycles, drawn once and cut in many ways."""
 
 import functools
 
@@ -37,7 +37,7 @@ def draw_scene(seed: int, number: int) -> np.ndarray:
     return np.clip(picture * (1 + grain[..., None] / 110), 0, 255).astype(np.uint8)
 
 
-def _grey(rng: np.random.Generator, least: float, most: float, tint: float = 8.0) -> tuple[int, ...]:
+def _grey(rng: np.random.Generator, least: float, most: float, tint: float = 5.0) -> tuple[int, ...]:
     colour = rng.uniform(least, most) + rng.normal(0, tint, 3) + rng.normal(3, 3) * np.array((1, 0, -1))
     return tuple(int(value) for value in np.clip(colour, 5, 250))
 
@@ -47,9 +47,9 @@ def _times(colour, factor: float) -> tuple[int, ...]:
 
 
 def _draw_ground(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, horizon: int) -> None:
-    ground = _grey(rng, 85, 175, 5)
+    ground = _grey(rng, 95, 160, 5)
     if kind == "lawn":
-        ground = _times((112, 128, 84), rng.uniform(0.6, 1.2))
+        ground = _times((112, 122, 90), rng.uniform(0.6, 1.2))
     draw.rectangle((0, horizon, WIDTH, HEIGHT), fill=ground)
     dark = rng.uniform(0.72, 0.92)
     if kind == "steps":
@@ -81,7 +81,7 @@ def _draw_ground(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str,
 
 
 def _draw_backdrop(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, horizon: int) -> None:
-    wall = _grey(rng, 45, 200)
+    wall = _grey(rng, 40, 170)
     draw.rectangle((0, 0, WIDTH, horizon), fill=wall)
     if kind == "wall":
         for x in np.arange(rng.uniform(0, 60), WIDTH, rng.uniform(30, 140)):
@@ -98,10 +98,10 @@ def _draw_backdrop(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: st
     elif kind == "hedge":
         for _ in range(260):
             x, y, r = rng.uniform(0, WIDTH), rng.uniform(-10, horizon), rng.uniform(3, 22)
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=_times((84, 98, 66), rng.uniform(0.35, 1.5)))
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=_times((84, 94, 70), rng.uniform(0.35, 1.5)))
         if rng.random() < 0.5:
             y = rng.uniform(0, horizon)
-            draw.rectangle((0, y, WIDTH, horizon), fill=_times((118, 132, 92), rng.uniform(0.7, 1.2)))
+            draw.rectangle((0, y, WIDTH, horizon), fill=_times((116, 126, 98), rng.uniform(0.7, 1.2)))
     elif kind == "bricks":
         step = rng.uniform(6, 16)
         for row, y in enumerate(np.arange(0, horizon, step)):
@@ -137,7 +137,14 @@ def draw_bicycle(draw: ImageDraw.ImageDraw, rng: np.random.Generator, x: float, 
         draw.ellipse((wheel - narrow, y - 2 * radius, wheel + narrow, y), outline=tyre, width=max(1, int(radius / 9)))
     hub, seat, front = (x, y - radius), (x + 0.3 * apart, y - 2.5 * radius), (x + 0.8 * apart, y - 2.6 * radius)
     pedal = (x + 0.4 * apart, y - 0.9 * radius)
-    for line in ((hub, pedal), (pedal, seat), (pedal, front), (seat, front), (hub, seat), (front, (x + apart, y - radius))):
+    for line in (
+        (hub, pedal),
+        (pedal, seat),
+        (pedal, front),
+        (seat, front),
+        (hub, seat),
+        (front, (x + apart, y - radius)),
+    ):
         draw.line((*line[0], *line[1]), fill=frame, width=width)
     sx, sy = seat
     draw.ellipse((sx - radius * 0.4, sy - radius * 0.22, sx + radius * 0.4, sy + radius * 0.1), fill=tyre)

@@ -35,7 +35,9 @@ class StreetPeople:
         for field, smallest in least.items():
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-                raise InputError(f"people in the street: {field} is {value!r}; give a whole number of at least {smallest}")
+                raise InputError(
+                    f"people in the street: {field} is {value!r}; give a whole number of at least {smallest}"
+                )
         if self.train_identities + self.test_identities > 9999:
             raise InputError("people in the street: more than 9999 identities do not fit Market-1501's file names")
 

@@ -1,6 +1,6 @@
 """Rounded surfaces before a camera: which is nearest at each pixel, where on it, and how it is lit.
 
-Parts are only placed here; `shade` then looks all their colours up in one go.
+Parts are only placed at first; `paste` then looks all their colours up in one go.
 """
 
 import math
@@ -26,6 +26,13 @@ class Surfaces:
         self._light, self._ambient = [float(each) for each in light], ambient
         self._x = np.arange(width, dtype=np.float32) + 0.5
         self._y = np.arange(height, dtype=np.float32) + 0.5
+        self._extent = [width, 0, height, 0]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns outside which nothing was placed."""
+        x0, x1, y0, y1 = self._extent
+        return slice(y0, max(y0, y1)), slice(x0, max(x0, x1))
 
     def _box(self, left: float, right: float, top: float, bottom: float) -> tuple[int, int, int, int] | None:
         height, width = self.depth.shape
@@ -35,6 +42,8 @@ class Surfaces:
 
     def _put(self, box, inside, depth, normal, row, column, tile: int) -> None:
         x0, x1, y0, y1 = box
+        extent = self._extent
+        self._extent = [min(x0, extent[0]), max(x1, extent[1]), min(y0, extent[2]), max(y1, extent[3])]
         seen = inside & (depth > self.depth[y0:y1, x0:x1])
         nx, ny, nz = normal
         lx, ly, lz = self._light
@@ -94,6 +103,12 @@ class Surfaces:
     def _turned(turn: float) -> int:
         return round(turn * COLUMNS / (2 * math.pi))
 
-    def shade(self, atlas: np.ndarray) -> np.ndarray:
-        """Colours float32 [h, w, 3] in 0..255 of an atlas, as lit; nonsense where the depth is -inf."""
-        return atlas.reshape(-1, 3)[self.texel] * self.lit[..., None]
+    def paste(self, canvas: np.ndarray, atlas: np.ndarray, folds: np.ndarray) -> None:
+        """Puts what was placed onto a canvas (float32 [h, w, 3] in 0..255), in place.
+
+        `atlas` gives the colours; `folds` float32 [h, w] multiplies the light.
+        """
+        window = self.window
+        lit = self.lit[window] * folds[window]
+        colours = np.take(atlas.reshape(-1, 3), self.texel[window], axis=0) * lit[..., None]
+        np.copyto(canvas[window], colours, where=(self.depth[window] > -np.inf)[..., None])

@@ -30,7 +30,8 @@ def test_parse():
 
 def test_an_image_depends_on_its_numbers_alone():
     first = drawn(SMALL, 2, 1, 0)
-    assert first.shape == (128, 64, 3) and first.dtype == np.uint8
+    assert first.shape == (128, 64, 3)
+    assert first.dtype == np.uint8
     drawn(SMALL, 1, 1, 1)
     picture.draw_person.cache_clear()
     larger = street.StreetPeople(train_identities=30, test_identities=2, cameras=5, images_per_camera=3, seed=5)
@@ -92,11 +93,16 @@ def test_boxes_are_about_the_figure(identity):
     rng = np.random.default_rng(identity)
     boxes = np.array([picture._detect(covered, rng, track) for _ in range(200)])
     left, top, right, bottom = boxes.T
-    assert (left >= 0).all() and (right <= 152).all() and (top >= 0).all() and (bottom <= 224).all()
+    assert (left >= 0).all()
+    assert (right <= 152).all()
+    assert (top >= 0).all()
+    assert (bottom <= 224).all()
     # Mostly a tight box, twice as high as wide; some are cut, some far too large.
-    assert abs(np.median(top) - 40) < 14 and abs(np.median(bottom) - 200) < 14
+    assert abs(np.median(top) - 40) < 14
+    assert abs(np.median(bottom) - 200) < 14
     assert abs(np.median((bottom - top) / (right - left)) - 2) < 0.2
-    assert (bottom < 190).mean() > 0.02 and ((bottom - top) > 180).mean() > 0.02
+    assert (bottom < 190).mean() > 0.02
+    assert ((bottom - top) > 180).mean() > 0.02
 
 
 def test_cameras_are_drawn_for_each_track_anew():
@@ -105,7 +111,8 @@ def test_cameras_are_drawn_for_each_track_anew():
     assert greys.std(0).min() > 0.03  # camera 1 has no cast of its own
     # Hues turn, greys do not: a row's sum is the channel's gain alone.
     one = draw_camera(np.random.default_rng(0))
-    assert 0.7 < one.colour.sum(1).min() and one.colour.sum(1).max() < 1.4
+    assert one.colour.sum(1).min() > 0.7
+    assert one.colour.sum(1).max() < 1.4
 
 
 def test_clothes_are_more_alike_across_cameras_than_across_people():

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from reid_jax.data import split, street
-from reid_jax.data.street import picture
 from reid_jax.data.street.atlas import COLUMNS, ROWS, TILE, paint_atlas
 from reid_jax.data.street.body import build_skeleton, draw_riding, draw_stance
 from reid_jax.data.street.camera import draw_camera
+from reid_jax.data.street.detector import detect
 from reid_jax.data.street.figure import Place, draw_figure
 from reid_jax.data.street.looks import draw_looks
+from reid_jax.data.street.people import draw_person
 from reid_jax.data.street.surface import Surfaces
+from reid_jax.data.street.track import draw_track
 from reid_jax.errors import InputError
 
 SMALL = street.StreetPeople(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, seed=5)
@@ -33,7 +35,7 @@ def test_an_image_depends_on_its_numbers_alone():
     assert first.shape == (128, 64, 3)
     assert first.dtype == np.uint8
     drawn(SMALL, 1, 1, 1)
-    picture.draw_person.cache_clear()
+    draw_person.cache_clear()
     larger = street.StreetPeople(train_identities=30, test_identities=2, cameras=5, images_per_camera=3, seed=5)
     np.testing.assert_array_equal(drawn(larger, 2, 1, 0), first)
     others = [(1, 1, 0), (2, 2, 0), (2, 1, 1)]  # another person, camera, moment
@@ -87,11 +89,11 @@ def test_front_and_back_differ_and_a_turn_shows_the_other_side():
 
 @pytest.mark.parametrize("identity", range(1, 7))
 def test_boxes_are_about_the_figure(identity):
-    track = picture.draw_track(SMALL, identity, 1)
+    track = draw_track(SMALL, identity, 1)
     covered = np.zeros((224, 152), bool)
     covered[40:200, 50:100] = True
     rng = np.random.default_rng(identity)
-    boxes = np.array([picture._detect(covered, rng, track) for _ in range(200)])
+    boxes = np.array([detect(covered, rng, track.looseness) for _ in range(200)])
     left, top, right, bottom = boxes.T
     assert (left >= 0).all()
     assert (right <= 152).all()
@@ -106,7 +108,7 @@ def test_boxes_are_about_the_figure(identity):
 
 
 def test_cameras_are_drawn_for_each_track_anew():
-    cameras = [picture.draw_track(SMALL, identity, 1).camera for identity in range(1, 60)]
+    cameras = [draw_track(SMALL, identity, 1).camera for identity in range(1, 60)]
     greys = np.array([camera.colour.sum(1) for camera in cameras])
     assert greys.std(0).min() > 0.03  # camera 1 has no cast of its own
     # Hues turn, greys do not: a row's sum is the channel's gain alone.

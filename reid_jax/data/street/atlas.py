@@ -70,7 +70,7 @@ def _cloth(fabric, length: float, radius: float, start: float = 0.0) -> np.ndarr
 
 
 def _lay(tile: np.ndarray, where: np.ndarray, colour: np.ndarray) -> None:
-    """Puts a colour, or another tile, where `where` (bool [ROWS, COLUMNS]) says."""
+    """Puts a colour, or another tile, where `where` (bool [ROWS, COLUMNS]) says (what broadcasts to it)."""
     where = np.broadcast_to(where, (ROWS, COLUMNS))
     tile[where] = colour[where] if colour.ndim == 3 else colour
 
@@ -86,11 +86,11 @@ def _trunk(looks: Looks) -> np.ndarray:
     _lay(tile, length < 0.02 + top.neckline * np.maximum(1 - (_AWAY / 0.75) ** 2, 0) - 0.012, looks.skin)
     if top.collar is not None:
         _lay(tile, (length < 0.045) & (_AWAY > 0.25), top.collar)
-    _lay(tile, (_ALONG > 0.97) & (_AWAY >= 0), top.fabric.colour * 0.75)
+    _lay(tile, _ALONG > 0.97, top.fabric.colour * 0.75)
     if top.jacket is not None:
         jacket = _cloth(top.jacket, SHOULDER + 0.02 - top.hem, 0.12)
-        _lay(tile, (top.opening < _AWAY) & (_ALONG >= 0), jacket)
-        _lay(tile, (np.abs(_AWAY - top.opening) < 0.06) & (_ALONG >= 0), top.jacket.colour * 0.6)
+        _lay(tile, top.opening < _AWAY, jacket)
+        _lay(tile, np.abs(_AWAY - top.opening) < 0.06, top.jacket.colour * 0.6)
     if bag.kind == "backpack":
         _lay(tile, (np.abs(_AWAY - 0.75) < 0.13) & (length < 0.2), bag.strap)
     elif bag.kind in ("satchel", "shoulder"):
@@ -108,12 +108,12 @@ def _lay_motif(tile: np.ndarray, looks: Looks, length: np.ndarray, around: np.nd
     rng = np.random.default_rng(top.motif_seed)
     size, colour = top.motif_size, top.motif_colour
     if top.motif == "yoke":
-        _lay(tile, (length < 0.09 * size) & (_AWAY >= 0), colour)
+        _lay(tile, length < 0.09 * size, colour)
     elif top.motif == "band":
         start = rng.uniform(0.08, 0.2)
-        _lay(tile, (length > start) & (length < start + 0.06 * size) & (_AWAY >= 0), colour)
+        _lay(tile, (length > start) & (length < start + 0.06 * size), colour)
     elif top.motif == "sides":
-        _lay(tile, (np.abs(_AWAY - math.pi / 2) < 0.3 * size) & (_ALONG >= 0), colour)
+        _lay(tile, np.abs(_AWAY - math.pi / 2) < 0.3 * size, colour)
     elif top.motif != "none":
         faces = [around] + ([np.sign(_ANGLE) * (math.pi - _AWAY) * 0.12] if top.motif_behind else [])
         ink = smooth_noise(rng, ROWS, COLUMNS, rng.uniform(2, 7), rng.uniform(2, 7))
@@ -141,11 +141,11 @@ def _pelvis(looks: Looks) -> np.ndarray:
     bottom = looks.bottom
     tile = _cloth(bottom.fabric, 0.18, 0.115)
     if bottom.belt is not None and bottom.kind != "leggings":
-        _lay(tile, (_ALONG < 0.3) & (_AWAY >= 0), bottom.belt)
+        _lay(tile, _ALONG < 0.3, bottom.belt)
     if bottom.pockets:
         _lay(tile, (np.abs(_AWAY - 2.5) < 0.3) & (np.abs(_ALONG - 0.65) < 0.2), bottom.fabric.colour * 0.7)
     if bottom.stripe is not None:
-        _lay(tile, (np.abs(_AWAY - math.pi / 2) < 0.15) & (_ALONG >= 0), bottom.stripe)
+        _lay(tile, np.abs(_AWAY - math.pi / 2) < 0.15, bottom.stripe)
     return tile
 
 
@@ -159,10 +159,10 @@ def _leg(looks: Looks, upper: float, lower: float, radius: float) -> np.ndarray:
         bleached = bottom.worn * np.exp(-(((height - 0.36) / 0.1) ** 2)) * np.exp(-((_ANGLE / 0.9) ** 2))
         tile += bleached[..., None] * (np.float32(0.85) - tile)
     if bottom.stripe is not None:
-        _lay(tile, (np.abs(_ANGLE - math.pi / 2) < 0.4) & (_ALONG >= 0), bottom.stripe)
+        _lay(tile, np.abs(_ANGLE - math.pi / 2) < 0.4, bottom.stripe)
     if bottom.pockets and bottom.kind != "leggings":
         _lay(tile, (np.abs(_ANGLE - math.pi / 2) < 0.6) & (np.abs(height - 0.37) < 0.03), bottom.fabric.colour * 0.75)
-    bare = (height < reach) & (_AWAY >= 0)
+    bare = height < reach
     _lay(tile, bare, looks.skin)
     if looks.socks is not None:
         _lay(tile, bare & (height < 0.1), looks.socks)
@@ -178,9 +178,9 @@ def _arm(looks: Looks, start: float) -> np.ndarray:
     tile = _cloth(fabric, ARM, 0.035, start * ARM)
     place = start + _ALONG
     if top.motif == "band" and top.jacket is None:
-        _lay(tile, (np.abs(place - 0.5) < 0.12) & (_AWAY >= 0), top.motif_colour)
-    _lay(tile, (place > reach - 0.06) & (_AWAY >= 0), fabric.colour * 0.8)
-    _lay(tile, (place > reach) & (_AWAY >= 0), looks.skin)
+        _lay(tile, np.abs(place - 0.5) < 0.12, top.motif_colour)
+    _lay(tile, place > reach - 0.06, fabric.colour * 0.8)
+    _lay(tile, place > reach, looks.skin)
     return tile
 
 
@@ -203,13 +203,13 @@ def _head(looks: Looks) -> np.ndarray:
         else:
             tile[covered] = hair.colour
     if hair.hat != "none":
-        _lay(tile, (_ALONG < 0.36) & (_AWAY >= 0), hair.hat_colour)
+        _lay(tile, _ALONG < 0.36, hair.hat_colour)
     return tile * (1 + 0.04 * smooth_noise(np.random.default_rng(0), ROWS, COLUMNS, 6, 6))[..., None]
 
 
 def _bag(looks: Looks) -> np.ndarray:
     bag = looks.bag
     tile = _cloth(bag.fabric, 0.2, 0.09)
-    _lay(tile, (np.abs(_ALONG - 0.45) < 0.02) & (_AWAY >= 0), bag.fabric.colour * 0.6)
+    _lay(tile, np.abs(_ALONG - 0.45) < 0.02, bag.fabric.colour * 0.6)
     _lay(tile, (np.abs(_ALONG - 0.72) < 0.16) & (_AWAY > 2.4), bag.fabric.second * 0.8)
     return tile

@@ -31,20 +31,20 @@ class Camera:
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draws a camera."""
     light = np.array((rng.uniform(-0.9, 0.9), rng.uniform(0.35, 1.0), rng.uniform(-0.2, 0.9)))
-    saturation = rng.uniform(0.3, 1.05)
-    turn = rng.normal(0, 0.1, (3, 3))
+    saturation = rng.uniform(0.55, 1.15)
+    turn = rng.normal(0, 0.07, (3, 3))
     turn -= turn.mean(1, keepdims=True)  # greys stay grey
-    cast = np.exp(rng.normal(0, 0.05, 3) + rng.normal(0.02, 0.05) * np.array((1, 0, -1)))
+    cast = np.exp(rng.normal(0, 0.035, 3) + rng.normal(0.02, 0.04) * np.array((1, 0, -1)))
     colour = (saturation * (np.eye(3) + turn) + (1 - saturation) * _LUMA[None]) * cast[:, None]
     level = np.linspace(0, 1, 256)
-    gain, gamma = math.exp(rng.normal(0.03, 0.12)), math.exp(rng.normal(0.0, 0.13))
+    gain, gamma = math.exp(rng.normal(0.03, 0.1)), math.exp(rng.normal(0.0, 0.11))
     lift, steep = rng.uniform(0.0, 0.1), rng.uniform(0, 0.8)
     curve = np.clip(gain * level, 0, 1) ** gamma
     curve = (1 - steep) * curve + steep * (3 * curve**2 - 2 * curve**3)
     return Camera(
         pitch=math.radians(rng.uniform(2, 22)),
         light=(light / np.linalg.norm(light)).astype(np.float32),
-        ambient=float(rng.uniform(0.45, 0.85)),
+        ambient=float(rng.uniform(0.55, 0.88)),
         colour=colour.astype(np.float32),
         tone=(255 * (lift + (1 - lift) * curve)).astype(np.float32),
         rows=float(HEIGHT * np.exp(rng.uniform(math.log(0.4), math.log(1.2)))),

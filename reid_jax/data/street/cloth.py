@@ -91,7 +91,7 @@ def weave(fabric: Fabric, length: np.ndarray, around: np.ndarray) -> np.ndarray:
         cloth = _mix(_mix(first, 0.6 * first, blobs > 0.3), 0.5 * first + 0.5 * second, others > 0.6)
     else:
         cloth = np.broadcast_to(first, (*shape, 3))
-    folds = 1 + 0.05 * smooth_noise(rng, *shape, 12, 9) + 0.03 * rng.standard_normal(shape, np.float32)
+    folds = 1 + 0.05 * smooth_noise(rng, *shape, 12, 9) + 0.02 * rng.standard_normal(shape, np.float32)
     return (cloth * folds[..., None]).astype(np.float32)
 
 

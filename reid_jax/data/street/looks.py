@@ -141,7 +141,7 @@ def _draw_hair(rng: np.random.Generator, woman: bool) -> Hair:
         else {
             "short": 70,
             "crop": 22,
-            "bald": 4,
+            "bald": 2,
             "bob": 3,
             "tail": 1,
         }
@@ -152,7 +152,7 @@ def _draw_hair(rng: np.random.Generator, woman: bool) -> Hair:
         length=float(rng.uniform(0.05, 0.22)),
         fringe=float(rng.uniform(0.75, 1.35)),
         beard=bool(not woman and rng.random() < 0.12),
-        hat=pick(rng, {"none": 88, "cap": 8, "brim": 4}),
+        hat=pick(rng, {"none": 93, "cap": 5, "brim": 2}),
         hat_colour=colours.draw_thing(rng),
         glasses=bool(rng.random() < 0.25),
     )

@@ -37,7 +37,7 @@ def draw_scene(seed: int, number: int) -> np.ndarray:
     return np.clip(picture * (1 + grain[..., None] / 110), 0, 255).astype(np.uint8)
 
 
-def _grey(rng: np.random.Generator, least: float, most: float, tint: float = 5.0) -> tuple[int, ...]:
+def _grey(rng: np.random.Generator, least: float, most: float, tint: float = 4.0) -> tuple[int, ...]:
     colour = rng.uniform(least, most) + rng.normal(0, tint, 3) + rng.normal(3, 3) * np.array((1, 0, -1))
     return tuple(int(value) for value in np.clip(colour, 5, 250))
 
@@ -47,7 +47,7 @@ def _times(colour, factor: float) -> tuple[int, ...]:
 
 
 def _draw_ground(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, horizon: int) -> None:
-    ground = _grey(rng, 95, 160, 5)
+    ground = _grey(rng, 95, 160, 2)
     if kind == "lawn":
         ground = _times((112, 122, 90), rng.uniform(0.6, 1.2))
     draw.rectangle((0, horizon, WIDTH, HEIGHT), fill=ground)
@@ -120,7 +120,7 @@ def _draw_backdrop(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: st
         draw.rectangle((0, 0, WIDTH, y), fill=_grey(rng, 150, 240, 5))
         for _ in range(30):
             x, w = rng.uniform(-40, WIDTH), rng.uniform(10, 90)
-            draw.rectangle((x, y - rng.uniform(-20, 40), x + w, y + rng.uniform(10, 50)), fill=_grey(rng, 40, 170, 14))
+            draw.rectangle((x, y - rng.uniform(-8, 40), x + w, y + rng.uniform(10, 50)), fill=_grey(rng, 40, 170, 14))
     if kind == "racks" or rng.random() < 0.3:
         for x in np.arange(rng.uniform(-20, 10), WIDTH, rng.uniform(16, 40)):
             draw_bicycle(draw, rng, x, horizon + rng.uniform(0, 26), rng.uniform(15, 30))

@@ -44,7 +44,7 @@ def draw_track(spec: StreetPeople, identity: int, camera_number: int) -> Track:
         scene=int(rng.integers(SCENES)),
         zoom=float(rng.uniform(0.55, 1.3)),
         across=float(rng.random()),
-        tint=np.exp(rng.normal(0, 0.04, 3) + rng.normal(0, 0.14)).astype(np.float32),
+        tint=np.exp(rng.normal(0, 0.02, 3) + rng.normal(0, 0.14)).astype(np.float32),
         carries=pick(rng, _CARRIED),
         rides=bool(rng.random() < 0.06),
         looseness=float(rng.uniform(-0.01, 0.035)),

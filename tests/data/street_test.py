@@ -14,6 +14,7 @@ from reid_jax.data.street.people import draw_person
 from reid_jax.data.street.surface import Surfaces
 from reid_jax.data.street.track import draw_track
 from reid_jax.errors import InputError
+from reid_jax.main import main
 
 SMALL = street.StreetPeople(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, seed=5)
 
@@ -128,3 +129,13 @@ def test_clothes_are_more_alike_across_cameras_than_across_people():
     within = torso.std(1).mean()
     between = torso.mean(1).std(0).mean()
     assert between > 0.75 * within
+
+
+def test_the_verb_draws_the_street(tmp_path, capsys):
+    numbers = ["--train_identities=2", "--test_identities=2", "--cameras=2"]
+    assert main(["data", "synthesize", "--world=street", f"--out={tmp_path}", *numbers]) == 0
+    name = capsys.readouterr().out.split("--dataset=")[1].split()[0]
+    assert street.parse(name) == street.StreetPeople(train_identities=2, test_identities=2, cameras=2)
+    assert (tmp_path / street.parse(name).folder_name / street.LAYOUT_FOLDER).is_dir()
+    assert main(["data", "synthesize", "--world=street", "--scene", f"--out={tmp_path}"]) == 2
+    assert "without --scene" in capsys.readouterr().err

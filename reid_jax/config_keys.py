@@ -39,6 +39,8 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "augment.erase_probability": (0.5, _PROBABILITY),  # random erasing [P 3.1]
     "augment.erase_area": ((0.02, 0.4), Numbers(real(0, 1, above=True, below=True), 2)),  # part of the image [P 3.1]
     "augment.erase_aspect": ((0.3, 3.3), Numbers(real(0, 1000, above=True), 2)),  # height over width [P 3.1]
+    # Other light, contrast, saturation and cast: standard deviation of their logarithms; the paper has none.
+    "augment.jitter": (0.0, real(0, 2)),
     "loss.cross_entropy_weight": (1.0, _LOSS_WEIGHT),
     # The smoothing is the paper's (Table 2, "bag of tricks"), its size that of Bag of Tricks.
     "loss.label_smoothing": (0.1, real(0, 1, below=True)),

@@ -33,6 +33,7 @@ FILES = [
     "joined.py",
     "joined.py:data=market1501+dukemtmcreid+msmt17,size=2x,epochs=70,val=20",
     "joined.py:data=market1501+msmt17,shares=4+2",
+    "street.py:identities=40,epochs=2",
     "joined.py:shares=2+2,runlocal",
 ]
 # Those that start from a run, and their variants, have tests of their own.

@@ -1,7 +1,7 @@
 """Augmentation on the device, and the normalisation that training and evaluation share.
 
-In this order, which is ours: pad and crop, horizontal flip, normalise, random erasing (Zhong et al., AAAI 2020; its
-numbers as in arXiv 1910.07038, section 3.1).
+In this order, which is ours: pad and crop, horizontal flip, colour jitter (none unless asked for), normalise, random
+erasing (Zhong et al., AAAI 2020; its numbers as in arXiv 1910.07038, section 3.1).
 """
 
 import dataclasses
@@ -11,18 +11,24 @@ import jax.numpy as jnp
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in [0, 1]
 STD = (0.229, 0.224, 0.225)
+_LUMA = (0.299, 0.587, 0.114)
 _ERASE_ATTEMPTS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Strengths: padding in pixels, probabilities, the erased part of the image and its height over width."""
+    """Strengths: padding in pixels, probabilities, the erased part of the image and its height over width.
+
+    `jitter` is the standard deviation, as a natural logarithm, of an image's gain, contrast and saturation, and half
+    that of each channel's gain against the others.
+    """
 
     pad: int = 10
     flip_probability: float = 0.5
     erase_probability: float = 0.5
     erase_area: tuple[float, float] = (0.02, 0.4)
     erase_aspect: tuple[float, float] = (0.3, 3.3)
+    jitter: float = 0.0
 
 
 def normalise(image: jax.Array) -> jax.Array:
@@ -46,6 +52,8 @@ def _augment_one(key, image, strength):
     image = _pad_and_crop(crop_key, image, strength.pad)
     flip = jax.random.bernoulli(flip_key, strength.flip_probability)
     image = jnp.where(flip, image[:, ::-1], image)
+    if strength.jitter:
+        image = _jitter(jax.random.fold_in(key, 1), image, strength.jitter)
     # The mean is 0 once normalised: that is what the erased rectangle is filled with.
     return jnp.where(_erased(erase_key, image.shape[:2], strength)[..., None], 0.0, normalise(image))
 
@@ -54,6 +62,17 @@ def _pad_and_crop(key, image, pad):
     padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))
     top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
     return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+
+
+def _jitter(key, image, deviation):
+    """Float32 [h, w, 3] in 0..255: other light, contrast, saturation and colour cast."""
+    drawn = deviation * jax.random.normal(key, (6,))
+    gain, contrast, saturation = jnp.exp(drawn[:3])
+    image = image.astype(jnp.float32)
+    grey = image @ jnp.asarray(_LUMA)
+    image = grey[..., None] + saturation * (image - grey[..., None])
+    image = grey.mean() + contrast * (image - grey.mean())
+    return jnp.clip(image * gain * jnp.exp(drawn[3:] / 2), 0, 255)
 
 
 def _erased(key, size, strength):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from reid_jax.data import datasets
-from reid_jax.data.builders import synthetic_people
+from reid_jax.data.builders import street_people, synthetic_people
 from reid_jax.data.builders.source import GALLERY, QUERY, STILL, TRAIN, Counts, Source
 from reid_jax.data.check_files import SplitLabels, check_files
 from reid_jax.data.check_report import Report, SplitReport
@@ -22,7 +22,7 @@ _BATCH_IDENTITIES = 8  # that the default batch holds
 def check(name: str, data_dir: str | os.PathLike) -> Report:
     """Reads and decodes one whole data set and reports what was found; nothing is written.
 
-    `name` and `data_dir` are as for `load_split`; synthetic people that are missing are drawn first. What is missing
+    `name` and `data_dir` are as for `load_split`; drawn people that are missing are drawn first. What is missing
     or broken becomes a problem of the report.
 
     Raises:
@@ -30,7 +30,7 @@ def check(name: str, data_dir: str | os.PathLike) -> Report:
     """
     if len(datasets.check_name(name)) > 1:
         raise InputError(f"{name!r} joins several data sets; check them one by one")
-    drawn = name.partition(":")[0] == synthetic_people.NAME
+    drawn = name.partition(":")[0] in (synthetic_people.NAME, street_people.NAME)
     if not drawn and not pathlib.Path(os.path.expanduser(data_dir)).exists():
         raise InputError(f"data_dir {str(data_dir)!r} does not exist; give the folder that holds {name}, or its zip")
     try:

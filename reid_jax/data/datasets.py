@@ -4,7 +4,17 @@ import os
 import re
 from collections.abc import Callable
 
-from reid_jax.data.builders import cuhk03, dukemtmcreid, market1501, mars, msmt17, pattern, synthetic_people, table
+from reid_jax.data.builders import (
+    cuhk03,
+    dukemtmcreid,
+    market1501,
+    mars,
+    msmt17,
+    pattern,
+    street_people,
+    synthetic_people,
+    table,
+)
 from reid_jax.data.builders.source import Source
 from reid_jax.errors import InputError, did_you_mean, shown
 
@@ -16,6 +26,7 @@ DATASETS: dict[str, Callable[[str, str | os.PathLike], Source]] = {
     cuhk03.NAME: cuhk03.find,
     mars.NAME: mars.find,
     synthetic_people.NAME: synthetic_people.find,
+    street_people.NAME: street_people.find,
     pattern.NAME: pattern.find,
     table.NAME: table.find,
 }

@@ -6,7 +6,7 @@ import os
 import time
 
 from reid_jax.data import check as check_module
-from reid_jax.data import datasets, synthetic
+from reid_jax.data import datasets, street, synthetic
 from reid_jax.data.builders import records
 from reid_jax.errors import InputError
 from reid_jax.files.json_files import write_json
@@ -16,6 +16,9 @@ from reid_jax.ranges import whole
 from reid_jax.tracking import scene
 
 _NUMBER = whole(0, 10**9)  # the least of each field, and the most together, are checked by `SyntheticPeople`
+
+# The worlds that people are drawn in, and the numbers of a set of each.
+_WORLDS = {synthetic.NAME: (synthetic, synthetic.SyntheticPeople), street.NAME: (street, street.StreetPeople)}
 
 # What the options of a scene mean, where the field's name does not say it.
 _OF_SCENE = {
@@ -37,6 +40,7 @@ EXAMPLES = """\
   reid-jax data prepare --dataset=market1501+dukemtmcreid --data_dir=data
   reid-jax data prepare --data_dir=data --prune
   reid-jax data synthesize --out=data --train_identities=150 --test_identities=100
+  reid-jax data synthesize --world=street --out=data --train_identities=400
   reid-jax data synthesize --scene --out=data --people=8 --cameras=4 --seed=1
   reid-jax data check --dataset=synthetic:train_identities=150,test_identities=100 --data_dir=data"""
 
@@ -64,9 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthesize.add_argument(
         "--scene", action="store_true", help="people who walk through a room, before cameras in its corners, instead"
     )
+    synthesize.add_argument(
+        "--world",
+        choices=list(_WORLDS),
+        help=f"{synthetic.NAME}: quick to learn; {street.NAME}: as much like real people as can be ({synthetic.NAME})",
+    )
     people, rooms = (_defaults(each) for each in (synthetic.SyntheticPeople, scene.SyntheticScene))
+    in_street = _defaults(street.StreetPeople)
     for name, default in people.items():
-        text = f"{_words(name)} ({default}{f'; {rooms[name]} with --scene' if name in rooms else ''})"
+        others = [f"{in_street[name]} in the street"] if in_street[name] != default else []
+        others += [f"{rooms[name]} with --scene"] if name in rooms else []
+        text = f"{_words(name)} ({'; '.join([str(default), *others])})"
         synthesize.add_argument(f"--{name}", type=_NUMBER, help=text)
     for name, default in rooms.items():
         if name not in people:
@@ -121,14 +133,17 @@ def _prepare(args: argparse.Namespace) -> int:
 def _prune(data_dir: str) -> None:
     if not os.path.exists(os.path.expanduser(data_dir)):
         raise InputError(f"--data_dir is {data_dir}, which does not exist; name the folder that holds the data sets")
-    pruned = records.prune(data_dir) + synthetic.prune(data_dir) + scene.prune(data_dir)
+    pruned = records.prune(data_dir) + synthetic.prune(data_dir) + street.prune(data_dir) + scene.prune(data_dir)
     for folder, why, size in pruned:
         print(f"removed {folder}, {why}: {size / 2**20:.1f} MiB")
     print(f"removed {len(pruned)} folder(s) of {data_dir}, {sum(size for *_, size in pruned) / 2**20:.1f} MiB")
 
 
 def _synthesize(args: argparse.Namespace) -> int:
-    kind, other = synthetic.SyntheticPeople, scene.SyntheticScene
+    if args.scene and args.world:
+        raise InputError(f"--world={args.world} goes without --scene; see data synthesize --help")
+    world, people = _WORLDS[args.world or synthetic.NAME]
+    kind, other = people, scene.SyntheticScene
     if args.scene:
         kind, other = other, kind
     given = {name: getattr(args, name) for name in {**_defaults(kind), **_defaults(other)}}
@@ -144,11 +159,11 @@ def _synthesize(args: argparse.Namespace) -> int:
         print(f"{spec.frames * spec.cameras:,} images in {sequences[0].folder.parent}; {seconds:.1f} s")
         print("\n".join(f"sequence: {sequence.folder}" for sequence in sequences))
         return 0
-    folder = synthetic.render(spec, args.out)
+    folder = world.render(spec, args.out)
     seconds = time.perf_counter() - started
-    print(f"{len(synthetic.file_names(spec)):,} images in {folder}; {seconds:.1f} s")
+    print(f"{len(world.file_names(spec)):,} images in {folder}; {seconds:.1f} s")
     numbers = ",".join(f"{field}={value}" for field, value in dataclasses.asdict(spec).items())
-    print(f"use: --dataset=synthetic:{numbers} --data_dir={args.out}")
+    print(f"use: --dataset={world.NAME}:{numbers} --data_dir={args.out}")
     return 0
 
 

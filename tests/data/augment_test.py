@@ -76,3 +76,20 @@ def test_an_image_is_augmented_alike_whatever_follows_it_in_the_batch():
     strength = Augmentation(pad=3)
     np.testing.assert_allclose(_augment(image, strength)[:2], _augment(image[:2], strength), atol=1e-6)
     assert not np.array_equal(_augment(image, strength, seed=1), _augment(image, strength))
+
+
+def test_jitter_keeps_greys_nearly_grey_and_places_alike():
+    grey = np.repeat(np.random.default_rng(2).integers(60, 190, (64, 8, 4, 1)).astype(np.uint8), 3, axis=-1)
+    out = _augment(grey, dataclasses.replace(OFF, jitter=0.2)) * np.asarray(STD) + np.asarray(MEAN)
+    plain = grey.astype(np.float64) / 255
+    # Affine in each channel of each image: light, contrast and a cast; saturation leaves greys alone.
+    for image, before in zip(out[:8], plain[:8], strict=True):
+        for channel in range(3):
+            unclipped = (image[..., channel] > 0.01) & (image[..., channel] < 0.99)
+            slope, level = np.polyfit(before[..., channel][unclipped], image[..., channel][unclipped], 1)
+            fitted = slope * before[..., channel] + level
+            np.testing.assert_allclose(image[..., channel][unclipped], fitted[unclipped], atol=1e-4)
+    means = out.mean((1, 2))
+    assert 0.05 < np.log(means / plain.mean((1, 2))).std() < 0.4
+    casts = np.log(means[:, 0] / means[:, 2])
+    assert 0.08 < casts.std() < 0.2

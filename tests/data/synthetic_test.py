@@ -4,13 +4,14 @@ import hashlib
 import json
 import pathlib
 import re
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from reid_jax.data import split, synthetic
-from reid_jax.data.synthetic import writing
+from reid_jax.data.synthetic import world
 from reid_jax.data.synthetic.cameras import create_camera
 from reid_jax.data.synthetic.canvas import Canvas
 from reid_jax.data.synthetic.figure import draw_figure, draw_pose
@@ -109,11 +110,11 @@ def test_a_finished_set_is_kept_and_a_lacking_one_is_drawn_again(tmp_path):
 
 
 def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(spec, images, root):
+    def interrupted(kind, spec, images, root):
         yield None
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing, "_write", interrupted)
+    monkeypatch.setattr(world, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthetic.render(SMALL, tmp_path, workers=1)
     assert list(tmp_path.iterdir()) == []
@@ -126,9 +127,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path):
 
 
 def test_a_workers_failure_is_reported_and_cleaned_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        writing, "_work_command", lambda: [writing.sys.executable, "-c", "raise OSError('disk is full')"]
-    )
+    monkeypatch.setattr(world, "_work_command", lambda: [sys.executable, "-c", "raise OSError('disk is full')"])
     with pytest.raises(InputError, match="disk is full"):
         synthetic.render(SMALL, tmp_path, workers=2)
     assert list(tmp_path.iterdir()) == []

@@ -18,13 +18,14 @@ class SyntheticPeople(market1501.Market1501):
     title = "synthetic people"
     description = "Synthetic people: no real person is in the pictures."
     homepage = ""
+    world = synthetic
 
     def __init__(self, tree: FileTree, name: str):
-        """`tree` is the folder in Market-1501's layout, `name` has the numbers, see `synthetic.parse`."""
+        """`tree` is the folder in Market-1501's layout, `name` has the numbers, see the world's `parse`."""
         super().__init__(tree, name)
         folder_of = {folder: split for split, folder in FOLDER_OF.items()}
         self._facts = collections.defaultdict(list)
-        for path in synthetic.file_names(synthetic.parse(name)):
+        for path in self.world.file_names(self.world.parse(name)):
             folder, _, file = path.partition("/")
             self._facts[folder_of[folder]].append(self.parse_name(file))
 

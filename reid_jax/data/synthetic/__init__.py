@@ -5,10 +5,10 @@ A stand-in for real data that anyone may keep, for no real person is in the pict
 capsules with a depth buffer), `picture` (one image) and `writing` (the whole set on disk).
 """
 
-from reid_jax.data.synthetic.images import file_names
 from reid_jax.data.synthetic.picture import draw_image
 from reid_jax.data.synthetic.spec import HEIGHT, NAME, WIDTH, SyntheticPeople, parse
-from reid_jax.data.synthetic.writing import LAYOUT_FOLDER, prune, render
+from reid_jax.data.synthetic.world import LAYOUT_FOLDER
+from reid_jax.data.synthetic.writing import file_names, prune, render
 
 __all__ = [
     "HEIGHT",

@@ -36,8 +36,3 @@ def images_of(spec: SyntheticPeople) -> Iterator[SetImage]:
         person = _FIRST_DISTRACTOR + distractor
         camera = int(generator(spec, SEEN, person).integers(spec.cameras)) + 1
         yield SetImage(person, camera, 0, f"{FOLDER_OF[GALLERY]}/0000_c{camera}s1_{distractor:06d}_00.jpg")
-
-
-def file_names(spec: SyntheticPeople) -> list[str]:
-    """The names of the set's files, relative to its `Market-1501-v15.09.15` folder, as drawn."""
-    return [image.path for image in images_of(spec)]

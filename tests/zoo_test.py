@@ -90,6 +90,20 @@ def test_list_and_show_tell_what_is_here(trained, capsys):
     assert main(["zoo", "show", "nothing"]) == 2
 
 
+def test_those_of_the_package_are_what_their_entry_and_card_say(capsys):
+    for name, entry in zoo.ENTRIES.items():
+        assert bool(entry.digest) == bool(zoo.card_of(name)) == zoo.is_here(name)
+        if entry.digest:
+            weights = load_weights(f"zoo:{name}")
+            assert digest_of(weights.variables) == entry.digest
+            assert weights.identities == 0
+    extractor = Extractor()
+    assert "Extractor: zoo:street, nano at 96x32, trained on drawn people alone" in capsys.readouterr().err
+    assert extractor.digest == zoo.ENTRIES[zoo.DEFAULT].digest
+    assert main(["zoo", "show", "street"]) == 0
+    assert "What it must not be used for" in capsys.readouterr().out
+
+
 def test_every_entry_says_what_makes_it():
     for name, entry in zoo.ENTRIES.items():
         assert entry.about

@@ -20,6 +20,15 @@ class Entry:
     digest: str = ""
 
 
+_CYCLE = "--config.swag.collect=False --config.batch.identities=16"
+_SECOND = "reid-jax train --config=configs/swag.py:from=runs/street,cycles=1,cycle_epochs=1.6,peak=0.03"
+_THIRD = "reid-jax train --config=configs/swag.py:from=runs/street-2,cycles=1,cycle_epochs=2.6,peak=0.05"
+_STREET = (
+    "reid-jax train --config=configs/street.py --workdir=runs/street",
+    f"{_SECOND} --workdir=runs/street-2 {_CYCLE}",
+    f"{_THIRD} --workdir=runs/street-3 {_CYCLE}",
+    "reid-jax zoo add street --weights=runs/street-3",
+)
 _MARKET = "Market-1501's terms: research only, not to be passed on"
 
 
@@ -33,11 +42,8 @@ ENTRIES: dict[str, Entry] = {
     "street": Entry(
         "nano at 96x32, trained on drawn people alone",
         "Apache-2.0",
-        (
-            "reid-jax train --config=configs/street.py --workdir=runs/street",
-            "reid-jax zoo add street --weights=runs/street",
-        ),
-        "",
+        _STREET,
+        "4e971558c615199e6953529f210cdb4c883cb6e87d8776c94e69c66445541349",
     ),
     "market-nano": _made("nano at 160x64, trained on Market-1501", "market-nano", "size=nano,epochs=120"),
     "market-1x": _made("the paper's 1x at 160x64, trained on Market-1501", "market-1x", "size=1x"),

@@ -87,6 +87,14 @@ def test_quickstart_shortens_the_run_and_keeps_the_recipe():
     assert max(quick.schedule.boundaries) < quick.epochs < 50
 
 
+def test_quickstart_from_weights_that_there_are_differs_in_its_length_alone():
+    scratch, quick = config.load(str(QUICKSTART)), config.load(f"{QUICKSTART}:from=zoo:street")
+    assert (quick.init_from, quick.epochs) == ("zoo:street", 5.0)
+    assert max(quick.schedule.boundaries) < quick.epochs
+    quick.init_from, quick.epochs, quick.schedule.boundaries = "", scratch.epochs, scratch.schedule.boundaries
+    assert config.to_dict(quick) == config.to_dict(scratch)
+
+
 def test_fewer_epochs_shorten_the_schedule_by_the_same_factor():
     short = config.load(f"{ROBUST}:epochs=70")
     assert short.epochs == 70.0

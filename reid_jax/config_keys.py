@@ -25,7 +25,7 @@ KEYS: dict[str, tuple[Any, Range]] = {
     # What is scored, several sets joined by '+' one by one; empty: those of `dataset` with a test.
     "test_dataset": ("", Text()),
     "data_dir": ("data", Text()),
-    "init_from": ("", Text()),  # weights to start from, a run's workdir or a weights file; empty: from scratch
+    "init_from": ("", Text()),  # weights to start from: a run's workdir, a file or zoo:NAME; empty: from scratch
     # Training identities held out to choose by; the paper's runs train on all of them.
     "val_identities": (0, whole(0, 10**7)),
     "image_size": ((160, 64), registry.image_size_of(registry.DEFAULT)),  # height, width [P 4]

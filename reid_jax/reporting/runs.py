@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
+from reid_jax import zoo
 from reid_jax.errors import InputError, shown
 from reid_jax.files.json_files import read_json
 from reid_jax.ranges import real
@@ -147,6 +148,11 @@ def _first_phase(workdir: Path, config: ConfigDict) -> ConfigDict | None:
     """The config of what a run starts from; `init_from` may be relative to where the run was started."""
     if not config.init_from:
         return None
+    if zoo.is_name(config.init_from):
+        try:
+            return load_weights(config.init_from).config
+        except InputError:  # it is not here
+            return None
     for base in (Path(), *workdir.resolve().parents):
         start = base / config.init_from
         try:

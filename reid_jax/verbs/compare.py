@@ -19,7 +19,7 @@ those in the images. How often it errs on yours depends on how much they are lik
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     parser.add_argument("images", metavar="IMAGE", nargs=2, help="two files, each a crop of one person")
-    parser.add_argument("--weights", required=True, help="a run's workdir or a .safetensors file")
+    parser.add_argument("--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME")
     by = parser.add_mutually_exclusive_group()
     by.add_argument("--calibration", help="thresholds of these weights, from `reid-jax track calibrate --json`")
     by.add_argument("--threshold", type=real(0, 2), help="distance from which on two images are of different people")

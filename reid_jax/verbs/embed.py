@@ -17,7 +17,9 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--weights", required=True, help="a run's workdir, a .safetensors file or an exported one")
+    parser.add_argument(
+        "--weights", required=True, help="a run's workdir, a .safetensors file, an exported one or zoo:NAME"
+    )
     parser.add_argument(
         "--images", required=True, help="person crops: a folder or a zip, searched with its subfolders, or one image"
     )

@@ -20,7 +20,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--weights", required=True, help="a run's workdir or a .safetensors file")
+    parser.add_argument("--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME")
     parser.add_argument("--out", required=True, help="the .onnx or .stablehlo file to write")
     parser.add_argument(
         "--uint8",

@@ -24,7 +24,8 @@ _CYCLE = "--config.swag.collect=False --config.batch.identities=16"
 _SECOND = "reid-jax train --config=configs/swag.py:from=runs/street,cycles=1,cycle_epochs=1.6,peak=0.03"
 _THIRD = "reid-jax train --config=configs/swag.py:from=runs/street-2,cycles=1,cycle_epochs=2.6,peak=0.05"
 _STREET = (
-    "reid-jax train --config=configs/street.py --workdir=runs/street",
+    "reid-jax train --config=configs/street.py --workdir=runs/street --config.schedule.warmup_epochs=0.4 "
+    '"--config.schedule.boundaries=(7.,9.8)"',
     f"{_SECOND} --workdir=runs/street-2 {_CYCLE}",
     f"{_THIRD} --workdir=runs/street-3 {_CYCLE}",
     "reid-jax zoo add street --weights=runs/street-3",

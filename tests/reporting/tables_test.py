@@ -351,3 +351,11 @@ def test_nothing_finished_is_an_error_and_a_missing_path_too(tmp_path, monkeypat
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="does not exist"):
         gather([tmp_path / "b"])
+
+
+def test_a_second_phase_from_the_zoo_has_a_first_one_where_its_weights_are_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("REID_JAX_ZOO", str(tmp_path / "own"))
+    for name in ("zoo:street", "zoo:market-1x"):
+        write_run(tmp_path / name, second_phase(config_of(), name), {"synthetic": scores(0.5, 0.4)})
+        (group,) = gather([tmp_path / name]).groups
+        assert ("starts from" in group.differs) == (name == "zoo:market-1x")

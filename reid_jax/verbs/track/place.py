@@ -28,7 +28,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "sequences", metavar="SEQUENCE", nargs="+", help="sequence folders, a camera each, counted from 1 in this order"
     )
     looks = parser.add_mutually_exclusive_group(required=True)
-    looks.add_argument("--weights", help="what people look like by a network: a run's workdir or a .safetensors file")
+    looks.add_argument(
+        "--weights", help="what people look like by a network: a run's workdir, a .safetensors file or zoo:NAME"
+    )
     looks.add_argument("--embedder", choices=(HISTOGRAM,), help="by colours")
     parser.add_argument(
         "--nearest", type=whole(1, 1000), default=1, help="crops of a gallery that count, the nearest (default 1)"

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="SOURCE", help="a sequence folder of MOTChallenge, a folder of frames, or a video file"
     )
     looks = parser.add_mutually_exclusive_group(required=True)
-    looks.add_argument("--weights", help="what people look like by a network: a run's workdir or a .safetensors file")
+    looks.add_argument(
+        "--weights", help="what people look like by a network: a run's workdir, a .safetensors file or zoo:NAME"
+    )
     looks.add_argument("--embedder", choices=(HISTOGRAM, NONE), help="by colours, or not at all: by motion alone")
     looks.add_argument("--embeddings", help="by descriptors [n, d] of the n detections in their order, .npy or .npz")
     parser.add_argument(

@@ -24,7 +24,7 @@ def add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds --weights, one or several, --dataset and --data_dir."""
     nargs = {"nargs": "+"} if several else {}
     parser.add_argument(
-        "--weights", required=True, help="a run's workdir or a .safetensors file", metavar="RUN", **nargs
+        "--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME", metavar="RUN", **nargs
     )
     parser.add_argument("--dataset", help="default: the one that the weights were trained for")
     parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")

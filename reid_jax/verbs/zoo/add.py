@@ -17,7 +17,7 @@ The folder is $REID_JAX_ZOO, else reid_jax/zoo below $XDG_DATA_HOME or ~/.local/
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the name and the options."""
     parser.add_argument("name", metavar="NAME", help="small letters, digits, '-', '_' and '.'")
-    parser.add_argument("--weights", required=True, help="a run's workdir or a .safetensors file")
+    parser.add_argument("--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME")
     parser.add_argument("--replace", action="store_true", help="even if the user's folder has weights of this name")
 
 

@@ -26,7 +26,7 @@ from reid_jax.files.writing import new_folder
 from reid_jax.gallery import blockwise, checking
 from reid_jax.gallery.calibration_text import calibration_of, text_of
 from reid_jax.gallery.crop_files import CropFiles
-from reid_jax.gallery.entries import Added, Entry, Facts, Filter, Page, Summary
+from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
 from reid_jax.gallery.facts_file import VERSION, FactsFile
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
@@ -113,13 +113,13 @@ class FolderGallery(Gallery):
             bytes=size_of(self.folder),
         )
 
-    def count(self, where: Filter = Filter()) -> int:
+    def count(self, where: Filter = EVERYTHING) -> int:
         """See `Gallery`."""
         condition, values = condition_of(where)
         with self._facts.reading() as database:
             return database.execute(f"SELECT count(*) FROM entries WHERE {condition}", values).fetchone()[0]
 
-    def page(self, where: Filter = Filter(), *, after: int = 0, limit: int = 100) -> Page:
+    def page(self, where: Filter = EVERYTHING, *, after: int = 0, limit: int = 100) -> Page:
         """See `Gallery`."""
         condition, values = condition_of(where)
         with self._facts.reading() as database:

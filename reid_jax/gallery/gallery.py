@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.gallery.entries import Added, Entry, Facts, Filter, Match, Page, Summary
+from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Match, Page, Summary
 from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.thresholds import known_thresholds
 from reid_jax.ranges import whole
@@ -53,11 +53,11 @@ class Gallery(abc.ABC):
         """Returns what the gallery holds."""
 
     @abc.abstractmethod
-    def count(self, where: Filter = Filter()) -> int:
+    def count(self, where: Filter = EVERYTHING) -> int:
         """Returns the number of entries that `where` leaves."""
 
     @abc.abstractmethod
-    def page(self, where: Filter = Filter(), *, after: int = 0, limit: int = 100) -> Page:
+    def page(self, where: Filter = EVERYTHING, *, after: int = 0, limit: int = 100) -> Page:
         """Returns the first `limit` entries that `where` leaves and whose ids are above `after`."""
 
     @abc.abstractmethod
@@ -72,7 +72,7 @@ class Gallery(abc.ABC):
     def vectors(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns (ids int64 [m], vectors float32 [m, d]) of those of `ids` that are there, in the order of ids."""
 
-    def blocks(self, where: Filter = Filter(), *, size: int = 4096) -> Iterator[tuple[tuple[Entry, ...], np.ndarray]]:
+    def blocks(self, where: Filter = EVERYTHING, *, size: int = 4096) -> Iterator[tuple[tuple[Entry, ...], np.ndarray]]:
         """Yields all entries that `where` leaves with their vectors float32 [m, d], in the order of ids."""
         after: int | None = 0
         while after is not None:
@@ -94,7 +94,7 @@ class Gallery(abc.ABC):
         self,
         embedding: np.ndarray,
         k: int = 20,
-        where: Filter = Filter(),
+        where: Filter = EVERYTHING,
         *,
         nearer: float | None = None,
         by_person: bool = False,
@@ -203,7 +203,7 @@ class Gallery(abc.ABC):
         rates = ", ".join(f"{each.rate:g}" for each in found) or "none"
         raise InputError(
             f"the gallery knows no threshold of rate {rate:g} (known: {rates}); attach a calibration of these weights "
-            "by reid-jax gallery add --calibration=FILE, which `reid-jax track calibrate --rates ... --json=FILE` writes"
+            "by reid-jax gallery add --calibration=FILE, which reid-jax track calibrate --json=FILE writes"
         )
 
     def attach(self, calibration: Calibration) -> None:

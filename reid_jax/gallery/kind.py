@@ -18,7 +18,7 @@ class Kind:
         return sum(self.streams)
 
     def require_same(self, other: "Kind", address: str) -> None:
-        """Raises InputError unless `other`, what is to be added to or searched in the gallery `address`, is the same."""
+        """Raises InputError unless `other`, what is to be added or searched for, is the same as the gallery's."""
         if self == other:
             return
         raise InputError(

@@ -68,7 +68,7 @@ class VectorFiles:
         return mapped[:count]
 
     def take(self, ids: np.ndarray, last: int) -> np.ndarray:
-        """Copies of the rows of ascending ids int64 [n], none above `last`: float32 [n, d]; zeros where there is none."""
+        """Copies of the rows of ascending ids int64 [n], none above `last`: float32 [n, d], zeros where none is."""
         found = np.zeros((len(ids), self.dimensions), np.float32)
         blocks, row = np.divmod(ids - 1, ROWS)
         for block in np.unique(blocks).tolist():

@@ -14,6 +14,7 @@ from reid_jax.data.builders.files import is_hidden, is_image
 from reid_jax.errors import InputError, one_line, shown
 from reid_jax.files.archive import open_archive, read_member
 from reid_jax.gallery.adding import AddedImages
+from reid_jax.serve.fields import sources_of
 from reid_jax.serve.refusal import Refusal, full_disk
 
 _TIMES = 100  # what a zip's members may hold in all, of its size, as for data sets
@@ -21,8 +22,7 @@ _AT_ONCE = 64  # images between two looks at whether to stop; each such batch is
 _REMEMBERED = 100  # zips that are done
 _MOST_REFUSED = 1000  # that are listed by name
 
-Read = Callable[[str], bytes]
-Add = Callable[[list[str], Read], AddedImages]  # adds images by their names, which `Read` reads
+Add = Callable[[list[str], Callable[[str], bytes]], AddedImages]  # adds images by their names, which the other reads
 
 
 @dataclasses.dataclass
@@ -109,13 +109,15 @@ class Archives:
 
     def _add(self, archive: Archive, file: BinaryIO, add: Add) -> str:
         """Adds it; returns the state that it ends in."""
-        names = _images(file)
+        members = _images(file)
+        row_of = sources_of(members)
+        names = list(row_of)
         with open_archive(file, _TIMES) as opened:
             lock = threading.Lock()  # one file position for several threads
 
             def read(name: str) -> bytes:
                 with lock:
-                    return read_member(opened, name, _TIMES, self._photo_bytes)
+                    return read_member(opened, members[row_of[name]], _TIMES, self._photo_bytes)
 
             for start in range(0, len(names), _AT_ONCE):
                 if archive.stop.is_set() or self._closed.is_set():

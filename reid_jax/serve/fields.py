@@ -56,6 +56,19 @@ def source(name: str) -> str:
     return "/".join(part for part in parts if part.strip("."))[-LONGEST_SOURCE:].strip("/") or "image"
 
 
+def sources_of(names: Sequence[str]) -> dict[str, int]:
+    """Of each of `names` its `source`, those that became alike told apart by a number: {source: row in names}."""
+    found: dict[str, int] = {}
+    for row, name in enumerate(names):
+        wanted = key = source(name)
+        again = 1
+        while key in found:
+            again += 1
+            key = f"{wanted} ({again})"
+        found[key] = row
+    return found
+
+
 def filter_of(texts: Texts) -> Filter:
     """The filter of a form's or a query's fields camera, person, tag, since and until; raises Refusal (422)."""
     return Filter(

@@ -41,7 +41,7 @@ class Form:
         self._left = set(data.keys())
 
     def files(self, name: str, most: int, most_bytes: int) -> list[Upload]:
-        """The files of a field; raises Refusal (422 for none, too many or empty ones, 413 for one that is too large)."""
+        """The files of a field; raises Refusal: 422 for none, too many or an empty one, 413 for a too large one."""
         found = self._values(name)
         if not found or any(isinstance(value, str) for value in found):
             raise Refusal(422, f"the form has no file {name!r}; send multipart/form-data with one")

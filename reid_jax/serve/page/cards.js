@@ -8,6 +8,13 @@ export function timeWords(seconds) {
   return time.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
+// Shorter, on a card.
+function shortTime(seconds) {
+  const time = new Date(seconds * 1000);
+  const year = time.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  return time.toLocaleString(undefined, { ...year, day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
 const cropOf = (image, alt) =>
   image.crop
     ? make("img", { class: "crop", src: image.crop, alt, loading: "lazy", decoding: "async" })
@@ -52,7 +59,7 @@ export class Cards {
     if (image.distance !== undefined) facts.append(make("span", { class: "distance" }, distance(image.distance)));
     if (image.person) facts.append(make("span", { class: "person", title: image.person }, image.person));
     if (image.camera) facts.append(make("span", { title: image.camera }, `Camera ${image.camera}`));
-    if (image.time !== null) facts.append(make("span", { class: "quieter" }, timeWords(image.time)));
+    if (image.time !== null) facts.append(make("span", { class: "quieter time", title: timeWords(image.time) }, shortTime(image.time)));
     if (!image.person && !image.camera) {
       facts.append(make("span", { class: "quieter", title: image.source }, image.source.split("/").pop()));
     }

@@ -21,10 +21,18 @@ export class Photos {
     this.stage = find("stage");
     this.image = find("photo");
     this.box = find("box");
+    this.another = make(
+      "button",
+      { type: "button", class: "plus", "aria-label": "Add another photo of this person", title: "Add another photo", onclick: () => find("file").click() },
+      "+",
+    );
     this.numbers = ["left", "top", "right", "bottom"].map((side) => find(`box-${side}`));
     this.stage.addEventListener("pointerdown", (event) => this.draw(event));
     this.box.addEventListener("keydown", (event) => this.steer(event));
-    find("whole").addEventListener("click", () => this.setBox(WHOLE));
+    find("whole").addEventListener("click", () => {
+      this.setBox(WHOLE);
+      this.box.focus({ preventScroll: true });
+    });
     for (const field of this.numbers) field.addEventListener("change", () => this.readNumbers());
   }
 
@@ -95,6 +103,7 @@ export class Photos {
     find("boxing").hidden = !shown;
     find("unshown").hidden = shown;
     if (shown && this.image.src !== photo.url) this.image.src = photo.url;
+    this.image.classList.toggle("small", photo.height < 280 && photo.width < photo.height);
     this.image.alt = `Photo ${photo.file.name}`;
     find("photos").replaceChildren(
       ...this.all.map((each, place) =>
@@ -124,7 +133,7 @@ export class Photos {
         ),
       ),
     );
-    find("another").hidden = this.all.length >= this.limits.photos;
+    if (this.all.length < this.limits.photos) find("photos").append(make("li", {}, this.another));
     this.place();
   }
 
@@ -138,7 +147,7 @@ export class Photos {
       height: `${(bottom - top) * 100}%`,
     });
     this.box.classList.toggle("whole", isWhole(box));
-    find("whole").disabled = isWhole(box);
+    find("whole").hidden = isWhole(box);
     const sides = [left * width, top * height, right * width, bottom * height].map(Math.round);
     this.numbers.forEach((field, index) => {
       field.value = sides[index];

@@ -26,7 +26,8 @@ export class Search {
       announce();
     });
     find("pick").addEventListener("click", () => find("file").click());
-    find("another").addEventListener("click", () => find("file").click());
+    find("by-person").addEventListener("change", soon);
+    if (matchMedia("(max-width: 860px)").matches) find("where").open = false;
     find("file").addEventListener("change", (event) => {
       this.take([...event.target.files]);
       event.target.value = "";
@@ -73,6 +74,7 @@ export class Search {
     this.photos.write(form);
     this.filters.write(form);
     form.append("top", TOP);
+    if (find("by-person").checked) form.append("by_person", "true");
     find("search-busy").hidden = false;
     find("search-message").hidden = true;
     try {
@@ -98,12 +100,13 @@ export class Search {
       return { words: "Nobody here", more: `The nearest image is at distance ${distance(nearest)}, not below ${distance(at)}.` };
     }
     const people = [...new Set(near.map((match) => match.person).filter(Boolean))];
-    const named = people.length ? `: ${people.slice(0, 3).join(", ")}${people.length > 3 ? ` and ${people.length - 3} more` : ""}` : "";
+    const more = people.length > 3 ? ` and ${count(people.length - 3, "other", "others")}` : "";
+    const named = people.length ? ` Named: ${people.slice(0, 3).join(", ")}${more}.` : "";
     const all = near.length === matches.length && matches.length < searched ? "At least " : "";
     return {
       near: true,
-      words: `${all}${count(near.length, "image is", "images are")} near enough`,
-      more: `The nearest is at distance ${distance(nearest)}${people.length ? `, of ${people.length === 1 ? "one person" : `${people.length} people`}${named}` : ""}.`,
+      words: `${all}${count(near.length, "possible match", "possible matches")}`,
+      more: `The nearest image is at distance ${distance(nearest)}.${named}`,
     };
   }
 

@@ -14,7 +14,6 @@ list with the next change.
 import json
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,8 +22,9 @@ import numpy as np
 from reid_jax.errors import InputError, shown
 from reid_jax.files.leftovers import size_of
 from reid_jax.files.writing import new_folder
-from reid_jax.gallery import blockwise, checking
+from reid_jax.gallery import blockwise
 from reid_jax.gallery.calibration_text import calibration_of, text_of
+from reid_jax.gallery.checking import check_folder, checksum
 from reid_jax.gallery.crop_files import CropFiles
 from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
 from reid_jax.gallery.facts_file import VERSION, FactsFile
@@ -293,12 +293,7 @@ class FolderGallery(Gallery):
 
     def check(self) -> list[str]:
         """See `Gallery`."""
-        return checking.check_folder(self.folder, self._facts, self._vectors, self._crops)
-
-
-def checksum(vector: np.ndarray, crop: bytes) -> int:
-    """CRC-32 of a vector's and a crop's bytes, by which `check` finds what was changed."""
-    return zlib.crc32(crop, zlib.crc32(np.ascontiguousarray(vector, "<f4").tobytes()))
+        return check_folder(self.folder, self._facts, self._vectors, self._crops)
 
 
 def condition_of(where: Filter, mark: str = "?") -> tuple[str, list[object]]:

@@ -11,8 +11,8 @@ from reid_jax.gallery import Facts, checking, folder, open_gallery, vector_files
 STREAMS = (6, 4)
 
 
-@pytest.fixture(autouse=True)
-def _small_files(monkeypatch):
+@pytest.fixture
+def small_files(monkeypatch):
     """Files of 16 rows, so that a few entries need several."""
     for module in (vector_files, folder, checking):
         monkeypatch.setattr(module, "ROWS", 16)
@@ -56,14 +56,14 @@ def extractor():
 
 
 @pytest.fixture
-def gallery(address, extractor):
+def gallery(address, extractor, small_files):
     """An empty gallery."""
     with open_gallery(address, extractor, create=True) as opened:
         yield opened
 
 
 @pytest.fixture
-def in_folder(tmp_path, extractor):
+def in_folder(tmp_path, extractor, small_files):
     """An empty gallery in a folder."""
     with open_gallery(tmp_path / "gallery", extractor, create=True) as opened:
         yield opened

@@ -1,11 +1,11 @@
 """The largest dot products of queries with blocks of vectors, exactly, a block at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 _FEW = 8  # where fewer than one of so many rows is meant, those rows are gathered instead of masked
-_GATHERED = 16_384  # rows at a time
+_AT_ONCE = 8_192  # scores that are compared with the best ones
 
 
 def largest(query: np.ndarray, blocks: Iterable[tuple[int, np.ndarray, np.ndarray | None]], k: int) -> list[np.ndarray]:
@@ -16,46 +16,37 @@ def largest(query: np.ndarray, blocks: Iterable[tuple[int, np.ndarray, np.ndarra
     """
     best = [(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in query]
     for first, rows, meant in blocks:
-        for index, part in _parts(rows, meant):
+        for numbers, part, absent in _parts(rows, meant):
             score = query @ part.T
-            for number, mine in enumerate(score):
-                best[number] = _merged(*best[number], mine, index, first, k)
+            if absent is not None:
+                score[:, absent] = -np.inf
+            for mine, values in enumerate(score):
+                for start in range(0, len(values), _AT_ONCE):
+                    piece = slice(start, start + _AT_ONCE)
+                    best[mine] = _merged(*best[mine], values[piece], numbers[piece] + first, k)
     return [ids for ids, _ in best]
 
 
-def _parts(rows: np.ndarray, meant: np.ndarray | None):
-    """Pieces of a block as (numbers of its rows or None for all, the rows), few enough rows of each gathered."""
-    if meant is None:
-        yield None, rows
-    elif len(meant) * _FEW < len(rows):
-        for start in range(0, len(meant), _GATHERED):
-            index = meant[start : start + _GATHERED]
-            yield index, rows[index]
-    elif len(meant):
-        yield _Masked(meant, len(rows)), rows
+def _parts(rows: np.ndarray, meant: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Pieces of a block as (the numbers of their rows, the rows, which of these are not meant, None where all are)."""
+    if meant is not None and len(meant) * _FEW < len(rows):
+        yield meant, rows[meant], None
+        return
+    absent = None
+    if meant is not None:
+        absent = np.ones(len(rows), bool)
+        absent[meant] = False
+    yield np.arange(len(rows)), rows, absent
 
 
-class _Masked:
-    """Rows that are computed with all others and taken out of the scores."""
-
-    def __init__(self, meant: np.ndarray, count: int):
-        self.absent = np.ones(count, bool)
-        self.absent[meant] = False
-
-
-def _merged(ids, values, score, index, first, k):
-    """The k best of (ids, values) and a row of scores."""
-    if isinstance(index, _Masked):
-        score = np.where(index.absent, -np.inf, score)
-        index = None
-    floor = values.min() if len(values) == k else -np.inf
-    better = np.flatnonzero(score > floor)
+def _merged(
+    ids: np.ndarray, values: np.ndarray, score: np.ndarray, rows: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of (ids, values) and of the scores of the ids `rows`; -inf is none."""
+    better = np.flatnonzero(score > (values.min() if len(values) == k else -np.inf))
     if not len(better):
         return ids, values
-    if len(better) > k:
-        better = better[np.argpartition(-score[better], k - 1)[:k]]
-    rows = better if index is None else index[better]
-    ids, values = np.concatenate([ids, rows + first]), np.concatenate([values, score[better]])
+    ids, values = np.concatenate([ids, rows[better]]), np.concatenate([values, score[better]])
     if len(values) > k:
         kept = np.argpartition(-values, k - 1)[:k]
         ids, values = ids[kept], values[kept]

@@ -6,8 +6,8 @@ import math
 from reid_jax.errors import InputError, shown
 from reid_jax.tracking.calibration import Threshold
 
-_LONGEST = 4096  # letters of a source, 1,024 of any other text
-_LONGEST_LABEL = 1024
+_LONGEST = 4096  # letters of a source
+_LONGEST_LABEL = 500  # of a camera, a person or a tag: PostgreSQL's indexes take 2,700 bytes
 _MOST_TAGS = 100
 
 

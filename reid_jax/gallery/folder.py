@@ -14,7 +14,6 @@ list with the next change.
 import json
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,8 +22,9 @@ import numpy as np
 from reid_jax.errors import InputError, shown
 from reid_jax.files.leftovers import size_of
 from reid_jax.files.writing import new_folder
-from reid_jax.gallery import blockwise, checking
+from reid_jax.gallery import blockwise
 from reid_jax.gallery.calibration_text import calibration_of, text_of
+from reid_jax.gallery.checking import check_folder, checksum
 from reid_jax.gallery.crop_files import CropFiles
 from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
 from reid_jax.gallery.facts_file import VERSION, FactsFile
@@ -36,7 +36,7 @@ from reid_jax.tracking.calibration import Calibration
 FACTS = "facts.sqlite"
 _FILTERS_KEPT = 16  # chosen rows that are remembered, of the last filters
 _JPEG = b"\xff\xd8"
-_AT_ONCE = 500  # values in one statement
+_LISTED = "(SELECT value FROM json_each(?))"  # any number of values in one
 
 _COLUMNS = "id, source, digest, camera, time, person, crop_bytes"
 
@@ -115,13 +115,13 @@ class FolderGallery(Gallery):
 
     def count(self, where: Filter = EVERYTHING) -> int:
         """See `Gallery`."""
-        condition, values = condition_of(where)
+        condition, values = _condition(where)
         with self._facts.reading() as database:
             return database.execute(f"SELECT count(*) FROM entries WHERE {condition}", values).fetchone()[0]
 
     def page(self, where: Filter = EVERYTHING, *, after: int = 0, limit: int = 100) -> Page:
         """See `Gallery`."""
-        condition, values = condition_of(where)
+        condition, values = _condition(where)
         with self._facts.reading() as database:
             rows = database.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE id > ? AND {condition} ORDER BY id LIMIT ?",
@@ -154,7 +154,7 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             return _with_tags(database, list(_by_ids(database, f"SELECT {_COLUMNS} FROM entries WHERE id", ids)))
 
-    def _candidates(self, embedding: np.ndarray, k: int, where: Filter) -> list[np.ndarray]:
+    def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         with self._facts.reading() as database:
             last = _last_id(database)
             chosen = self._chosen_ids(database, where)
@@ -182,7 +182,7 @@ class FolderGallery(Gallery):
             kept = self._chosen.get(where)
         if kept is not None and kept[0] == changes:
             return kept[1]
-        condition, values = condition_of(where)
+        condition, values = _condition(where)
         chosen = None
         if where or database.execute("SELECT count(*) FROM entries").fetchone()[0] != _last_id(database):
             rows = database.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", values)
@@ -250,16 +250,15 @@ class FolderGallery(Gallery):
         return places
 
     def _erase(self, where: Filter) -> int:
-        condition, values = condition_of(where)
+        condition, values = _condition(where)
         with self._facts.writing() as database:
             ids = [id for (id,) in database.execute(f"SELECT id FROM entries WHERE {condition}", values)]
-            for part in _cut(ids):
-                these = f"({', '.join('?' * len(part))})"
-                database.execute(
-                    f"INSERT INTO erasing SELECT id, crop_at, crop_bytes FROM entries WHERE id IN {these}", part
-                )
-                database.execute(f"DELETE FROM tags WHERE id IN {these}", part)
-                database.execute(f"DELETE FROM entries WHERE id IN {these}", part)
+            these = [json.dumps(ids)]
+            database.execute(
+                f"INSERT INTO erasing SELECT id, crop_at, crop_bytes FROM entries WHERE id IN {_LISTED}", these
+            )
+            database.execute(f"DELETE FROM tags WHERE id IN {_LISTED}", these)
+            database.execute(f"DELETE FROM entries WHERE id IN {_LISTED}", these)
         self._finish_erasing()
         return len(ids)
 
@@ -293,32 +292,22 @@ class FolderGallery(Gallery):
 
     def check(self) -> list[str]:
         """See `Gallery`."""
-        return checking.check_folder(self.folder, self._facts, self._vectors, self._crops)
+        return check_folder(self.folder, self._facts, self._vectors, self._crops)
 
 
-def checksum(vector: np.ndarray, crop: bytes) -> int:
-    """CRC-32 of a vector's and a crop's bytes, by which `check` finds what was changed."""
-    return zlib.crc32(crop, zlib.crc32(np.ascontiguousarray(vector, "<f4").tobytes()))
-
-
-def condition_of(where: Filter, mark: str = "?") -> tuple[str, list[object]]:
-    """A filter as a condition of SQL over `entries`, and the values in it; each stands there as `mark`."""
+def _condition(where: Filter) -> tuple[str, list[object]]:
+    """A filter as a condition of SQL over `entries`, and the values in it."""
     parts, values = ["TRUE"], []
-
-    def one_of(column: str, names: Sequence[object]) -> None:
+    for column, names in (("id", where.ids), ("camera", where.cameras), ("person", where.people)):
         if names:
-            parts.append(f"{column} IN ({', '.join([mark] * len(names))})")
-            values.extend(names)
-
-    one_of("id", where.ids)
-    one_of("camera", where.cameras)
-    one_of("person", where.people)
+            parts.append(f"{column} IN {_LISTED}")
+            values.append(json.dumps(names))
     for tag in where.tags:
-        parts.append(f"id IN (SELECT id FROM tags WHERE tag = {mark})")
+        parts.append("id IN (SELECT id FROM tags WHERE tag = ?)")
         values.append(tag)
     for sign, bound in ((">=", where.since), ("<", where.until)):
         if bound is not None:
-            parts.append(f"time {sign} {mark}")
+            parts.append(f"time {sign} ?")
             values.append(bound)
     return " AND ".join(parts), values
 
@@ -329,14 +318,9 @@ def _last_id(database: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def _cut(values: Sequence) -> Iterable[Sequence]:
-    return (values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE))
-
-
 def _by_ids(database: sqlite3.Connection, select: str, ids: Sequence[int]) -> Iterable[tuple]:
     """The rows of a statement that ends before `IN (ids)`."""
-    for part in _cut(list(ids)):
-        yield from database.execute(f"{select} IN ({', '.join('?' * len(part))})", part)
+    return database.execute(f"{select} IN {_LISTED}", [json.dumps(list(ids))])
 
 
 def _known(database: sqlite3.Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

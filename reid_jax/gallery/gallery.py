@@ -98,6 +98,7 @@ class Gallery(abc.ABC):
         *,
         nearer: float | None = None,
         by_person: bool = False,
+        approximate: bool = False,
     ) -> list[list[Match]]:
         """Finds the k nearest entries of each query, nearest first.
 
@@ -107,6 +108,8 @@ class Gallery(abc.ABC):
           where: which entries are searched; they are chosen before ranking.
           nearer: a distance; only matches below it come back. An empty list says "nobody here". See `threshold_at`.
           by_person: of each person only the nearest entry comes back; an entry without a person stands for itself.
+          approximate: use the index that `build_index` made, which is sooner and may miss some of the nearest. Where
+            there is none, as in a folder, search stays exact.
 
         Raises InputError for vectors of another length or norm, or k out of its range.
         """
@@ -115,12 +118,13 @@ class Gallery(abc.ABC):
             raise InputError(f"search: k is {k}; it takes {whole(1, MOST_RESULTS)}")
         if not len(embedding):
             return []
-        found = self._grouped(embedding, k, where) if by_person else self._nearest(embedding, k, where)
+        search = self._grouped if by_person else self._nearest
+        found = search(embedding, k, where, approximate)
         if nearer is None:
             return found
         return [[match for match in matches if match.distance < nearer] for matches in found]
 
-    def _nearest(self, embedding: np.ndarray, k: int, where: Filter) -> list[list[Match]]:
+    def _nearest(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
         """The k nearest of each query.
 
         Engines round dot products in their own ways. So the distances of a few more than k candidates are computed
@@ -128,7 +132,7 @@ class Gallery(abc.ABC):
         """
         spare = _SPARE
         while True:
-            candidates = self._candidates(embedding, k + spare, where)
+            candidates = self._candidates(embedding, k + spare, where, approximate)
             ranked = self._ranked(embedding, candidates)
             full = [
                 len(distance) == k + spare and distance[-1] ** 2 - distance[k - 1] ** 2 < _ROUNDING
@@ -160,21 +164,23 @@ class Gallery(abc.ABC):
             ranked.append((ids[rows[order]], distance[order]))
         return ranked
 
-    def _grouped(self, embedding: np.ndarray, k: int, where: Filter) -> list[list[Match]]:
+    def _grouped(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
         """The k nearest people: twice as many entries are ranked until there are enough, or no more."""
         total = self.count(where)
         found: list[list[Match]] = [[] for _ in embedding]
         open_queries, ranked = list(range(len(embedding))), 4 * k
         while open_queries:
             deepest = min(ranked, max(total, 1))
-            for row, matches in zip(open_queries, self._nearest(embedding[open_queries], deepest, where), strict=True):
+            for row, matches in zip(
+                open_queries, self._nearest(embedding[open_queries], deepest, where, approximate), strict=True
+            ):
                 found[row] = _first_of_each_person(matches)[:k]
             open_queries = [row for row in open_queries if len(found[row]) < k and deepest < total]
             ranked *= 4
         return found
 
     @abc.abstractmethod
-    def _candidates(self, embedding: np.ndarray, k: int, where: Filter) -> list[np.ndarray]:
+    def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         """Of each query the ids int64 [<= k] of the entries with the largest dot products, in any order."""
 
     @abc.abstractmethod
@@ -260,6 +266,12 @@ class Gallery(abc.ABC):
     @abc.abstractmethod
     def _erase(self, where: Filter) -> int:
         """See `erase`."""
+
+    def build_index(self) -> None:
+        """Builds what `search(approximate=True)` uses; raises InputError where the gallery has no such thing."""
+        raise InputError(
+            "a gallery in a folder has no index, it searches exactly; an index takes --gallery=postgresql://…"
+        )
 
     @abc.abstractmethod
     def check(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Texts and numbers from clients, checked: what comes out of here can be kept and searched for."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from reid_jax.errors import shown
@@ -14,6 +15,12 @@ LATEST = 253_402_300_799  # seconds since 1970, the end of the year 9999
 MOST_IDS = 1000
 HIGHEST_ID = 2**63 - 1
 
+# A letter that a text may not have: what controls a terminal, ends a line, turns the direction of what follows, or is
+# half of a character. As it stands in the OpenAPI document, too.
+CONTROL = r"[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+
+_CONTROL = re.compile(CONTROL)
+
 Texts = Callable[[str], Sequence[str]]  # the values of a field of a form or a query, by its name
 
 
@@ -22,7 +29,7 @@ def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise Refusal(422, f"{name!r} is {shown(value)}; give a text")
     value = value.strip()
-    if len(value) > LONGEST_TEXT or not _is_plain(value):
+    if len(value) > LONGEST_TEXT or _CONTROL.search(value):
         raise Refusal(422, f"{name!r} is {shown(value)!r}; at most {LONGEST_TEXT} letters are taken, none that control")
     return value
 
@@ -51,7 +58,7 @@ def source(name: str) -> str:
 
     It is kept and shown, and never opened; who exports a gallery may make a file's name of it.
     """
-    name = "".join(letter if _is_plain(letter) else "_" for letter in name.replace("\\", "/").replace(":", "_"))
+    name = _CONTROL.sub("_", name.replace("\\", "/").replace(":", "_"))
     parts = [part.strip() for part in name.split("/")]
     return "/".join(part for part in parts if part.strip("."))[-LONGEST_SOURCE:].strip("/") or "image"
 
@@ -90,6 +97,11 @@ def filter_of_object(value: Mapping[str, object]) -> Filter:
         if name not in known:
             raise Refusal(422, f"there is no field {shown(name)!r} here; give some of {', '.join(known)}")
 
+    def numbers(name: str, found: list) -> list:
+        if wrong := [each for each in found if isinstance(each, bool) or not isinstance(each, int | float)]:
+            raise Refusal(422, f"{name!r} is {shown(repr(wrong[0]))}; give a number")
+        return found
+
     def listed(name: str, most: int) -> list:
         found = value.get(name, [])
         if not isinstance(found, list) or len(found) > most or (name in value and not found):
@@ -97,12 +109,12 @@ def filter_of_object(value: Mapping[str, object]) -> Filter:
         return found
 
     found = Filter(
-        ids=tuple(whole("ids", each, 1, HIGHEST_ID) for each in listed("ids", MOST_IDS)),
+        ids=tuple(whole("ids", each, 1, HIGHEST_ID) for each in numbers("ids", listed("ids", MOST_IDS))),
         cameras=_many("cameras", listed("cameras", MOST_VALUES)),
         people=_many("people", listed("people", MOST_VALUES)),
         tags=_many("tags", listed("tags", MOST_VALUES)),
-        since=_time("since", [value["since"]] if "since" in value else []),
-        until=_time("until", [value["until"]] if "until" in value else []),
+        since=_time("since", numbers("since", [value["since"]] if "since" in value else [])),
+        until=_time("until", numbers("until", [value["until"]] if "until" in value else [])),
     )
     if not found:
         raise Refusal(422, f"nothing is named; give some of {', '.join(known)}")
@@ -129,8 +141,3 @@ def _time(name: str, values: Sequence[object]) -> float | None:
     if len(values) > 1:
         raise Refusal(422, f"{name!r} stands {len(values)} times; send it once")
     return number(name, values[0], 0, LATEST) if values else None
-
-
-def _is_plain(value: str) -> bool:
-    """Whether a text can be shown and kept: no control characters, no half of a surrogate pair."""
-    return all(letter.isprintable() for letter in value)

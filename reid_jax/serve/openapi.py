@@ -6,7 +6,11 @@ from reid_jax.serve import fields
 from reid_jax.serve.limits import Limits
 from reid_jax.serve.service import FOLDERS
 
-_TEXT = {"type": "string", "maxLength": fields.LONGEST_TEXT}
+_TEXT = {
+    "type": "string",
+    "maxLength": fields.LONGEST_TEXT,
+    "pattern": f"^[^{fields.CONTROL[1:-1]}]*$".replace(r"\ud800-\udfff", ""),  # no JSON parser lets these through
+}
 _COUNT = {"type": "integer", "minimum": 0}
 _TIME = {"type": "number", "minimum": 0, "maximum": fields.LATEST}
 _DISTANCE = {"type": "number", "minimum": 0}
@@ -148,6 +152,7 @@ def _paths(limits: Limits) -> dict[str, object]:
                 form={"archive": _said(_FILE, "A zip"), **_label_fields()},
                 required=["archive"],
                 success=202,
+                links=("archive", "stopArchive"),
             )
         },
         "/api/archives/{id}": {
@@ -319,10 +324,14 @@ def _call(
     form: dict[str, object] | None = None,
     required: list[str] | None = None,
     success: int = 200,
+    links: tuple[str, ...] = (),
 ) -> dict[str, object]:
-    """An operation; `schema` None is a JPEG."""
+    """An operation; `schema` None is a JPEG. links: operations that take the id that it answers."""
     content = _json(schema) if schema else {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
     answers = {str(success): {"description": "It was done" if form else "Here it is", "content": content}}
+    if links:
+        by_id = {"id": "$response.body#/id"}
+        answers[str(success)]["links"] = {name: {"operationId": name, "parameters": by_id} for name in links}
     answers |= {str(code): {"$ref": f"#/components/responses/refused{code}"} for code in sorted({*_ALWAYS, *codes})}
     call = {"operationId": name, "summary": summary, "description": description, "responses": answers}
     if parameters:

@@ -59,15 +59,19 @@ def address_of(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
-    """Answers until a signal comes; it is raised again once open requests are done, or two seconds have passed."""
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        access_log=False,  # who looked for whom is written nowhere
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_graceful_shutdown=_GRACE,
+def server_of(app: Starlette) -> uvicorn.Server:
+    """Returns what answers for the application: `run(sockets=[listener])`.
+
+    It runs until a signal comes, which it raises again once open requests are done, or two seconds have passed.
+    """
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,  # who looked for whom is written nowhere
+            log_level="warning",
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE,
+        )
     )
-    uvicorn.Server(config).run(sockets=[listener])

@@ -240,9 +240,9 @@ def _gallery_call(work: Callable[[], T]) -> T:
     """What the gallery does; what it cannot do is not the client's fault, whose fields were checked before."""
     try:
         return work()
-    except InputError as error:
-        raise Refusal(503, f"the gallery cannot do this now: {error}") from error
     except Exception as error:
         if refusal := full_disk(error):
             raise refusal from error
+        if isinstance(error, InputError):
+            raise Refusal(503, f"the gallery cannot do this now: {error}") from error
         raise

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         service.start()
         try:
             _tell(gallery, server.address_of(args.host, listener), access.token, made)
-            server.serve(create_app(service, access), listener)
+            server.server_of(create_app(service, access)).run(sockets=[listener])
         finally:
             service.close()
 

@@ -1,11 +1,9 @@
 """The page in a browser (Chromium, without a screen): every step of a search, an addition and an erasing."""
 
 import base64
-import contextlib
 import io
 import re
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'rei
 expect = playwright.expect
 
 from reid_jax.serve.access import Access  # noqa: E402
-from reid_jax.serve.server import listening, server_of  # noqa: E402
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -34,27 +31,7 @@ def browser():
 
 
 @pytest.fixture
-def serve():
-    """serve(client) -> the address at which the client's application answers."""
-    running = []
-
-    def begin(client):
-        listener = stack.enter_context(listening("127.0.0.1", 0))
-        server = server_of(client.app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        running.append((server, thread))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-    with contextlib.ExitStack() as stack:
-        yield begin
-        for server, thread in running:
-            server.should_exit = True
-            thread.join(10)
-
-
-@pytest.fixture
-def visit(browser, serve, start):
+def visit(browser, running, start):
     """visit(client=None, **options of the browser's context) -> the page, which must not complain."""
     complaints, contexts = [], []
 
@@ -66,7 +43,7 @@ def visit(browser, serve, start):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.goto(serve(client or start()) + path)
+        page.goto(running(client or start()) + path)
         page.wait_for_selector("#search[data-ready]", state="attached")
         return page
 
@@ -334,7 +311,7 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(visit):
     assert [each for each in dict.fromkeys(reached) if each in wanted] == wanted
 
 
-def test_a_link_with_the_token_opens_the_page(visit, start, serve, browser):
+def test_a_link_with_the_token_opens_the_page(visit, start):
     token = "a token of sufficient length"
     page = visit(start(Access(token)), path=f"#token={token}")
     assert "token" not in page.url

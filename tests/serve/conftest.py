@@ -1,6 +1,8 @@
 """A gallery of colours and its server."""
 
+import contextlib
 import dataclasses
+import threading
 
 import pytest
 from made_colours import SIZE, MeanColour, picture
@@ -18,6 +20,7 @@ from reid_jax.gallery.adding import Labels, add_images  # noqa: E402
 from reid_jax.serve.access import Access  # noqa: E402
 from reid_jax.serve.app import create_app  # noqa: E402
 from reid_jax.serve.limits import Limits  # noqa: E402
+from reid_jax.serve.server import listening, server_of  # noqa: E402
 from reid_jax.serve.service import Service  # noqa: E402
 from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds  # noqa: E402
 
@@ -67,3 +70,23 @@ def start(gallery, extractor):
 @pytest.fixture
 def client(start):
     return start()
+
+
+@pytest.fixture
+def running():
+    """running(client) -> the address at which the client's application answers."""
+    threads = []
+    with contextlib.ExitStack() as stack:
+
+        def begin(client):
+            listener = stack.enter_context(listening("127.0.0.1", 0))
+            server = server_of(client.app)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+            thread.start()
+            threads.append((server, thread))
+            return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        yield begin
+        for server, thread in threads:
+            server.should_exit = True
+            thread.join(10)

@@ -69,6 +69,7 @@ class FolderGallery(Gallery):
     def __init__(self, folder: Path):
         """Opens what `create` made; raises InputError where it is none, damaged or newer."""
         self.folder = folder
+        self.address = str(folder)
         self._facts = FactsFile(folder / FACTS)
         with self._facts.reading() as database:
             meta = dict(database.execute("SELECT key, value FROM meta"))
@@ -97,7 +98,7 @@ class FolderGallery(Gallery):
             cameras = dict(database.execute("SELECT camera, count(*) FROM entries GROUP BY camera ORDER BY camera"))
             tags = dict(database.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
         return Summary(
-            address=str(self.folder),
+            address=self.address,
             version=VERSION,
             entries=one[0],
             people=one[1],
@@ -199,7 +200,7 @@ class FolderGallery(Gallery):
     def _attached(self) -> Calibration | None:
         with self._facts.reading() as database:
             row = database.execute("SELECT value FROM meta WHERE key = 'calibration'").fetchone()
-        return calibration_of(row[0], str(self.folder)) if row else None
+        return calibration_of(row[0], self.address) if row else None
 
     def _attach(self, calibration: Calibration) -> None:
         with self._facts.writing() as database:

@@ -30,9 +30,11 @@ class Gallery(abc.ABC):
     Every call may be made from several threads and processes at once. Search is exact: the k nearest of the entries
     that the filter leaves, by float64 distances of the float32 vectors; at equal distances the lower id comes first.
 
+    address: where it is, as messages show it: without a password.
     kind: the digest of the weights, and the widths of the vectors that a descriptor concatenates.
     """
 
+    address: str
     kind: Kind
 
     def __enter__(self) -> "Gallery":

@@ -1,9 +1,9 @@
 """Descriptors of many images in parts, by one process or several: what is done is not done again.
 
 The images are taken in the order of their names, 4,096 to a part. Of n processes each describes every n-th part, writes
-it complete or not at all, and leaves those that are there as they are; so a run that was stopped goes on where it was,
-with as many processes as one likes. `list.json` in the folder says of which images and weights the parts are; others are
-refused. `join` reads them all into one set of descriptors.
+it complete or not at all, and leaves those that are there as they are. So a run that was stopped goes on where it was,
+with as many processes as one likes. `list.json` in the folder says of which images and weights the parts are; others
+are refused. `join` reads them all into one set of descriptors.
 """
 
 import hashlib

@@ -160,7 +160,9 @@ class Gallery(abc.ABC):
         ids, vectors = self.vectors(np.unique(np.concatenate(candidates)).tolist())
         ranked = []
         for query, mine in zip(embedding, candidates, strict=True):
-            rows = np.flatnonzero(np.isin(ids, mine))
+            mine = np.sort(mine)
+            rows = np.searchsorted(ids, mine)
+            rows = rows[ids[np.minimum(rows, len(ids) - 1)] == mine] if len(ids) else rows[:0]  # without those erased
             distance = np.linalg.norm(vectors[rows].astype(np.float64) - query.astype(np.float64), axis=1)
             order = np.lexsort((ids[rows], distance))
             ranked.append((ids[rows[order]], distance[order]))

@@ -1,4 +1,4 @@
-"""`reid-jax bench`: speed and memory of a step, embedding, the input, ranking, tracking and a gallery, beside others."""
+"""`reid-jax bench`: speed and memory of a step, embedding, the input, ranking, tracking, a gallery, and of others."""
 
 import argparse
 import dataclasses

@@ -118,7 +118,7 @@ def _listed(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{shown(folder / _LIST)} is none of reid_jax's of version {_VERSION}; name another folder")
     whole = all(type(listed.get(key)) is int and listed[key] > 0 for key in ("images", "parts"))
     texts = all(re.fullmatch("[0-9a-f]{64}", str(listed.get(key))) for key in ("names", "weights"))
-    if not whole or not texts or listed["parts"] != -(-listed["images"] // IMAGES):
+    if not whole or not texts:
         raise InputError(f"{shown(folder / _LIST)} was changed; name another folder")
     return listed
 

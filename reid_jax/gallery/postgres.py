@@ -18,7 +18,7 @@ from reid_jax.gallery.checking import checksum
 from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
-from reid_jax.progress import progress_bar
+from reid_jax.progress import announce, progress_bar
 from reid_jax.tracking.calibration import Calibration
 
 try:
@@ -359,6 +359,7 @@ class PostgresGallery(Gallery):
                 f"pgvector indexes vectors of up to {_MOST_INDEXED:,} numbers, and these have {self.dimensions:,}; "
                 "exact search goes on without"
             )
+        announce(f"indexing {self.count():,} vectors; how far it is says the view pg_stat_progress_create_index")
         with self._server.connection() as database:
             database.execute(
                 "CREATE INDEX IF NOT EXISTS entries_vector ON reid_jax.entries USING hnsw (vector vector_ip_ops)"

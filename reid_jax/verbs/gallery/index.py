@@ -3,7 +3,6 @@
 import argparse
 
 from reid_jax.gallery import open_gallery
-from reid_jax.progress import announce
 from reid_jax.verbs.gallery.options import add_gallery
 
 HELP = "build an approximate index (HNSW) on PostgreSQL, for `gallery search --approximate`"
@@ -18,8 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Builds it; one that is there stays, and grows with what is added."""
     with open_gallery(args.gallery) as gallery:
-        announce(
-            f"indexing {gallery.count():,} vectors; the server tells how far it is in pg_stat_progress_create_index"
-        )
         gallery.build_index()
         print(f"{gallery.address}: indexed")

@@ -22,7 +22,7 @@ import numpy as np
 from reid_jax.errors import InputError, shown
 from reid_jax.files.leftovers import size_of
 from reid_jax.files.writing import new_folder
-from reid_jax.gallery import blockwise
+from reid_jax.gallery import blockwise, on_device
 from reid_jax.gallery.calibration_text import calibration_of, text_of
 from reid_jax.gallery.checking import check_folder, checksum
 from reid_jax.gallery.crop_files import CropFiles
@@ -81,6 +81,7 @@ class FolderGallery(Gallery):
         self._crops = CropFiles(folder / "crops")
         self._chosen: dict[Filter, tuple[int, np.ndarray | None]] = {}
         self._lock = threading.Lock()
+        self._on_device = on_device.DeviceBlocks()
 
     def close(self) -> None:
         """See `Gallery`."""
@@ -159,7 +160,8 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             last = _last_id(database)
             chosen = self._chosen_ids(database, where)
-        return blockwise.largest(embedding, self._blocks(chosen, last), k)
+        search = self._on_device.largest if on_device.has_accelerator() else blockwise.largest
+        return search(embedding, self._blocks(chosen, last), k)
 
     def _blocks(self, chosen: np.ndarray | None, last: int):
         """What `blockwise.largest` takes, of the ids `chosen` (None: all) up to `last`."""
@@ -290,6 +292,7 @@ class FolderGallery(Gallery):
         self._facts.forget()
         with self._lock:
             self._chosen.clear()
+        self._on_device.forget()
 
     def check(self) -> list[str]:
         """See `Gallery`."""

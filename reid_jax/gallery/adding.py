@@ -2,30 +2,24 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from reid_jax.cpu import cores
 from reid_jax.data.decode import decode
+from reid_jax.descriptors import Descriptors
 from reid_jax.errors import InputError
 from reid_jax.extractor import Extractor
-from reid_jax.gallery.entries import Facts
+from reid_jax.gallery.entries import Added, Facts, Filter
 from reid_jax.gallery.gallery import Gallery
+from reid_jax.gallery.labels import Labels
 from reid_jax.gallery.small_jpeg import small_jpeg
 
 BATCH = 256  # images that are embedded, and confirmed, at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """What a name, a table or the user says of an image; see `Facts`."""
-
-    camera: str = ""
-    time: float | None = None
-    person: str = ""
-    tags: tuple[str, ...] = ()
+_VECTORS = 4096  # the same of vectors that are there already
+_FACTS = tuple(field.name for field in dataclasses.fields(Facts))
 
 
 @dataclasses.dataclass
@@ -87,12 +81,54 @@ def add_images(
             added.known += batch.known
             if batch.facts:
                 embedding = extractor.encoder.describe(np.stack(batch.pixels), extractor.flip)
-                done = gallery.add(batch.facts, embedding, batch.crops)
-                added.new += len(done.new)
-                added.known += done.known
-                added.ids += done.new
+                _count(added, gallery.add(batch.facts, embedding, batch.crops))
             report(added)
     return added
+
+
+def add_descriptors(
+    gallery: Gallery,
+    descriptors: Descriptors,
+    labels: Mapping[str, Labels],
+    digests: Mapping[str, str],
+    report: Callable[[AddedImages], object] = lambda added: None,
+) -> AddedImages:
+    """Adds descriptors without their images, thousands at a time: see `add_images`.
+
+    labels: of each name. digests: of the images, where they are known by name; of the vector where not.
+    """
+    added = AddedImages(len(descriptors))
+    for start in range(0, len(descriptors), _VECTORS):
+        vectors = descriptors.embedding[start : start + _VECTORS]
+        facts = [
+            Facts(source=name, digest=digests.get(name) or _digest(vector.tobytes()), **vars(labels[name]))
+            for name, vector in zip(descriptors.name[start : start + _VECTORS].tolist(), vectors, strict=True)
+        ]
+        _count(added, gallery.add(facts, vectors))
+        report(added)
+    return added
+
+
+def copy_entries(
+    gallery: Gallery, other: Gallery, where: Filter, report: Callable[[AddedImages], object] = lambda added: None
+) -> AddedImages:
+    """Adds the entries of a gallery that a filter leaves to another one of the same weights, crops too."""
+    added = AddedImages(gallery.count(where))
+    for entries, vectors in gallery.blocks(where, size=_VECTORS):
+        facts = [Facts(**{name: getattr(entry, name) for name in _FACTS}) for entry in entries]
+        _count(added, other.add(facts, vectors, [gallery.crop(entry.id) for entry in entries]))
+        report(added)
+    return added
+
+
+def _count(added: AddedImages, done: Added) -> None:
+    added.new += len(done.new)
+    added.known += done.known
+    added.ids += done.new
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _ahead(names: Sequence[str], prepare: Callable[[Sequence[str]], _Prepared]) -> Iterator[_Prepared]:
@@ -120,7 +156,7 @@ def _prepare(gallery, extractor, names, read, labels, crops, pool) -> _Prepared:
 
     data = dict(zip(names, pool.map(lambda name: or_note(read, name, name), names), strict=True))
     facts = {
-        name: Facts(source=name, digest=hashlib.sha256(data[name]).hexdigest(), **vars(labels(name)))
+        name: Facts(source=name, digest=_digest(data[name]), **vars(labels(name)))
         for name in names
         if data[name] is not None
     }

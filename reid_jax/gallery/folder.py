@@ -22,7 +22,7 @@ import numpy as np
 from reid_jax.errors import InputError, shown
 from reid_jax.files.leftovers import size_of
 from reid_jax.files.writing import new_folder
-from reid_jax.gallery import blockwise
+from reid_jax.gallery import blockwise, on_device
 from reid_jax.gallery.calibration_text import calibration_of, text_of
 from reid_jax.gallery.checking import check_folder, checksum
 from reid_jax.gallery.crop_files import CropFiles
@@ -69,6 +69,7 @@ class FolderGallery(Gallery):
     def __init__(self, folder: Path):
         """Opens what `create` made; raises InputError where it is none, damaged or newer."""
         self.folder = folder
+        self.address = str(folder)
         self._facts = FactsFile(folder / FACTS)
         with self._facts.reading() as database:
             meta = dict(database.execute("SELECT key, value FROM meta"))
@@ -80,6 +81,7 @@ class FolderGallery(Gallery):
         self._crops = CropFiles(folder / "crops")
         self._chosen: dict[Filter, tuple[int, np.ndarray | None]] = {}
         self._lock = threading.Lock()
+        self._on_device = on_device.DeviceBlocks()
 
     def close(self) -> None:
         """See `Gallery`."""
@@ -97,7 +99,7 @@ class FolderGallery(Gallery):
             cameras = dict(database.execute("SELECT camera, count(*) FROM entries GROUP BY camera ORDER BY camera"))
             tags = dict(database.execute("SELECT tag, count(*) FROM tags GROUP BY tag ORDER BY tag"))
         return Summary(
-            address=str(self.folder),
+            address=self.address,
             version=VERSION,
             entries=one[0],
             people=one[1],
@@ -158,7 +160,8 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             last = _last_id(database)
             chosen = self._chosen_ids(database, where)
-        return blockwise.largest(embedding, self._blocks(chosen, last), k)
+        search = self._on_device.largest if on_device.has_accelerator() else blockwise.largest
+        return search(embedding, self._blocks(chosen, last), k)
 
     def _blocks(self, chosen: np.ndarray | None, last: int):
         """What `blockwise.largest` takes, of the ids `chosen` (None: all) up to `last`."""
@@ -199,7 +202,7 @@ class FolderGallery(Gallery):
     def _attached(self) -> Calibration | None:
         with self._facts.reading() as database:
             row = database.execute("SELECT value FROM meta WHERE key = 'calibration'").fetchone()
-        return calibration_of(row[0], str(self.folder)) if row else None
+        return calibration_of(row[0], self.address) if row else None
 
     def _attach(self, calibration: Calibration) -> None:
         with self._facts.writing() as database:
@@ -289,6 +292,7 @@ class FolderGallery(Gallery):
         self._facts.forget()
         with self._lock:
             self._chosen.clear()
+        self._on_device.forget()
 
     def check(self) -> list[str]:
         """See `Gallery`."""

@@ -12,6 +12,11 @@ class Kind:
     digest: str
     streams: tuple[int, ...]
 
+    @classmethod
+    def of(cls, described_by) -> "Kind":
+        """Returns that of an `Extractor` or a `Describer`."""
+        return cls(described_by.digest, tuple(described_by.streams))
+
     @property
     def dimensions(self) -> int:
         """d, the length of a descriptor."""

@@ -13,7 +13,7 @@ POSTGRES = ("postgresql://", "postgres://")
 
 
 class DescribedBy(Protocol):
-    """What an `Extractor` and a `Describer` have."""
+    """What an `Extractor`, a `Describer` and a `Kind` have."""
 
     digest: str
     streams: tuple[int, ...]
@@ -25,14 +25,15 @@ def open_gallery(
     """Opens the gallery at `address`: a folder, or postgresql://USER@HOST/DATABASE.
 
     Args:
-      described_by: an extractor; a gallery of other weights is refused. Without one, nothing can be made.
+      described_by: an extractor, or another gallery's kind; a gallery of other weights is refused. It is needed to
+        make one.
       create: make an empty gallery where there is none.
 
     Raises InputError where there is no gallery, it is damaged, of a newer version or of other weights, or the server
     cannot be reached.
     """
     name = os.fspath(address)
-    kind = described_by and Kind(described_by.digest, tuple(described_by.streams))
+    kind = None if described_by is None else Kind.of(described_by)
     if name.startswith(POSTGRES):
         from reid_jax.gallery import postgres  # only now: the extra may not be installed
 

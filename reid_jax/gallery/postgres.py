@@ -18,7 +18,7 @@ from reid_jax.gallery.checking import checksum
 from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
-from reid_jax.progress import progress_bar
+from reid_jax.progress import announce, progress_bar
 from reid_jax.tracking.calibration import Calibration
 
 try:
@@ -176,7 +176,7 @@ class PostgresGallery(Gallery):
     def __init__(self, server: _Server):
         """Raises InputError for a gallery that is newer, or whose tables were changed."""
         self._server = server
-        self.folder = server.name
+        self.address = server.name
         with server.connection() as database:
             meta = dict(database.execute("SELECT key, value FROM reid_jax.meta").fetchall())
         if meta.get("version") != str(VERSION):
@@ -212,7 +212,7 @@ class PostgresGallery(Gallery):
             )
             tags = dict(tags.fetchall())
         return Summary(
-            address=self._server.name,
+            address=self.address,
             version=VERSION,
             entries=one[0],
             people=one[1],
@@ -302,7 +302,7 @@ class PostgresGallery(Gallery):
     def _attached(self) -> Calibration | None:
         with self._server.connection() as database:
             row = database.execute("SELECT value FROM reid_jax.meta WHERE key = 'calibration'").fetchone()
-        return calibration_of(row[0], self._server.name) if row else None
+        return calibration_of(row[0], self.address) if row else None
 
     def _attach(self, calibration: Calibration) -> None:
         with self._server.connection() as database:
@@ -359,6 +359,7 @@ class PostgresGallery(Gallery):
                 f"pgvector indexes vectors of up to {_MOST_INDEXED:,} numbers, and these have {self.dimensions:,}; "
                 "exact search goes on without"
             )
+        announce(f"indexing {self.count():,} vectors; how far it is says the view pg_stat_progress_create_index")
         with self._server.connection() as database:
             database.execute(
                 "CREATE INDEX IF NOT EXISTS entries_vector ON reid_jax.entries USING hnsw (vector vector_ip_ops)"
@@ -385,7 +386,7 @@ class PostgresGallery(Gallery):
                         wrong.setdefault(problem, []).append(entry.id)
                 bar.update(len(entries))
         return [
-            f"{len(ids):,} {'entry' if len(ids) == 1 else 'entries'} (id {first_few(ids)}) in {self._server.name}: "
+            f"{len(ids):,} {'entry' if len(ids) == 1 else 'entries'} (id {first_few(ids)}) in {self.address}: "
             f"{problem}; erase these and add them again"
             for problem, ids in wrong.items()
         ]

@@ -14,7 +14,7 @@ import pytest
 from places import ROOT
 
 from reid_jax.errors import InputError, disk_failure
-from reid_jax.gallery import Filter, open_gallery, safe_bytes
+from reid_jax.gallery import Filter, on_device, open_gallery, safe_bytes
 
 ADD_FOREVER = ROOT / "tests" / "gallery" / "add_forever.py"
 
@@ -214,3 +214,21 @@ def test_check_finds_damage(in_folder, people, tmp_path, damage, line):
     with open_gallery(tmp_path / "gallery") as gallery:
         assert gallery.check() == [line.format(tmp_path / "gallery")]
         assert np.isfinite([match.distance for match in gallery.search(vectors[:1], 30)[0]]).all()
+
+
+def test_a_device_finds_what_the_host_does(in_folder, people, monkeypatch):
+    vectors, facts, crops = people(90)
+    vectors[50] = vectors[4]
+    in_folder.add(facts, vectors, crops)
+    in_folder.erase(Filter(ids=(7, 40)))
+    filters = [Filter(), Filter(cameras=("c1",)), Filter(ids=(3,)), Filter(cameras=("none",))]
+    on_host = [in_folder.search(vectors[:5], 12, where) for where in filters]
+    monkeypatch.setattr(on_device, "has_accelerator", lambda: True)
+    monkeypatch.setattr(on_device, "_FEWEST", 4)
+    for _ in range(2):
+        assert [in_folder.search(vectors[:5], 12, where) for where in filters] == on_host
+    monkeypatch.setattr(on_device, "_room", lambda device: 1)  # no block is kept
+    in_folder.erase(Filter(ids=(8,)))
+    in_folder.add(*people(5, seed=9)[1::-1])
+    assert [match.id for match in in_folder.search(vectors[:1], 200)[0]].count(8) == 0
+    assert len(in_folder.search(vectors[:1], 200)[0]) == 92

@@ -118,9 +118,8 @@ def main() -> int:
     print(f"answered {len(seconds):,}, lost {len(lost):,}, asked to wait {sum(client.waits for client in clients):,}")
     if len(seconds):
         middle, high = np.quantile(seconds, [0.5, 0.99])
-        print(
-            f"{len(seconds) / took:.1f} a second; median {middle:.2f} s, p99 {high:.2f} s, longest {seconds.max():.2f} s"
-        )
+        rate, longest = len(seconds) / took, seconds.max()
+        print(f"{rate:.1f} a second; median {middle:.2f} s, p99 {high:.2f} s, longest {longest:.2f} s")
     for words in sorted(set(lost)):
         print(f"lost: {words}", file=sys.stderr)
     return 1 if lost else 0

@@ -8,7 +8,6 @@ import types
 import zipfile
 
 import jax.numpy as jnp
-import numpy as np
 from PIL import Image
 
 COLOURS = {"red": (220, 20, 30), "rose": (220, 60, 70), "green": (20, 200, 40), "blue": (20, 30, 220)}
@@ -36,10 +35,10 @@ class Slow:
         self.image_size, self.mesh = encoder.image_size, encoder.mesh
         self.streams, self.digest = encoder.streams, encoder.digest
 
-    def describe(self, images):
+    def describe(self, images, flip=False):
         assert self.go.wait(20)
         self.sizes.append(len(images))
-        return self.encoder.describe(np.asarray(images))
+        return self.encoder.describe(images, flip)
 
 
 def picture(colour, size=(8, 16), kind="PNG"):

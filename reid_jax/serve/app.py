@@ -1,5 +1,7 @@
 """The application: which address does what, and what every answer carries."""
 
+import asyncio
+import contextlib
 import functools
 import os
 import sys
@@ -14,10 +16,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reid_jax.gallery.adding import Labels
+from reid_jax.gallery.labels import Labels
 from reid_jax.serve import fields
 from reid_jax.serve.access import Access
 from reid_jax.serve.forms import Form, read_form, read_object
+from reid_jax.serve.limits import Limits
 from reid_jax.serve.openapi import document
 from reid_jax.serve.page_files import PageFiles
 from reid_jax.serve.photos import parse_box
@@ -39,6 +42,7 @@ _HEADERS = {
 _SMALL_BODY = 100_000  # bytes of a body without files
 _GET_COST = 0.1
 _ATTEMPTS = 10  # at the token, at once; one more every six seconds
+_DRAINING = 10.0  # seconds to read what an answer does not need
 _FREE = ("/static/", "/login")  # what needs no token
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -201,6 +205,7 @@ class _Guard:
 
     def __init__(self, app: ASGIApp, access: Access, service: Service, pages: PageFiles):
         self._app, self._access, self._pages = app, access, pages
+        self._limits = service.limits
         self._rate = RateLimit(service.limits.rate, service.limits.burst)
         self._attempts = RateLimit(1 / 6, _ATTEMPTS)
 
@@ -209,9 +214,11 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
+        body = _Body(receive, self._limits)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                await body.drain()
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
@@ -222,7 +229,7 @@ class _Guard:
             answer = self._refused(method, path, Headers(scope=scope), (scope.get("client") or ("",))[0])
         except Refusal as refusal:
             answer = refusal.response()
-        await (answer or self._app)(scope, receive, with_headers)
+        await (answer or self._app)(scope, body.receive, with_headers)
 
     def _refused(self, method: str, path: str, headers: Headers, address: str) -> Response | None:
         """What is answered in place of what was asked; None where it may go on."""
@@ -238,6 +245,30 @@ class _Guard:
         if method == "GET" and path in ("/", "/api"):
             return HTMLResponse(self._pages.login(""), 401)
         raise Refusal(401, "this server asks for its token: Authorization: Bearer TOKEN")
+
+
+class _Body:
+    """What arrives of a request, the rest of which is read before an answer is sent.
+
+    A client that still sends while the connection is closed learns of a broken connection, and not of the answer.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits):
+        self._receive, self._limits = receive, limits
+        self._total, self._more = 0, True
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._total += len(message.get("body", b""))
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Reads what is left; no more than a request may have, and not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAINING):
+                while self._more and self._total <= self._limits.request_bytes:
+                    await self.receive()
 
 
 def _by_method(answers: dict[str, Answer]) -> Answer:

@@ -23,8 +23,9 @@ class Embedder(Describer):
     one is computed goes into the next.
     """
 
-    def __init__(self, encoder: Describer):
-        self._encoder = encoder
+    def __init__(self, encoder: Describer, flip: bool = False):
+        """With `flip` a descriptor is the mean of the image's and its mirror image's."""
+        self._encoder, self._flip = encoder, flip
         self.image_size, self.mesh = encoder.image_size, encoder.mesh
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._next: _Waiting | None = None  # taken from the queue, and too much for the batch before
@@ -43,7 +44,7 @@ class Embedder(Describer):
     def start(self) -> None:
         """Compiles what it will run, which takes seconds, and starts the thread."""
         for count in _SHAPES:
-            self._encoder.describe(np.zeros((count, *self.image_size, 3), np.uint8))
+            self._describe_now(np.zeros((count, *self.image_size, 3), np.uint8))
         self._thread.start()
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class Embedder(Describer):
 
     def _described(self, blocks: Iterable[np.ndarray], flip: bool) -> Iterator[np.ndarray]:
         if flip:
-            raise ValueError("mirror images are not described here")
+            raise ValueError("whether mirror images count is said once, when it is made")
         for images in blocks:
             for start in range(0, len(images), _PART):
                 yield self.submit(images[start : start + _PART]).result()
@@ -72,7 +73,7 @@ class Embedder(Describer):
         while batch := self._take():
             images = [images for images, _ in batch]
             try:
-                embedding = self._encoder.describe(np.concatenate(images))
+                embedding = self._describe_now(np.concatenate(images))
             except Exception as error:
                 if len(batch) == 1:
                     batch[0][1].set_exception(error)
@@ -86,9 +87,12 @@ class Embedder(Describer):
 
     def _describe_alone(self, images: np.ndarray, future: concurrent.futures.Future) -> None:
         try:
-            future.set_result(self._encoder.describe(images))
+            future.set_result(self._describe_now(images))
         except Exception as error:
             future.set_exception(error)
+
+    def _describe_now(self, images: np.ndarray) -> np.ndarray:
+        return self._encoder.describe(images, self._flip)
 
     def _take(self) -> list[_Waiting]:
         """What waits, up to the most images; waits where nothing does. Empty at the end."""

@@ -19,7 +19,8 @@ from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.errors import InputError
 from reid_jax.extractor import Extractor
 from reid_jax.gallery import Entry, Filter, Gallery, Match
-from reid_jax.gallery.adding import AddedImages, Labels, add_images
+from reid_jax.gallery.adding import AddedImages, add_images
+from reid_jax.gallery.labels import Labels
 from reid_jax.serve.archives import Archive, Archives
 from reid_jax.serve.embedder import Embedder
 from reid_jax.serve.fields import sources_of
@@ -54,7 +55,7 @@ class Service:
 
     def __init__(self, gallery: Gallery, extractor: Extractor, limits: Limits, name: str):
         self.gallery, self.limits, self.name = gallery, limits, name
-        self._embedder = Embedder(extractor.encoder)
+        self._embedder = Embedder(extractor.encoder, extractor.flip)
         self._extractor = Extractor(self._embedder)
         self._archives = Archives(limits.archives, limits.photo_bytes)
         self._decoders = ThreadPoolExecutor(min(_DECODERS, cores()), "decoding")

@@ -8,19 +8,21 @@ from reid_jax.errors import InputError, shown
 from reid_jax.extractor import Extractor
 from reid_jax.gallery import Gallery, open_gallery
 from reid_jax.ranges import real, whole
+from reid_jax.verbs.gallery.options import add_gallery
 
 EXAMPLES = """\
-  reid-jax serve --gallery=people --weights=runs/quickstart
+  reid-jax serve --weights=zoo:street --create
   reid-jax serve --gallery=people --weights=runs/quickstart --host=0.0.0.0 --token_file=token.txt
 Then open the address that it prints. It needs pip install -e '.[web]'; see reid_jax/serve/README.md."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--gallery", required=True, help="of `reid-jax gallery add`: a folder, or postgresql://…")
+    add_gallery(parser)
     parser.add_argument(
         "--weights", required=True, help="those that made it: a run's workdir, a .safetensors file or zoo:NAME"
     )
+    parser.add_argument("--flip", action="store_true", help="average each descriptor with its mirror image's")
     parser.add_argument("--create", action="store_true", help="make an empty gallery where there is none")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1: this machine alone)")
     parser.add_argument("--port", type=whole(0, 65535), default=8000, help="the port (8000); 0 takes a free one")
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     token = _read_token(args.token_file) if args.token_file else None
     access, made = server.access_for(args.host, args.name, token)
     limits = dataclasses.replace(Limits(), rate=args.rate)
-    extractor = Extractor(args.weights)
+    extractor = Extractor(args.weights, flip=args.flip)
     with (
         open_gallery(args.gallery, extractor, create=args.create) as gallery,
         server.listening(args.host, args.port) as listener,

@@ -166,6 +166,20 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(client, gallery, monkey
     assert len(add(client, [("blue.png", picture("blue"))]).json()["new"]) == 1
 
 
+def test_a_disk_that_fills_up_while_a_file_arrives_is_said(client, gallery, monkeypatch):
+    async def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+    for answer in (
+        add(client, [("blue.png", picture("blue"))]),
+        search(client, "blue"),
+        client.post("/api/archives", files={"archive": ("p.zip", packed({"a.png": picture("blue")}))}),
+    ):
+        assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
+    assert gallery.count() == 3
+
+
 def test_the_listing_goes_on_where_it_was(client):
     first = client.get("/api/images", params={"limit": 2}).json()
     assert ([image["id"] for image in first["images"]], first["after"], first["total"]) == ([1, 2], 2, 3)

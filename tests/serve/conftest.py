@@ -16,7 +16,8 @@ from reid_jax import parallel  # noqa: E402
 from reid_jax.describe import Encoder  # noqa: E402
 from reid_jax.extractor import Extractor  # noqa: E402
 from reid_jax.gallery import open_gallery  # noqa: E402
-from reid_jax.gallery.adding import Labels, add_images  # noqa: E402
+from reid_jax.gallery.adding import add_images  # noqa: E402
+from reid_jax.gallery.labels import Labels  # noqa: E402
 from reid_jax.serve.access import Access  # noqa: E402
 from reid_jax.serve.app import create_app  # noqa: E402
 from reid_jax.serve.limits import Limits  # noqa: E402

@@ -51,7 +51,7 @@ def test_what_waits_is_described_together_and_everybody_gets_their_own(embedder,
 def test_one_requests_fault_is_not_the_others(embedder, slow):
     real = slow.encoder.describe
 
-    def describe(batch):
+    def describe(batch, flip):
         if (batch == 0).all((1, 2, 3)).any():
             raise InputError("1 of them is not finite")
         return real(batch)
@@ -80,7 +80,7 @@ def test_whoever_went_away_is_not_described(embedder, slow):
 def test_a_long_list_lets_others_between(embedder, slow):
     begun = threading.Event()
     real = slow.describe
-    slow.describe = lambda batch: (begun.set(), real(batch))[1]
+    slow.describe = lambda batch, flip: (begun.set(), real(batch))[1]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         long = pool.submit(embedder.describe, np.zeros((100, *SIZE, 3), np.uint8) + 9)
         assert begun.wait(20)

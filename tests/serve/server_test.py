@@ -29,7 +29,7 @@ from reid_jax.describe import Encoder
 from reid_jax.extractor import Extractor
 from reid_jax.verbs import serve
 encoder = Encoder(MeanColour(), {"params": {}, "batch_stats": {}}, SIZE, parallel.create_mesh())
-serve.Extractor = lambda weights: Extractor(encoder)
+serve.Extractor = lambda weights, flip: Extractor(encoder)
 sys.argv[1:1] = ["serve", "--weights=colours"]
 sys.exit(main.main())
 """
@@ -89,7 +89,7 @@ def send_zip(page, data):
 @pytest.fixture
 def refused(capsys, monkeypatch, extractor, tmp_path):
     """refused(*options) -> the line that the command ends with."""
-    monkeypatch.setattr(serve, "Extractor", lambda weights: extractor)
+    monkeypatch.setattr(serve, "Extractor", lambda weights, flip: extractor)
 
     def run(*options):
         assert main(["serve", "--weights=colours", "--port=0", *map(str, options)]) == 2

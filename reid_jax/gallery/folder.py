@@ -284,10 +284,9 @@ class FolderGallery(Gallery):
             with self._facts.writing() as database:
                 self._overwrite(database, listed)
             self._facts.forget()
+            ids = json.dumps([id for id, _, _ in listed])
             with self._facts.writing() as database:  # last: a process that is killed before has not ended it
-                database.execute(
-                    f"DELETE FROM erasing WHERE id IN {_LISTED}", [json.dumps([id for id, _, _ in listed])]
-                )
+                database.execute(f"DELETE FROM erasing WHERE id IN {_LISTED}", [ids])
         with self._lock:
             self._chosen.clear()
         self._on_device.forget()

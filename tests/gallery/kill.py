@@ -48,9 +48,11 @@ def main() -> int:
     moments = random.Random(arguments.seed)
     bad, begun, erased, confirmed = 0, set(), set(), set()
     with tempfile.TemporaryDirectory() as folder:
-        address = arguments.gallery or f"{folder}/gallery"
         print("kill  after s  confirmed  erased  in the gallery", flush=True)
         for kill in range(1, arguments.kills + 1):
+            address = arguments.gallery or f"{folder}/gallery{kill // 10}"
+            if kill % 10 == 0 and not arguments.gallery:  # a new one: a large one takes long to check
+                begun, erased, confirmed = set(), set(), set()
             names = [f"{kill}-{number}" for number in range(2)]
             adders = [start(HERE / "add_forever.py", address, sys.maxsize, name) for name in names]
             said = [adder.stdout.readline() for adder in adders]  # they are at work

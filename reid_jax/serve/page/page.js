@@ -31,7 +31,10 @@ async function start() {
   );
   const search = new Search(status, cards);
   const browse = new Browse(cards);
-  const add = new Add(status, () => refresh(false));
+  new Add(status, () => refresh(false));
+
+  // Filters take no room on a phone before anybody wants them.
+  if (matchMedia("(max-width: 860px)").matches) find("where").open = find("browse-which").open = false;
 
   const current = () => VIEWS.find((view) => `#${view}` === location.hash) ?? "search";
 
@@ -72,7 +75,6 @@ async function start() {
   update();
   showView();
   find("search").setAttribute("data-ready", "");
-  return add;
 }
 
 start();

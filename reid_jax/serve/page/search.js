@@ -27,7 +27,6 @@ export class Search {
     });
     find("pick").addEventListener("click", () => find("file").click());
     find("by-person").addEventListener("change", soon);
-    if (matchMedia("(max-width: 860px)").matches) find("where").open = false;
     find("file").addEventListener("change", (event) => {
       this.take([...event.target.files]);
       event.target.value = "";

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import os
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -233,8 +233,10 @@ def archive_object(archive: Archive) -> dict[str, object]:
 
 
 def gallery_name(address: str) -> str:
-    """What the page calls a gallery: its folder's or database's last name, without any password."""
-    return os.path.basename(address.partition("?")[0].rstrip("/")) or "gallery"
+    """What the page calls a gallery: its folder's or database's name, nothing of the server's address."""
+    parts = urllib.parse.urlsplit(address)
+    path = parts.path if parts.netloc or parts.query else address
+    return PurePosixPath(path).name or "gallery"
 
 
 def _gallery_call(work: Callable[[], T]) -> T:

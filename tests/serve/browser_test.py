@@ -229,6 +229,7 @@ def test_erasing_asks_first(visit, gallery):
     expect(page.locator("#told")).to_have_text("1 image was erased.")
     expect(page.locator("#browse-count")).to_have_text("2 images")
     expect(page.locator("#picked")).to_be_hidden()
+    expect(page.locator("#main")).to_be_focused()
     assert gallery.count() == 2
     page.get_by_role("button", name=re.compile("^Open Ada, camera 1")).click()
     page.get_by_role("button", name="Erase person…").click()
@@ -309,6 +310,11 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(visit):
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
     wanted = ["skip", "box", "show", "remove", "plus", "search-since", "threshold", "open"]
     assert [each for each in dict.fromkeys(reached) if each in wanted] == wanted
+    page.get_by_role("link", name="Browse").click()
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    expect(page.locator("#browse")).to_be_visible()
 
 
 def test_a_link_with_the_token_opens_the_page(visit, start):

@@ -190,6 +190,14 @@ def test_a_gallery_that_fails_is_the_servers_fault(client, monkeypatch, gallery)
         assert "cannot be reached" in answer.json()["error"]
 
 
+def test_without_a_calibration_nobody_is_not_claimed(client, monkeypatch, gallery):
+    monkeypatch.setattr(type(gallery), "thresholds", ())
+    found = search(client, "blue").json()
+    assert (found["threshold"], found["nobody"]) == (None, None)
+    assert client.get("/api/status").json()["thresholds"] == []
+    assert search(client, "blue", threshold="0.1").json()["nobody"] is True
+
+
 def test_what_goes_wrong_inside_is_printed_here_and_not_told(client, monkeypatch, capsys):
     def wrong(*_, **__):
         raise RuntimeError("/secret/path")

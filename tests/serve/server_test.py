@@ -16,6 +16,7 @@ from places import ROOT
 
 from reid_jax.gallery import open_gallery
 from reid_jax.main import main
+from reid_jax.serve.service import gallery_name
 from reid_jax.verbs import serve
 
 # The command, with a network that compiles in no time.
@@ -27,6 +28,7 @@ from made_colours import SIZE, MeanColour
 from reid_jax import main, parallel
 from reid_jax.describe import Encoder
 from reid_jax.extractor import Extractor
+from reid_jax.serve.service import gallery_name
 from reid_jax.verbs import serve
 encoder = Encoder(MeanColour(), {"params": {}, "batch_stats": {}}, SIZE, parallel.create_mesh())
 serve.Extractor = lambda weights, flip: Extractor(encoder)
@@ -114,6 +116,27 @@ def test_a_gallery_of_a_newer_version_is_refused(refused, gallery, tmp_path):
     database.execute("PRAGMA user_version = 99")
     database.close()
     assert "is a gallery of version 99" in refused(f"--gallery={tmp_path / 'gallery'}")
+
+
+def test_what_is_not_installed_is_named(refused, gallery, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "reid_jax.serve.server")
+    monkeypatch.delattr("reid_jax.serve.server")
+    assert "serve needs uvicorn, which is not installed: pip install -e '.[web]'" in refused()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("people", "people"),
+        ("/data/people/", "people"),
+        ("postgresql://user:password@host/people", "people"),
+        ("postgresql://user:password@host", "gallery"),
+        ("postgresql:///people?host=/tmp&password=secret", "people"),
+    ],
+)
+def test_the_page_tells_no_password(address, name):
+    assert gallery_name(address) == name
 
 
 def test_no_gallery_is_made_unasked(refused, tmp_path):

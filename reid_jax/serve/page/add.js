@@ -153,8 +153,9 @@ async function filesOf(data) {
       for (const each of some) await read(each, source);
     }
   };
-  // The list is gone after the first wait.
+  // The list of items is gone after the first wait.
   const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return [...data.files].map((file) => ({ file, source: file.name }));
   for (const entry of entries) await read(entry, "");
   return found;
 }

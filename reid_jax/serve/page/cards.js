@@ -135,6 +135,7 @@ export class Cards {
         dialog.close();
         this.unpick();
         find("told").textContent = `${count(erased, "image was", "images were")} erased.`;
+        find("main").focus({ preventScroll: true }); // what was focused before is gone
         this.erased();
       } catch (error) {
         showMessage(find("sure-message"), error.message);

@@ -70,6 +70,10 @@ async function start() {
   }
 
   addEventListener("hashchange", showView);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address behind # names a view
+    find("main").focus();
+  });
   // A file that is dropped beside the places for it would replace the page.
   for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
   update();

@@ -12,6 +12,7 @@ export class Search {
   constructor(status, cards) {
     this.cards = cards;
     this.found = null;
+    this.made = []; // [match, its card]: made once, and moved as the threshold moves
     this.running = null;
     const soon = settled(() => this.search(), 350);
     this.filters = new Filters("search", soon);
@@ -78,6 +79,7 @@ export class Search {
     find("search-message").hidden = true;
     try {
       this.found = await callPatiently("/api/search", { method: "POST", body: form, signal: running.signal });
+      this.made = this.found.matches.map((match) => [match, this.cards.card(match)]);
       this.threshold.show(this.found.searched);
       this.show();
       this.announce();
@@ -127,11 +129,11 @@ export class Search {
     find("answer-words").classList.toggle("found", near === true);
     find("answer-more").textContent = more;
     const groups = { near: [], far: [] };
-    for (const match of this.found.matches) {
-      const side = match.distance < this.threshold.distance ? "near" : "far";
-      const card = this.cards.card(match);
-      card.classList.add(side);
-      groups[side].push(card);
+    for (const [match, card] of this.made) {
+      const isNear = match.distance < this.threshold.distance;
+      card.classList.toggle("near", isNear);
+      card.classList.toggle("far", !isNear);
+      groups[isNear ? "near" : "far"].push(card);
     }
     const parts = [];
     if (groups.near.length) {

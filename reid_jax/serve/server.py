@@ -3,7 +3,9 @@
 import contextlib
 import ipaddress
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 
 import uvicorn
@@ -59,14 +61,32 @@ def address_of(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
+class _Server(uvicorn.Server):
+    """A server that SIGHUP ends as well as SIGINT and SIGTERM."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            heard = signal.getsignal(signal.SIGHUP)
+            is_ours = threading.current_thread() is threading.main_thread() and heard is not signal.SIG_IGN
+            if is_ours:
+                signal.signal(signal.SIGHUP, self.handle_exit)
+            try:
+                yield
+            finally:
+                if is_ours:
+                    signal.signal(signal.SIGHUP, heard)
+
+
 def server_of(app: Starlette) -> uvicorn.Server:
     """Returns what answers for the application: `run(sockets=[listener])`.
 
     It runs until a signal comes, which it raises again once open requests are done, or two seconds have passed.
     """
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
+            loop="asyncio",  # uvloop takes the pipe by which `processes.signals` hears of signals
             lifespan="off",
             access_log=False,  # who looked for whom is written nowhere
             log_level="warning",

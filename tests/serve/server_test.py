@@ -23,6 +23,7 @@ from reid_jax.verbs import serve
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, "tests")
 from made_colours import SIZE, MeanColour
 from reid_jax import main, parallel
@@ -45,7 +46,8 @@ def test_examples_parse(line):
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "words"), [("SIGTERM", 143, "ended by SIGTERM"), ("SIGINT", 130, "interrupted")]
+    ("name", "code", "words"),
+    [("SIGTERM", 143, "ended by SIGTERM"), ("SIGINT", 130, "interrupted"), ("SIGHUP", 129, "ended by SIGHUP")],
 )
 def test_a_signal_ends_it_and_what_was_confirmed_is_kept(tmp_path, name, code, words):
     arguments = [f"--gallery={tmp_path / 'people'}", "--create", "--port=0"]

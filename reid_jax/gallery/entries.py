@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from reid_jax.errors import InputError, shown
-from reid_jax.tracking.calibration import Threshold
+from reid_jax.tracking.thresholds import Threshold
 
 _LONGEST = 4096  # letters of a source
 _LONGEST_LABEL = 500  # of a camera, a person or a tag: PostgreSQL's indexes take 2,700 bytes

@@ -33,7 +33,7 @@ from reid_jax.gallery.facts_file import VERSION, FactsFile
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.vector_files import ROWS, VectorFiles
-from reid_jax.tracking.calibration import Calibration
+from reid_jax.tracking.thresholds import Calibration
 
 FACTS = "facts.sqlite"
 _FILTERS_KEPT = 16  # chosen rows that are remembered, of the last filters

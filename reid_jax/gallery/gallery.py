@@ -13,7 +13,7 @@ from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.thresholds import known_thresholds
 from reid_jax.ranges import whole
 from reid_jax.retrieval.aggregate import renormalise
-from reid_jax.tracking.calibration import Calibration, Threshold
+from reid_jax.tracking.thresholds import Calibration, Threshold
 
 MOST_RESULTS = 10_000
 _SPARE = 16  # candidates beside the k: engines round scores, so near the k-th one may stand for another

@@ -19,7 +19,7 @@ from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Pa
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.progress import announce, progress_bar
-from reid_jax.tracking.calibration import Calibration
+from reid_jax.tracking.thresholds import Calibration
 
 try:
     import pgvector.psycopg

@@ -119,6 +119,7 @@ class _Server:
         except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as error:
             raise InputError(f"{self.name} is full: {_words(error)}; make room there and try again") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self.close()  # the other connections are as dead where the server was started again
             raise InputError(
                 f"{self.name} cannot be reached, or went away: {_words(error)}; what was reported as added is kept, "
                 "the same command goes on from there"
@@ -265,7 +266,7 @@ class PostgresGallery(Gallery):
             ).fetchall()
         found = np.zeros((len(rows), self.dimensions), np.float32)
         for row, (_, vector) in enumerate(rows):
-            found[row] = vector.to_numpy() if hasattr(vector, "to_numpy") else vector
+            found[row] = vector.to_numpy() if hasattr(vector, "to_numpy") else vector  # before pgvector 0.5 an array
         return np.array([id for id, _ in rows], np.int64), found
 
     def _entries(self, ids: Sequence[int]) -> Iterable[Entry]:

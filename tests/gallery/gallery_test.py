@@ -220,6 +220,9 @@ def test_odd_names_are_names(gallery, people):
         (match,) = gallery.search(vectors[:1], 9, named)[0]
         assert (match.source, match.tags) == (name, facts[row].tags)
     assert gallery.erase(Filter(people=(names[0],))) == 1
+    for name in ("caf\udce9", "a\0b"):
+        with pytest.raises(InputError, match="is no name of a camera, a person or a tag"):
+            Filter(tags=(name,))
 
 
 def test_vectors_that_are_none_are_refused(gallery, people):

@@ -130,6 +130,17 @@ def read_calibration(path: str | os.PathLike) -> Calibration:
     return Calibration(visits, images, nearest, digest)
 
 
+def read_calibration_of(path: str | os.PathLike, weights: str | os.PathLike, digest: str) -> Calibration:
+    """Reads a calibration of the weights named `weights`, of that digest; raises InputError where it is of others."""
+    calibration = read_calibration(path)
+    if calibration.digest != digest:
+        raise InputError(
+            f"{shown(path)} is not of the weights {shown(weights)}; calibrate these: reid-jax track calibrate "
+            f"SEQUENCE ... --weights={shown(weights)} --json=FILE"
+        )
+    return calibration
+
+
 def _read_thresholds(value: Any) -> Thresholds | None:
     """The thresholds in a JSON object; None, KeyError or TypeError where they are none."""
     at = tuple(Threshold(each["rate"], each["threshold"], each["false_new"]) for each in value["at"])

@@ -9,6 +9,7 @@ from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.export.reading import Export
 from reid_jax.training.assemble import augmentation_of, training_data_of
+from reid_jax.training.data import for_statistics
 from reid_jax.weights import AVERAGED, Weights
 
 
@@ -26,7 +27,7 @@ def encoders_of_samples(weights: Weights | Export, samples: int, data_dir: str, 
     return sampled_encoders(
         weights.network,
         weights.moments,
-        training_data_of(config)[0].image,
+        for_statistics(training_data_of(config)[0]),
         mesh,
         samples=samples,
         seed=config.seed,

@@ -16,6 +16,7 @@ from reid_jax.bench.training import IMAGES_OF_AN_IDENTITY, PRODUCTS_OF_A_LAYER
 from reid_jax.describe import IMAGES_PER_DISPATCH, describe_batch
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
+from reid_jax.training.batches import Resident
 from reid_jax.training.state import create_state, init_variables
 from reid_jax.training.steps import compile_chunk
 
@@ -53,9 +54,11 @@ def training(config: ConfigDict, identities: int, mesh: Mesh) -> Program:
     steps = config.steps_per_dispatch
     lowered = chunk.lower(
         jax.eval_shape(lambda variables: create_state(variables, optimizer), variables),
-        ShapeDtypeStruct((len(label), *config.image_size, 3), jnp.uint8),
-        ShapeDtypeStruct(label.shape, jnp.int32),
-        ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        Resident(
+            ShapeDtypeStruct((len(label), *config.image_size, 3), jnp.uint8),
+            ShapeDtypeStruct(label.shape, jnp.int32),
+            ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        ),
         ShapeDtypeStruct((), jnp.int32),
         key,
     )

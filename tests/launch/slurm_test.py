@@ -114,7 +114,12 @@ def cluster(tmp_path_factory):
         wait_for(lambda: "idle" in subprocess.run(said, env=environment, capture_output=True, text=True).stdout, 60)
         yield folder, environment
     finally:
+        # What a test that failed has left: a job's step outlives a node's daemon.
         subprocess.run(["scancel", f"--user={user}"], env=environment, **quiet)
+        for _ in range(100):
+            if not subprocess.run(["squeue", "--noheader"], env=environment, capture_output=True, text=True).stdout:
+                break
+            time.sleep(0.2)
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in daemons:

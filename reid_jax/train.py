@@ -117,7 +117,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     whole = parallel.replicated(mesh)
     image = jax.make_array_from_callback(train.image.shape, whole, lambda index: train.image[index])
     label = jax.device_put(label.astype(np.int32), whole)
-    state = jax.device_put(create_state(variables, optimizer), whole)
+    state = parallel.place_whole(mesh, create_state(variables, optimizer))
     del variables
     averages, settings = None, assemble.swag_of(config)
     if settings:

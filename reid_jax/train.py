@@ -23,6 +23,7 @@ from reid_jax.models import summary
 from reid_jax.models.registry import network_of
 from reid_jax.parallel import one_device
 from reid_jax.processes import joining, signals
+from reid_jax.processes.compiled import programs
 from reid_jax.retrieval.metrics import format_metrics
 from reid_jax.swag import Moments
 from reid_jax.training import assemble, optim
@@ -114,7 +115,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     variables, start_scores, checkpoints = _open_workdir(config, workdir, variables, people, test, evaluate_on)
 
     source = assemble.source_of(config, train, label, sampler, plan.total, mesh)
-    state = jax.device_put(create_state(variables, optimizer), parallel.replicated(mesh))
+    state = parallel.place_whole(mesh, create_state(variables, optimizer))
     del variables
     averages, settings = None, assemble.swag_of(config)
     if settings:
@@ -209,13 +210,16 @@ def _train(
     # Without held-out identities each cycle's end is scored on the first test set. Nothing is chosen by that score, and
     # `_finish` uses the last one again.
     cycle_set, cycle_pair = ("held out", validation) if validation else next(iter(test.items()))
-    step, last_cycle, stopping = int(state.step), None, False
+    first, last_cycle, stopping = int(state.step), None, False
+    step = first
     while step < plan.total and not stopping:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
         # (evaluate, save), all of it before the next dispatch, so that a resumed run sees the same sequence.
         last_cycle = None  # its variables would be a third copy of the parameters in the next cycle
         begin, step = step, plan.next_stop(step)
         state, history, first_not_finite = run_chunk(state, begin, step)
+        if begin == first:
+            say(programs.describe())
         log.push(begin, step, history, first_not_finite)
 
         stopping = checkpoints.stop_requested()

@@ -120,13 +120,21 @@ def read_calibration(path: str | os.PathLike) -> Calibration:
     value = read_json(path)
     if value is None:
         raise InputError(f"there is no file {shown(path)}; name one that `reid-jax track calibrate --json=FILE` wrote")
+    calibration = calibration_from(value)
+    if calibration is None:
+        raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
+    return calibration
+
+
+def calibration_from(value: Any) -> Calibration | None:
+    """Returns what a JSON value says, as `write_calibration` writes it; None where it is no calibration."""
     try:
         visits, images = (_read_thresholds(value[kind]) for kind in ("visits", "images"))
         nearest, digest = value["nearest"], value["digest"]
     except (KeyError, TypeError, IndexError):
-        visits = images = nearest = digest = None
+        return None
     if not (visits and images and isinstance(nearest, int) and isinstance(digest, str)):
-        raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
+        return None
     return Calibration(visits, images, nearest, digest)
 
 

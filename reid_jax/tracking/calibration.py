@@ -88,3 +88,14 @@ def read_calibration(path: str | os.PathLike) -> Calibration:
     if calibration is None:
         raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
     return calibration
+
+
+def read_calibration_of(path: str | os.PathLike, weights: str | os.PathLike, digest: str) -> Calibration:
+    """Reads a calibration of the weights named `weights`, of that digest; raises InputError where it is of others."""
+    calibration = read_calibration(path)
+    if calibration.digest != digest:
+        raise InputError(
+            f"{shown(path)} is not of the weights {shown(weights)}; calibrate these: reid-jax track calibrate "
+            f"SEQUENCE ... --weights={shown(weights)} --json=FILE"
+        )
+    return calibration

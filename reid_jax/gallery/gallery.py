@@ -169,7 +169,7 @@ class Gallery(abc.ABC):
         return ranked
 
     def _grouped(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
-        """The k nearest people: twice as many entries are ranked until there are enough, or no more."""
+        """The k nearest people: four times as many entries are ranked until there are enough people, or no more."""
         total = self.count(where)
         found: list[list[Match]] = [[] for _ in embedding]
         open_queries, ranked = list(range(len(embedding))), 4 * k

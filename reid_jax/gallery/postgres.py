@@ -361,7 +361,12 @@ class PostgresGallery(Gallery):
                 "exact search goes on without"
             )
         announce(f"indexing {self.count():,} vectors; how far it is says the view pg_stat_progress_create_index")
+
+        def notice(said: "psycopg.errors.Diagnostic") -> None:
+            announce(f"{self.address}: {said.message_primary}")  # such as that maintenance_work_mem is too small
+
         with self._server.connection() as database:
+            database.add_notice_handler(notice)
             database.execute(
                 "CREATE INDEX IF NOT EXISTS entries_vector ON reid_jax.entries USING hnsw (vector vector_ip_ops)"
             )

@@ -72,7 +72,8 @@ def bench_gallery(
     """Fills an empty gallery at `address` with made vectors and times searches in it.
 
     With `approximate` a PostgreSQL server's index is built and used. A difference is the share of our matches that
-    are not a peer's, or of the approximate ones that are not the exact ones. Raises InputError for a gallery with entries.
+    are not a peer's, or of the approximate ones that are not the exact ones. Raises InputError where the
+    gallery has entries.
     """
     kind = Kind(hashlib.sha256(b"made").hexdigest(), (dimensions,))
     with open_gallery(address, kind, create=True) as gallery:

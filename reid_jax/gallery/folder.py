@@ -158,6 +158,12 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             return _with_tags(database, list(_by_ids(database, f"SELECT {_COLUMNS} FROM entries WHERE id", ids)))
 
+    def _groups(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        select = "SELECT count(DISTINCT nullif(person, '')) + coalesce(sum(person = ''), 0) FROM entries"
+        with self._facts.reading() as database:
+            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
+
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         with self._facts.reading() as database:
             last = _last_id(database)

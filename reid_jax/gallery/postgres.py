@@ -276,6 +276,12 @@ class PostgresGallery(Gallery):
             ).fetchall()
         return list(map(_entry, rows))
 
+    def _groups(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        select = "SELECT count(DISTINCT nullif(person, '')) + count(*) FILTER (WHERE person = '') FROM reid_jax.entries"
+        with self._server.connection() as database:
+            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
+
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         condition, values = _condition(where)
         select = f"SELECT id FROM reid_jax.entries WHERE {condition} ORDER BY"

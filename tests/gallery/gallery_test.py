@@ -135,6 +135,21 @@ def test_nearer_and_by_person(filled):
         assert [match.id for match in found] == wanted[:k]
 
 
+def test_few_people_of_many_images_are_found_without_ranking_all(gallery, people, monkeypatch):
+    vectors, facts, _ = people(150)
+    one_person = [dataclasses.replace(each, person="anna") for each in facts]
+    one_person[149] = dataclasses.replace(one_person[149], person="ben")
+    gallery.add(one_person, vectors)
+    depths = []
+    nearest = type(gallery)._candidates
+    monkeypatch.setattr(
+        type(gallery), "_candidates", lambda self, q, k, *rest: depths.append(k) or nearest(self, q, k, *rest)
+    )
+    found = gallery.search(vectors[149:], 5, by_person=True)[0]
+    assert [match.person for match in found] == ["ben", "anna"]
+    assert max(depths) < 100
+
+
 def test_several_images_of_a_person_are_one_query(filled):
     pooled = filled.gallery.pooled(filled.vectors[:3])
     mean = filled.vectors[:3].mean(0)

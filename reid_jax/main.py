@@ -95,6 +95,8 @@ def _run(arguments: list[str]) -> int:
     known.overrides = overrides
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
     absent_tpu.tell_libtpu_that_it_is_alone()
+    if "jax" in sys.modules and known.verb not in ("bench", "rehearse"):  # those look at the compiler itself
+        importlib.import_module("reid_jax.processes.compiled").keep()
     return ending.run_verb(known.verb, lambda: module_of(known.verb).run(known))
 
 

@@ -6,6 +6,7 @@ devices, but for rounding.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -65,6 +66,15 @@ def one_device() -> Mesh:
 def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
     """The array on the mesh; of several processes each hands over its own devices' part of the same array."""
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+
+
+def place_whole(mesh: Mesh, arrays: Any) -> Any:
+    """A tree of arrays on every device of the mesh; of several processes each hands over the same arrays.
+
+    By way of the host: JAX makes of an array on a process's own device one that looks as the others do, but whose
+    shards nobody can read, a checkpoint least of all.
+    """
+    return jax.device_put(jax.device_get(arrays), replicated(mesh))
 
 
 @functools.cache

@@ -33,7 +33,7 @@ from reid_jax.gallery.facts_file import VERSION, FactsFile
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.vector_files import ROWS, VectorFiles
-from reid_jax.tracking.calibration import Calibration
+from reid_jax.tracking.thresholds import Calibration
 
 FACTS = "facts.sqlite"
 _FILTERS_KEPT = 16  # chosen rows that are remembered, of the last filters
@@ -157,6 +157,12 @@ class FolderGallery(Gallery):
     def _entries(self, ids: Sequence[int]) -> Iterable[Entry]:
         with self._facts.reading() as database:
             return _with_tags(database, list(_by_ids(database, f"SELECT {_COLUMNS} FROM entries WHERE id", ids)))
+
+    def _groups(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        select = "SELECT count(DISTINCT nullif(person, '')) + coalesce(sum(person = ''), 0) FROM entries"
+        with self._facts.reading() as database:
+            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
 
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         with self._facts.reading() as database:

@@ -164,6 +164,19 @@ def process_zero_first(task: Callable[[], T]) -> T:
     return result
 
 
+def told_by_process_zero(text: str) -> str:
+    """Returns process 0's text in every process: for what each would decide by its own machine.
+
+    All processes call this in the same order.
+    """
+    if jax.process_count() == 1:
+        return text
+    client, meeting = distributed.global_state.client, next(_meetings)
+    if jax.process_index() == 0:
+        client.key_value_set(f"reid_jax/{meeting}/told", text)
+    return client.blocking_key_value_get(f"reid_jax/{meeting}/told", _A_DAY)
+
+
 def meet() -> None:
     """Waits until all processes have called this: before the first collective, which gives up on a process that late.
 

@@ -36,7 +36,7 @@ from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
 from reid_jax.training.not_finite import Diagnosis
 from reid_jax.training.plan import Plan
-from reid_jax.training.sources import ResidentImages
+from reid_jax.training.sources import ResidentSource
 from reid_jax.training.start_scores import Scores, read_start_scores
 from reid_jax.training.state import TrainState, create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
@@ -119,7 +119,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     del variables
     averages, settings = None, assemble.swag_of(config)
     if settings:
-        image = source.image if isinstance(source, ResidentImages) else for_statistics(train)
+        image = source.image if isinstance(source, ResidentSource) else for_statistics(train)
         averages = WeightAverages(network, image, mesh, assemble.augmentation_of(config), settings)
         state = dataclasses.replace(state, swag=averages.init(state.params))
     if checkpoints.latest is not None:

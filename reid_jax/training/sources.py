@@ -17,7 +17,7 @@ from reid_jax.training.batches import Handed, Resident
 Sampler = IdentitySampler | JoinedSampler
 
 
-class ResidentImages:
+class ResidentSource:
     """Batches of images that every device holds. Each process hands over its own copy of them, which are the same.
 
     image: uint8 [n, h, w, 3], on the devices. waited: seconds spent waiting for images: none.
@@ -40,7 +40,7 @@ class ResidentImages:
         """Nothing is open."""
 
 
-class StreamedImages:
+class StreamedSource:
     """Batches of images on disk; each process reads and decodes those that its devices get.
 
     waited: seconds spent waiting for images, from the second chunk on.
@@ -60,7 +60,7 @@ class StreamedImages:
         steps: int,
         workers: int,
     ):
-        """As `ResidentImages`; `steps` of the whole run, `workers`: processes that decode, 0 for threads."""
+        """As `ResidentSource`; `steps` of the whole run, `workers`: processes that decode, 0 for threads."""
         self._label, self._sampler, self._seed, self._mesh = label, sampler, seed, mesh
         self._shape = (at_once, sampler.batch_size, *train.image_size, 3)
         self._here = _places_here(sampler.batch_size, mesh)

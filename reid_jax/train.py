@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from reid_jax import config as run_config
 from reid_jax import parallel, visualize
 from reid_jax.averaging.cycles import WeightAverages
+from reid_jax.data.resident import ResidentImages
 from reid_jax.data.split import StoredSplit
 from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
@@ -114,7 +115,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
 
     # Every device holds the training images. Each process hands over its own copy, which are the same.
     whole = parallel.replicated(mesh)
-    image = jax.make_array_from_callback(train.image.shape, whole, lambda index: train.image[index])
+    image = ResidentImages.of(train.image, mesh)
     label = jax.device_put(label.astype(np.int32), whole)
     state = jax.device_put(create_state(variables, optimizer), whole)
     del variables

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from reid_jax.data.resident import ResidentImages
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.training.not_finite import Diagnosis, copy_state
 from reid_jax.training.state import TrainState
@@ -26,7 +27,7 @@ class ChunkRunner:
     sampler: IdentitySampler | JoinedSampler
     seed: int
     rows: int
-    image: jax.Array
+    image: ResidentImages
     label: jax.Array
     key: jax.Array
 

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.calls import recorded_calls
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
@@ -36,7 +37,7 @@ class Diagnosis:
     objective: Objective
     augmentation: Augmentation
     mesh: Mesh
-    image: jax.Array
+    image: ResidentImages
     label: jax.Array
     key: jax.Array
 

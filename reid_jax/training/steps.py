@@ -92,10 +92,10 @@ def compile_chunk(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Returns the jitted `chunk(state, image, label, indices, steps, key)` that takes `steps` steps in one dispatch.
 
-    `image` uint8 [n, h, w, 3] and `label` int32 [n] are the whole training split, on the device; `indices` int32
-    [k, batch] names the images of up to k batches, of which the first `steps` are used, so that a shorter chunk
-    runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
-    augmentation from fold_in(key, s).
+    `image` (`ResidentImages`, or uint8 [n, h, w, 3]) and `label` int32 [n] are the whole training split, on the device;
+    `indices` int32 [k, batch] names the images of up to k batches, of which the first `steps` are used, so that a
+    shorter chunk runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s
+    draws its augmentation from fold_in(key, s).
     """
     whole = parallel.replicated(mesh)
     platform = mesh.devices.flat[0].platform

@@ -16,6 +16,8 @@ VERBS = {
     "evaluate": "score weights on a query and a gallery split",
     "embed": "write the descriptors of a folder of images",
     "compare": "say whether two images show the same person",
+    "join": "put the parts that several processes embedded into one file",
+    "gallery": "keep descriptors of people: add, search, list, erase",
     "export": "write weights as ONNX or StableHLO, held against our own forward pass",
     "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
     "summary": "show what the network of a config costs, per component",

@@ -25,6 +25,13 @@ def create_mesh() -> Mesh:
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 
 
+def create_local_mesh() -> Mesh:
+    """Returns the mesh of this process's devices: for work that each process does by itself."""
+    require_platforms()
+    devices = jax.local_devices()
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of what every device holds whole: parameters, statistics, the training images."""
     return NamedSharding(mesh, PartitionSpec())

@@ -342,10 +342,13 @@ def test_differences_name_key_and_both_values():
     changed.seed, changed.schedule.peak = 1, 0.5
     assert config.differences(old, config.to_dict(changed)) == ["schedule.peak: 0.03 -> 0.5", "seed: 0 -> 1"]
     assert config.differences(old, old) == []
-    assert config.differences({}, {"seed": 0}) == ["seed: absent -> 0"]
+    # A key that came later has its default.
+    assert config.differences({}, {"seed": 0, "image_size": [160, 64]}) == []
+    assert config.differences({}, {"seed": 1}) == ["seed: 0 -> 1"]
+    assert config.differences({"other": 1}, {"seed": 0}) == ["other: 1 -> absent"]
     # A field that came later takes its preset's value, as it did before it was there.
     assert config.differences({"model": {}}, {"model": {"region_count": None}}) == []
-    assert config.differences({}, {"model": {"region_count": 6}}) == ["model.region_count: absent -> 6"]
+    assert config.differences({}, {"model": {"region_count": 6}}) == ["model.region_count: None -> 6"]
 
 
 CALLS_COMMON = "import common\n\n\ndef get_config(arg=None):\n    return common.get_config()\n"

@@ -1,12 +1,13 @@
 """One image to RGB pixels of the size wanted: `decode` from a file's bytes, `from_pillow`, and `resize` from pixels.
 
-Nothing else opens image files: what one may be, and how large, stands here. All three resize alike.
+Nothing else opens image files: what one may be, and how large, stands here. All three, and `decode_shrunk`, resize
+alike.
 """
 
 import io
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -52,14 +53,30 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
     Raises:
       InputError: what is wrong with the file, such as 'it is empty (0 bytes)'; the caller names the file.
     """
+    return _decoded(data, lambda image: image_size)
+
+
+def decode_shrunk(data: bytes, longest: int) -> np.ndarray:
+    """Decodes one encoded image as `decode` does, shrunk so that its longer side has at most `longest` pixels."""
+
+    def size_of(image: Image.Image) -> tuple[int, int]:
+        width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+        scale = min(1, longest / max(width, height))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    return _decoded(data, size_of)
+
+
+def _decoded(data: bytes, size_of: Callable[[Image.Image], tuple[int, int] | None]) -> np.ndarray:
+    """See `decode`; the size wanted may follow from the image's own."""
     if not data:
         raise InputError("it is empty (0 bytes)")
     try:
         with _open(data) as image:
             _check_room(image, data)
             if image.width * image.height <= _ALONE:
-                return _pixels(image, image_size)
-            return _LARGE.submit(_pixels, image, image_size).result()
+                return _pixels(image, size_of(image))
+            return _LARGE.submit(_pixels, image, size_of(image)).result()
     except InputError:
         raise
     except UnidentifiedImageError as error:

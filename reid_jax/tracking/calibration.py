@@ -120,14 +120,33 @@ def read_calibration(path: str | os.PathLike) -> Calibration:
     value = read_json(path)
     if value is None:
         raise InputError(f"there is no file {shown(path)}; name one that `reid-jax track calibrate --json=FILE` wrote")
+    calibration = calibration_from(value)
+    if calibration is None:
+        raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
+    return calibration
+
+
+def calibration_from(value: Any) -> Calibration | None:
+    """Returns what a JSON value says, as `write_calibration` writes it; None where it is no calibration."""
     try:
         visits, images = (_read_thresholds(value[kind]) for kind in ("visits", "images"))
         nearest, digest = value["nearest"], value["digest"]
     except (KeyError, TypeError, IndexError):
-        visits = images = nearest = digest = None
+        return None
     if not (visits and images and isinstance(nearest, int) and isinstance(digest, str)):
-        raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
+        return None
     return Calibration(visits, images, nearest, digest)
+
+
+def read_calibration_of(path: str | os.PathLike, weights: str | os.PathLike, digest: str) -> Calibration:
+    """Reads a calibration of the weights named `weights`, of that digest; raises InputError where it is of others."""
+    calibration = read_calibration(path)
+    if calibration.digest != digest:
+        raise InputError(
+            f"{shown(path)} is not of the weights {shown(weights)}; calibrate these: reid-jax track calibrate "
+            f"SEQUENCE ... --weights={shown(weights)} --json=FILE"
+        )
+    return calibration
 
 
 def _read_thresholds(value: Any) -> Thresholds | None:

@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, InstanceNorm, ShuffleABranch, ShuffleB, ShuffleBBranches
+from reid_jax.models.blocks import (
+    ConvNorm,
+    InceptionA,
+    InceptionB,
+    InstanceNorm,
+    ShuffleABranch,
+    ShuffleB,
+    ShuffleBBranches,
+)
 from reid_jax.models.chain import chain_layout
 from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.heads import RANGES as HEAD_RANGES
@@ -179,7 +187,9 @@ class AttentionNetwork(nn.Module):
             )
         biased = self.block == "inception"
         normalised = self.instance_norms > 0
-        x = ConvNorm(self.stem, 3, 2, relu=not normalised, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
+        x = ConvNorm(self.stem, 3, 2, relu=not normalised, use_bias=biased, dtype=self.dtype, name="conv1")(
+            image, train
+        )
         if normalised:
             x = InstanceNorm(self.instance_share, relu=True, name="instance_norm1")(x)
         local = None

@@ -81,12 +81,12 @@ class BatchNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation of the first `share` of the channels, with an optional ReLU over all: [n, h, w, c] -> same.
+    """Instance normalisation of the first `share` of the channels, and a ReLU over all if asked for.
 
-    Each of these channels of each image loses its mean over the image and is divided by its standard deviation, in
-    training and in inference alike (Ulyanov et al. 2016): what light and colour cast do to a whole image goes, and with
-    it some of what tells people apart, which the other channels keep (IBN-Net: Pan et al., ECCV 2018). Computed in
-    float32.
+    [n, h, w, c] -> [n, h, w, c]. Each of these channels of each image loses its mean over the image and is divided by
+    its standard deviation, in training and in inference alike (Ulyanov et al. 2016): what light and colour cast do to a
+    whole image goes, and with it some of what tells people apart, which the other channels keep (IBN-Net: Pan et al.,
+    ECCV 2018). Computed in float32.
     """
 
     share: float = 1.0

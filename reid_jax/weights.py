@@ -61,16 +61,24 @@ class Weights:
         return network_of(self.config, self.identities)
 
 
-def save_weights(path: str | os.PathLike, weights: Weights) -> None:
-    """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written."""
+def save_weights(path: str | os.PathLike, weights: Weights, half: bool = False) -> None:
+    """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written.
+
+    With `half` the parameters are stored rounded to float16, which takes half the room; statistics and moments are not.
+    What is read again is float32.
+    """
     tree = dict(weights.variables)
     if weights.moments is not None:  # their mean is the parameters
         tree["swag"] = {"count": weights.moments.count, "variance": weights.moments.variance}
         if weights.moments.deviations is not None:
             tree["swag"]["deviations"] = weights.moments.deviations
     flat = {key: np.asarray(leaf, order="C") for key, leaf in flatten_dict(tree, sep="/").items()}
+    if half:
+        flat = {key: leaf.astype(np.float16) if key.startswith("params/") else leaf for key, leaf in flat.items()}
     # One entry: safetensors writes several in a random order, and equal weights are to be equal files.
     header = {"version": _VERSION, "identities": weights.identities, "config": run_config.to_dict(weights.config)}
+    if half:
+        header["half"] = True
     if weights.people:
         header["people"] = weights.people
     data = save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)})
@@ -92,11 +100,15 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     path = _file_of(Path(os.path.expanduser(path)), name)
     try:
         with safe_open(path, framework="numpy") as file:
-            config, identities, people = _read_header(path, file.metadata() or {})
+            config, identities, people, half = _read_header(path, file.metadata() or {})
             entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
-            _require(path, claims, _expected(path, config, identities, claims))
+            expected = _expected(path, config, identities, claims)
+            if half:
+                expected |= {key: ("F16", shape) for key, (_, shape) in expected.items() if key.startswith("params/")}
+            _require(path, claims, expected)
             flat = {key: file.get_tensor(key) for key in claims}
+            flat = {key: leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf for key, leaf in flat.items()}
     except (SafetensorError, OSError) as error:
         if path.is_file() and is_torch_file(path):
             raise InputError(
@@ -142,8 +154,8 @@ def _file_of(path: Path, name: str) -> Path:
     return path
 
 
-def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int, str]:
-    """(config, identities, digest of the identities)."""
+def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int, str, bool]:
+    """(config, identities, digest of the identities, whether the parameters are float16)."""
     if "reid_jax" not in metadata:
         raise InputError(
             f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see `reid-jax convert`"
@@ -154,10 +166,13 @@ def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int,
         raise InputError(f"{path}: its header {error}; fetch it again") from error
     header = header if isinstance(header, dict) else {}
     config, identities, people = header.get("config"), header.get("identities"), header.get("people", "")
+    half = header.get("half", False)
     if not isinstance(config, dict) or type(identities) is not int or identities < 0 or not isinstance(people, str):
         raise InputError(f"{path}: its header has no readable config and identities; fetch it again")
+    if not isinstance(half, bool):
+        raise InputError(f"{path}: its header says of half precision {shown(half)}; fetch it again")
     try:
-        return run_config.from_dict(config), identities, people
+        return run_config.from_dict(config), identities, people, half
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

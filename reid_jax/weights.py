@@ -4,10 +4,12 @@ Unlike a checkpoint it restores anywhere, whatever the devices, and any safetens
 weights (SWA) also carries the variance and the deviations around them that SWAG samples from.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,30 +97,17 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network: names,
     types and shapes, numbers that are not finite and negative variances.
     """
-    if zoo.is_name(path):
-        path = zoo.file_of(os.fspath(path))
-    path = _file_of(Path(os.path.expanduser(path)), name)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            config, identities, people, half = _read_header(path, file.metadata() or {})
-            entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
-            expected = _expected(path, config, identities, claims)
-            if half:
-                expected |= {key: ("F16", shape) for key, (_, shape) in expected.items() if key.startswith("params/")}
-            _require(path, claims, expected)
-            flat = {key: file.get_tensor(key) for key in claims}
-            flat = {key: leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf for key, leaf in flat.items()}
-    except (SafetensorError, OSError) as error:
-        if path.is_file() and is_torch_file(path):
-            raise InputError(
-                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
-            ) from error
-        if path.suffix.lower() in (".onnx", ".stablehlo"):
-            raise InputError(
-                f"{path} is an export, which embed and evaluate take; here give the weights that it was made of"
-            ) from error
-        raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
+    path = _file_of(path, name)
+    with _opened(path) as file:
+        config, identities, people, half = _read_header(path, file.metadata() or {})
+        entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
+        expected = _expected(path, config, identities, claims)
+        if half:
+            expected |= {key: ("F16", shape) for key, (_, shape) in expected.items() if key.startswith("params/")}
+        _require(path, claims, expected)
+        flat = {key: file.get_tensor(key) for key in claims}
+    flat = {key: leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf for key, leaf in flat.items()}
     try:
         require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))
     except InputError as error:
@@ -132,6 +121,16 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     return dataclasses.replace(weights, moments=moments)
 
 
+def read_config(path: str | os.PathLike, name: str = LAST) -> ConfigDict:
+    """Returns the config of the weights that `load_weights` would read: their header alone, nothing built or traced.
+
+    Raises InputError for a missing or foreign file.
+    """
+    path = _file_of(path, name)
+    with _opened(path) as file:
+        return _read_header(path, file.metadata() or {})[0]
+
+
 def without_classifiers(weights: Weights) -> Weights:
     """Returns the weights without what only training needs: classifiers, and the moments of an average."""
     kept = _shapes(network_of(weights.config, 0), weights.config.image_size)
@@ -140,7 +139,27 @@ def without_classifiers(weights: Weights) -> Weights:
     return Weights(weights.config, 0, variables)
 
 
-def _file_of(path: Path, name: str) -> Path:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The safetensors file at `path`; InputError for what is none."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        if path.is_file() and is_torch_file(path):
+            raise InputError(
+                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
+            ) from error
+        if path.suffix.lower() in (".onnx", ".stablehlo"):
+            raise InputError(
+                f"{path} is an export, which embed and evaluate take; here give the weights that it was made of"
+            ) from error
+        raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
+
+
+def _file_of(path: str | os.PathLike, name: str) -> Path:
+    """The file `path`, file `name` of the run whose workdir it is, or that of `zoo:NAME`."""
+    path = zoo.file_of(os.fspath(path)) if zoo.is_name(path) else Path(os.path.expanduser(path))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(f"{path} is no workdir of a run: it has no config.json; name a run's or a weights file")

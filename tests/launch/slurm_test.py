@@ -10,6 +10,8 @@ import time
 import pytest
 from places import ROOT
 
+from reid_jax.training.metric_writer import read_records
+
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # Debian's daemons are not on a user's
 pytestmark = pytest.mark.skipif(
@@ -43,26 +45,18 @@ NodeName=localhost NodeAddr=127.0.0.1 NodeHostname={host} CPUs=8
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
 
-# The command, but that the run called `told` waits after its second step for SLURM's signal, until it has been stopped
-# once; and the run called `next` is nothing but its results.
+# The command, but that the run called `told` waits for SLURM's signal, and `next` is nothing but its results.
 REID_JAX = """#!{python}
-import os, pathlib, sys, time
+import pathlib, sys
 (workdir,) = [pathlib.Path(word.partition("=")[2]) for word in sys.argv if word.startswith("--workdir=")]
 if workdir.name == "next":
     workdir.mkdir(exist_ok=True)
     (workdir / "results.json").write_text("{{}}")
     sys.exit()
-from reid_jax.main import main
-from reid_jax.processes import signals
-from reid_jax.training.checkpoint import Checkpoints
-asked = Checkpoints.stop_requested
-def patient(self):
-    stop = asked(self)
-    while workdir.name == "told" and self.latest is None and self._chunks == 2 and signals._noticed is None:
-        time.sleep(0.05)
-    return stop
-Checkpoints.stop_requested = patient
-sys.exit(main())
+import patient
+if workdir.name == "told":
+    patient.be_patient()
+sys.exit(patient.main())
 """
 
 SWEEP = """
@@ -91,7 +85,7 @@ def cluster(tmp_path_factory):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment |= {
         "PATH": f"{folder / 'bin'}:{PATH}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         "SLURM_CONF": str(folder / "slurm.conf"),
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false",  # tasks share few cores
@@ -160,7 +154,7 @@ def test_a_sweeps_run_is_told_to_stop_before_its_limit_queued_again_and_ends_as_
     assert told.startswith("told: job ")
     assert following.startswith("next: job ")
     log = tmp_path / "told.log"
-    wait_for(lambda: (tmp_path / "told" / "metrics.jsonl").exists(), 300)
+    wait_for(lambda: read_records(tmp_path / "told" / "metrics.jsonl"), 300)
     # Its limit comes near, sooner than a limit in minutes could. SLURM looks every half minute.
     soon = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 59))
     output_of("scontrol", "update", f"JobId={told.split()[-1]}", f"EndTime={soon}")

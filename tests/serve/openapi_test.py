@@ -1,0 +1,47 @@
+"""The OpenAPI document says what the server does: every address stands in it, and made requests are answered by it."""
+
+import pytest
+
+schemathesis = pytest.importorskip("schemathesis", reason="pip install 'reid_jax[test]'")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from reid_jax.serve.limits import Limits  # noqa: E402
+from reid_jax.serve.openapi import document  # noqa: E402
+
+
+def test_every_address_of_the_interface_stands_in_the_document(client):
+    served = {
+        (route.path, method.lower())
+        for route in client.app.routes
+        for method in route.methods - {"HEAD"}
+        if route.path.startswith("/api/") and route.path != "/api/openapi.json"
+    }
+    described = {(path, method) for path, calls in document(Limits())["paths"].items() for method in calls}
+    assert described == served
+
+
+def test_the_page_about_it_needs_nothing_from_elsewhere(client):
+    page = client.get("/api").text
+    for path in document(Limits())["paths"]:
+        assert path in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+SCHEMA = schemathesis.openapi.from_dict(document(Limits()))
+SCHEMA.config.phases.coverage.enabled = False  # hundreds of requests more; `schemathesis run` makes them
+
+
+@pytest.fixture
+def address(start, running):
+    return running(start(rate=0.0))
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_made_requests_are_answered_as_the_document_says(case, address):
+    excluded = [schemathesis.checks.positive_data_acceptance]  # whether bytes are an image, no schema says
+    if isinstance(case.media_type, str) and case.media_type.startswith("multipart/"):
+        excluded.append(schemathesis.checks.negative_data_rejection)  # in a form everything is a text
+    case.call_and_validate(base_url=address.rstrip("/"), excluded_checks=excluded)

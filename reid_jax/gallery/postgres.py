@@ -187,8 +187,9 @@ class PostgresGallery(Gallery):
             )
         try:
             self.kind = Kind(meta["digest"], tuple(map(int, json.loads(meta["streams"]))))
+            int(meta["last"])
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{server.name} does not say which weights made its vectors") from error
+            raise InputError(f"{server.name}: the table reid_jax.meta was changed by hand ({shown(error)})") from error
 
     def close(self) -> None:
         """See `Gallery`."""

@@ -40,6 +40,10 @@ class Access:
     def __post_init__(self):
         if self.token is not None and len(self.token) < SHORTEST_TOKEN:
             raise InputError(f"the token has {len(self.token)} letters; give {SHORTEST_TOKEN} or more, made by chance")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise InputError(
+                "the token has letters that no header takes; give ASCII letters, digits and signs in a line"
+            )
 
     def check_site(self, method: str, path: str, headers: Headers) -> None:
         """Raises Refusal for a request to another name than the server's, or one that a page of another site makes."""

@@ -178,13 +178,13 @@ class _App:
     async def add_archive(self, request: Request) -> Response:
         limits = self._limits
         self._service.require_room_for_archive()
-        async with read_form(request, limits.archive_bytes + _SMALL_BODY, 60 * limits.seconds) as form:
+        async with read_form(request, limits.archive_bytes + _SMALL_BODY, 30 * limits.seconds) as form:
             rule = _label_rule(form)
             (upload,) = form.files("archive", 1, limits.archive_bytes)
             form.end()
             upload.file.rollover()
             file = os.fdopen(os.dup(upload.file.fileno()), "rb")  # the form's own is closed with it
-        archive = self._service.add_archive(file, rule)
+        archive = await self._service.add_archive(file, rule)
         return JSONResponse(archive_object(archive), 202, {"Location": f"/api/archives/{archive.id}"})
 
     async def archive(self, request: Request) -> Response:

@@ -55,7 +55,7 @@ class Archives:
     def __init__(self, most: int, photo_bytes: int):
         self._most, self._photo_bytes = most, photo_bytes
         self._all: collections.OrderedDict[str, Archive] = collections.OrderedDict()
-        self._waiting: queue.SimpleQueue[tuple[Archive, BinaryIO, Add] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Archive, BinaryIO, list[str], Add] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="archives", daemon=True)
         self._closed = threading.Event()
 
@@ -74,19 +74,14 @@ class Archives:
         if sum(archive.is_open for archive in self._all.values()) >= self._most:
             raise Refusal(503, f"{self._most} zips are being added or wait already; try again later", wait=10)
 
-    def submit(self, file: BinaryIO, add: Add) -> Archive:
-        """Hands in a zip, which is closed in the end; raises Refusal as `require_room` does, or 422 for no zip."""
-        try:
-            self.require_room()
-            names = _images(file)
-        except BaseException:
-            file.close()
-            raise
-        archive = Archive(secrets.token_hex(8), total=len(names))
+    def submit(self, file: BinaryIO, members: list[str], add: Add) -> Archive:
+        """Hands in a zip and its `images`; the file is closed in the end. Raises Refusal as `require_room` does."""
+        self.require_room()
+        archive = Archive(secrets.token_hex(8), total=len(members))
         self._all[archive.id] = archive
         while len(self._all) > _REMEMBERED and not next(iter(self._all.values())).is_open:
             self._all.popitem(last=False)
-        self._waiting.put((archive, file, add))
+        self._waiting.put((archive, file, members, add))
         return archive
 
     def find(self, id: str) -> Archive:
@@ -97,19 +92,18 @@ class Archives:
 
     def _work(self) -> None:
         while one := self._waiting.get():
-            archive, file, add = one
+            archive, file, members, add = one
             try:
                 archive.state = "adding"
-                archive.state = self._add(archive, file, add)
+                archive.state = self._add(archive, file, members, add)
             except Exception as error:
                 archive.error = _words(error)
                 archive.state = "failed"
             finally:
                 file.close()
 
-    def _add(self, archive: Archive, file: BinaryIO, add: Add) -> str:
+    def _add(self, archive: Archive, file: BinaryIO, members: list[str], add: Add) -> str:
         """Adds it; returns the state that it ends in."""
-        members = _images(file)
         row_of = sources_of(members)
         names = list(row_of)
         with open_archive(file, _TIMES) as opened:
@@ -130,17 +124,17 @@ class Archives:
         return "done"
 
 
-def _images(file: BinaryIO) -> list[str]:
+def images(file: BinaryIO) -> list[str]:
     """The names of the images in a zip, sorted; raises Refusal (422) where it is no zip or has none."""
     try:
         with open_archive(file, _TIMES) as opened:
             found = [member.filename for member in opened.infolist() if not member.is_dir()]
     except InputError as error:
         raise Refusal(422, f"the file {error}; send a zip of images") from error
-    images = sorted({name for name in found if is_image(name) and not any(map(is_hidden, name.split("/")))})
-    if not images:
+    members = sorted({name for name in found if is_image(name) and not any(map(is_hidden, name.split("/")))})
+    if not members:
         raise Refusal(422, "the zip holds no image, by the endings of the names in it")
-    return images
+    return members
 
 
 def _words(error: Exception) -> str:

@@ -13,7 +13,7 @@ class Limits:
     open_requests: searches and additions at once, at work or waiting; beyond it is 503 with Retry-After.
     archives: zips at once, one being added and the others waiting.
     rate, burst: requests a second from one address over time, and at once; a GET counts a tenth. Beyond it is 429.
-    seconds: for the body of a request without a zip to arrive; of a zip sixty times that.
+    seconds: for the body of a request without a zip to arrive; of a zip thirty times that.
     """
 
     photo_bytes: int = 25_000_000
@@ -26,4 +26,4 @@ class Limits:
     archives: int = 4
     rate: float = 50.0
     burst: int = 200
-    seconds: float = 60.0
+    seconds: float = 120.0

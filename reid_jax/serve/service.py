@@ -21,7 +21,7 @@ from reid_jax.extractor import Extractor
 from reid_jax.gallery import Entry, Filter, Gallery, Match
 from reid_jax.gallery.adding import AddedImages, add_images
 from reid_jax.gallery.labels import Labels
-from reid_jax.serve.archives import Archive, Archives
+from reid_jax.serve.archives import Archive, Archives, images
 from reid_jax.serve.embedder import Embedder
 from reid_jax.serve.fields import sources_of
 from reid_jax.serve.limits import Limits
@@ -147,21 +147,30 @@ class Service:
             "nobody": None if at is None else nearest is None or nearest >= at,
         }
 
-    async def add(self, images: Sequence[tuple[str, bytes]], rule: LabelRule) -> dict[str, object]:
+    async def add(self, files: Sequence[tuple[str, bytes]], rule: LabelRule) -> dict[str, object]:
         """Adds image files, each (what it is called, its bytes); raises Refusal (422) where none can be taken."""
-        row_of = sources_of([name for name, _ in images])
-        work = functools.partial(self._add, list(row_of), lambda source: images[row_of[source]][1], rule)
+        row_of = sources_of([name for name, _ in files])
+        work = functools.partial(self._add, list(row_of), lambda source: files[row_of[source]][1], rule)
         added = await self._in(self._writers, _gallery_call, work)
         refused = [{"source": source, "reason": reason} for source, reason in added.broken.items()]
-        if refused and len(refused) == len(images):
+        if refused and len(refused) == len(files):
             raise Refusal(422, f"{refused[0]['source']}: {refused[0]['reason']}", more={"refused": refused})
         return {"new": added.ids, "known": added.known, "refused": refused}
 
-    def add_archive(self, file: BinaryIO, rule: LabelRule) -> Archive:
-        """Hands in a zip of images, which is added in the background and closed then."""
-        return self._archives.submit(
-            file, lambda names, read: _gallery_call(functools.partial(self._add, names, read, rule))
-        )
+    async def add_archive(self, file: BinaryIO, rule: LabelRule) -> Archive:
+        """Hands in a zip of images, which is added in the background; the file is closed then, or where it is refused.
+
+        Raises Refusal: 422 where it is no zip or holds no image, 503 where too many are open.
+        """
+
+        def add(names: list[str], read: Callable[[str], bytes]) -> AddedImages:
+            return _gallery_call(functools.partial(self._add, names, read, rule))
+
+        try:
+            return self._archives.submit(file, await self._in(self._readers, images, file), add)
+        except BaseException:
+            file.close()
+            raise
 
     def archive(self, id: str) -> Archive:
         """A zip that was handed in; raises Refusal (404)."""

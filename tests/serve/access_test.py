@@ -141,6 +141,9 @@ def test_tokens_are_long_and_made_anew():
     assert access_for("0.0.0.0", [], TOKEN) == (access_for("0.0.0.0", [], TOKEN)[0], False)
     with pytest.raises(InputError, match="the token has 5 letters; give 16 or more"):
         access_for("0.0.0.0", [], "short")
+    for token in ("ein Schlüssel, der lang ist", "two lines\nof sufficient length"):
+        with pytest.raises(InputError, match="letters that no header takes"):
+            access_for("0.0.0.0", [], token)
 
 
 def test_requests_of_an_address_are_bounded(start):

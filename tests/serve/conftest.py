@@ -23,7 +23,7 @@ from reid_jax.serve.app import create_app  # noqa: E402
 from reid_jax.serve.limits import Limits  # noqa: E402
 from reid_jax.serve.server import listening, server_of  # noqa: E402
 from reid_jax.serve.service import Service  # noqa: E402
-from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds  # noqa: E402
+from reid_jax.tracking.thresholds import Calibration, Threshold, Thresholds  # noqa: E402
 
 LABELS = {
     "red": Labels(camera="1", time=1000.0, person="Ada", tags=("staff",)),

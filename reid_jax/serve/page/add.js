@@ -6,6 +6,7 @@ import { count, find, make, showMessage } from "./elements.js";
 import { takeDrops } from "./photo.js";
 
 const LOOK_AGAIN = 0.5; // seconds
+const PIECE = 4_000_000; // bytes of several images in one request, which a slow line sends in a minute
 
 export class Add {
   constructor(status, added) {
@@ -79,7 +80,7 @@ export class Add {
       const first = next;
       while (next < images.length && next - first < this.limits.images) {
         bytes += images[next].file.size;
-        if (next > first && bytes > this.limits.photo_bytes) break;
+        if (next > first && bytes > PIECE) break;
         form.append("image", images[next].file, "image");
         form.append("source", images[next].source);
         next += 1;

@@ -63,6 +63,15 @@ def test_every_file_is_listed_above():
     }
 
 
+@pytest.mark.parametrize(("rule", "peak"), [("", 0.12), (",rate=root", 0.06), (",rate=same", 0.03)])
+def test_the_peak_of_the_rate_follows_a_larger_batch_by_a_rule(rule, peak):
+    larger, paper = (config.load(f"{ROBUST}:{arg}") for arg in (f"batch=4{rule}", ""))
+    assert larger.batch.identities == 4 * paper.batch.identities
+    assert larger.schedule.peak == pytest.approx(peak)
+    changed = config.differences(config.to_dict(paper), config.to_dict(larger))
+    assert {line.partition(":")[0] for line in changed} <= {"batch.identities", "schedule.peak"}
+
+
 def test_robust_reid_carries_the_papers_numbers():
     paper = config.load(str(ROBUST))
     assert (paper.model.name, paper.dataset, paper.val_identities) == ("robust_reid_1x", "market1501", 0)
@@ -278,6 +287,8 @@ def test_every_default_lies_within_its_range():
     [
         ("robust_reid.py:sise=1x", ("'sise'", "size, data")),
         ("robust_reid.py:size=3x", ("'3x'", "2x_table")),
+        ("robust_reid.py:batch=0", ("batch is 0", "from 1 to 512")),
+        ("robust_reid.py:batch=4,rate=log", ("'log'", "linear, root, same")),
         ("joined.py:size=3x", ("'3x'", "2x_table")),
         ("robust_reid.py:size", ("size needs a value",)),
         ("robust_reid.py:epochs=many", ("epochs", "'many'", "float")),

@@ -115,7 +115,7 @@ def test_batches_are_the_same_bit_for_bit_and_all_else_but_for_rounding():
     assert [row.pop("devices") for row in rows] == [1, 2, 4, 8, 4]
     assert len({row.pop("bits") for row in rows}) == 1
     one, _, _, *others = rows
-    assert len(one) > 5
+    assert {"loss", "triplet", "gradient_norm", "norms"} <= set(one)
     for row in others:
         for name, values in one.items():
             np.testing.assert_allclose(row[name], values, rtol=2e-4, atol=1e-5, err_msg=name)

@@ -23,6 +23,7 @@ VERBS = {
     "summary": "show what the network of a config costs, per component",
     "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",
     "data": "check, prepare or synthesize a data set",
+    "serve": "show a page on which a gallery is searched, added to and erased",
     "track": "follow people through a video and write who is where, or score that",
     "zoo": "list weights that have a name, show what is known of them, or add some",
     "report": "gather runs into tables and plots beside the paper's figures",

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from reid_jax import config as run_config
 from reid_jax import parallel, visualize
 from reid_jax.averaging.cycles import WeightAverages
+from reid_jax.data.resident import ResidentImages
 from reid_jax.data.split import StoredSplit
 from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
@@ -36,7 +37,7 @@ from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
 from reid_jax.training.not_finite import Diagnosis
 from reid_jax.training.plan import Plan
-from reid_jax.training.sources import ResidentImages
+from reid_jax.training.sources import ResidentSource
 from reid_jax.training.start_scores import Scores, read_start_scores
 from reid_jax.training.state import TrainState, create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
@@ -119,7 +120,8 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     del variables
     averages, settings = None, assemble.swag_of(config)
     if settings:
-        image = source.image if isinstance(source, ResidentImages) else for_statistics(train)
+        is_resident = isinstance(source, ResidentSource)
+        image = source.image if is_resident else ResidentImages.of(for_statistics(train), mesh)
         averages = WeightAverages(network, image, mesh, assemble.augmentation_of(config), settings)
         state = dataclasses.replace(state, swag=averages.init(state.params))
     if checkpoints.latest is not None:

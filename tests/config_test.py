@@ -11,6 +11,7 @@ from reid_jax.config_keys import OTHER_NAMES, keys_of
 from reid_jax.errors import InputError
 from reid_jax.models.registry import DEFAULT, NETWORKS
 from reid_jax.training.assemble import plan_of
+from reid_jax.weights import read_config
 
 CONFIGS = ROOT / "configs"
 QUICKSTART = CONFIGS / "quickstart.py"
@@ -96,10 +97,12 @@ def test_quickstart_shortens_the_run_and_keeps_the_recipe():
     assert max(quick.schedule.boundaries) < quick.epochs < 50
 
 
-def test_quickstart_from_weights_that_there_are_differs_in_its_length_alone():
+def test_quickstart_from_weights_that_there_are_differs_in_its_length_and_has_their_network():
     scratch, quick = config.load(str(QUICKSTART)), config.load(f"{QUICKSTART}:from=zoo:street")
     assert (quick.init_from, quick.epochs) == ("zoo:street", 5.0)
     assert max(quick.schedule.boundaries) < quick.epochs
+    assert quick.model == read_config("zoo:street").model
+    quick.model = scratch.model
     quick.init_from, quick.epochs, quick.schedule.boundaries = "", scratch.epochs, scratch.schedule.boundaries
     assert config.to_dict(quick) == config.to_dict(scratch)
 

@@ -12,7 +12,7 @@ import numpy as np
 from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.quantities import format_bytes, format_rate, format_seconds
 from reid_jax.errors import InputError
-from reid_jax.gallery import EVERYTHING, Facts, Filter, Gallery, open_gallery
+from reid_jax.gallery import EVERYTHING, Facts, Filter, Gallery, Match, open_gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.progress import progress_bar
 
@@ -71,8 +71,9 @@ def bench_gallery(
 ) -> GalleryMeasurement:
     """Fills an empty gallery at `address` with made vectors and times searches in it.
 
-    With `approximate` a PostgreSQL server's index is built and used. Peers are held against our answers: the largest
-    difference is the share of the answers that differ. Raises InputError where the gallery is there already.
+    With `approximate` a PostgreSQL server's index is built and used. A difference is the share of our matches that
+    are not a peer's, or of the approximate ones that are not the exact ones. Raises InputError where the
+    gallery has entries.
     """
     kind = Kind(hashlib.sha256(b"made").hexdigest(), (dimensions,))
     with open_gallery(address, kind, create=True) as gallery:
@@ -100,16 +101,22 @@ def _contestants(gallery, query, where, approximate, index, meant) -> list[Conte
     def ours():
         return gallery.search(query, K, where, approximate=approximate)
 
-    found = [Contestant(OURS, ours, len(query))]
+    difference = None
+    if approximate:  # how much of the exact answer is missing
+        difference = _differing(ours(), [[match.id for match in found] for found in gallery.search(query, K, where)])
+    found = [Contestant(OURS, ours, len(query), difference)]
     if index is not None:
         from reid_jax.bench.peers import faiss_peer
 
         search = faiss_peer.searcher(index, query, K, meant)
-        mine = [[match.id - 1 for match in matches] for matches in ours()]
-        theirs = search().tolist()
-        differing = sum(len(set(one) ^ set(other)) for one, other in zip(mine, theirs, strict=True))
-        found.append(Contestant(faiss_peer.NAME, search, len(query), differing / (2 * K * len(query))))
+        found.append(Contestant(faiss_peer.NAME, search, len(query), _differing(ours(), (search() + 1).tolist())))
     return found
+
+
+def _differing(found: Sequence[Sequence[Match]], others: Sequence[Sequence[int]]) -> float:
+    """The share of the matches of all queries that are not among `others`, ids."""
+    missing = sum(len({match.id for match in one} - set(other)) for one, other in zip(found, others, strict=True))
+    return missing / max(1, sum(map(len, found)))
 
 
 def _fill_peer(gallery: Gallery, peers: Sequence[str]) -> tuple[Any, tuple[float, int] | None]:

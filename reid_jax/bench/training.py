@@ -20,6 +20,7 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.registry import dtype_of, network_of
 from reid_jax.training import assemble
 from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
@@ -103,7 +104,7 @@ def bench_training(
 
     whole = parallel.replicated(mesh)
     state = jax.device_put(create_state(variables, optimizer), whole)
-    resident, labels = jax.device_put((image, label), whole)
+    resident, labels = ResidentImages.of(image, mesh), jax.device_put(label, whole)
     key, step = jax.random.key(config.seed), 0
 
     def batches(begin: int) -> Resident:

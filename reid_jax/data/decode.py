@@ -42,6 +42,10 @@ _READING = threading.Lock()  # of Pillow images: the same one may be handed to t
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+class TooLargeError(InputError):
+    """An image has more pixels than one may have."""
+
+
 def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes one encoded image to uint8 RGB [height, width, 3], turned as its EXIF orientation says.
 
@@ -82,7 +86,7 @@ def _decoded(data: bytes, size_of: Callable[[Image.Image], tuple[int, int] | Non
     except UnidentifiedImageError as error:
         raise InputError(f"it is no image of a kind that is read ({', '.join(IMAGE_FORMATS)})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own, higher bounds
-        raise InputError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
+        raise TooLargeError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
     except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is broken
         raise InputError(f"it is damaged ({_first_line(error)})") from error
 
@@ -95,7 +99,7 @@ def from_pillow(image: Image.Image, image_size: tuple[int, int] | None = None) -
     1/2, 1/4 or 1/8 of it. Raises InputError where it cannot be read; the caller names the image.
     """
     if image.width * image.height > MOST_PIXELS:
-        raise InputError(_too_large(image))
+        raise TooLargeError(_too_large(image))
     try:
         with _READING:
             image.load()
@@ -146,7 +150,7 @@ def _check_room(image: Image.Image, data: bytes) -> None:
     """Raises InputError, before any pixel is decoded, where that would take far more than a person crop needs."""
     pixels = image.width * image.height
     if pixels > MOST_PIXELS:
-        raise InputError(_too_large(image))
+        raise TooLargeError(_too_large(image))
     if image.format == "TIFF" and not _tiles_fit(image.tag_v2, max(pixels, _ALONE)):
         raise InputError("it has tiles far larger than the image")
     if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:

@@ -154,12 +154,14 @@ def _prepare(gallery, extractor, names, read, labels, crops, pool) -> _Prepared:
             broken[name] = str(error)
             return None
 
+    def facts_of(name: str, data: bytes) -> Facts:
+        facts = Facts(source=name, digest=_digest(data), **vars(labels(name)))
+        facts.check()
+        return facts
+
     data = dict(zip(names, pool.map(lambda name: or_note(read, name, name), names), strict=True))
-    facts = {
-        name: Facts(source=name, digest=_digest(data[name]), **vars(labels(name)))
-        for name in names
-        if data[name] is not None
-    }
+    facts = {name: or_note(facts_of, name, name, data[name]) for name in names if data[name] is not None}
+    facts = {name: each for name, each in facts.items() if each is not None}
     known = gallery.known([each.key for each in facts.values()])
     new = [name for name, each in facts.items() if each.key not in known]
 

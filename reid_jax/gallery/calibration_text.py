@@ -6,7 +6,7 @@ import json
 from reid_jax.errors import InputError, shown
 from reid_jax.files.json_files import finite
 from reid_jax.files.json_text import parse_json
-from reid_jax.tracking.calibration import Calibration, calibration_from
+from reid_jax.tracking.thresholds import Calibration, calibration_from
 
 
 def text_of(calibration: Calibration) -> str:

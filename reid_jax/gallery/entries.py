@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from reid_jax.errors import InputError, shown
-from reid_jax.tracking.calibration import Threshold
+from reid_jax.tracking.thresholds import Threshold
 
 _LONGEST = 4096  # letters of a source
 _LONGEST_LABEL = 500  # of a camera, a person or a tag: PostgreSQL's indexes take 2,700 bytes
@@ -76,7 +76,7 @@ class Filter:
     """Which entries are meant: those for which every field that is given holds; without any, all.
 
     ids, cameras, people: one of these. tags: every one of these. since, until: since <= time < until, in seconds since
-    1970; an entry without a time is in no range.
+    1970; an entry without a time is in no range. Raises InputError for names that nothing can have.
     """
 
     ids: tuple[int, ...] = ()
@@ -85,6 +85,11 @@ class Filter:
     tags: tuple[str, ...] = ()
     since: float | None = None
     until: float | None = None
+
+    def __post_init__(self):
+        for text in (*self.cameras, *self.people, *self.tags):
+            if "\0" in text or _is_broken(text):
+                raise InputError(f"{shown(text)!r} is no name of a camera, a person or a tag: it is no Unicode text")
 
     def __bool__(self) -> bool:
         """Whether any field is given."""

@@ -8,6 +8,7 @@ import errno
 import os
 import queue
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,7 +108,12 @@ class FactsFile:
         """
         with self._connection() as database:
             database.execute("VACUUM")
-            (is_busy, _, _) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            deadline = time.monotonic() + _PATIENCE
+            # Busy at once, without waiting, where another process copies its own part of the log.
+            while is_busy := database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
         if is_busy:
             raise InputError(
                 f"what was erased still stands in {shown(self.path)}-wal, which another process reads; end it and "

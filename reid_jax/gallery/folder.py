@@ -7,14 +7,16 @@
 Adding: with SQLite's write lock, vectors and crops are written behind what is confirmed and brought to the disk; then
 their facts are committed, which confirms them. What a killed add left behind is overwritten by the next one. Erasing:
 the facts are moved to a list of what is being erased, which is committed; vectors and crops are overwritten with zeros
-and brought to the disk; the list is emptied, the file rewritten and its log cut off. A killed erasing goes on from its
-list with the next change.
+and brought to the disk; the file is rewritten and its log cut off; the list, of ids alone, is emptied. A killed erasing
+goes on from its list with the next change.
 """
 
+import contextlib
+import fcntl
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from reid_jax.gallery.facts_file import VERSION, FactsFile
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.vector_files import ROWS, VectorFiles
-from reid_jax.tracking.calibration import Calibration
+from reid_jax.tracking.thresholds import Calibration
 
 FACTS = "facts.sqlite"
 _FILTERS_KEPT = 16  # chosen rows that are remembered, of the last filters
@@ -156,6 +158,12 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             return _with_tags(database, list(_by_ids(database, f"SELECT {_COLUMNS} FROM entries WHERE id", ids)))
 
+    def _groups(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        select = "SELECT count(DISTINCT nullif(person, '')) + coalesce(sum(person = ''), 0) FROM entries"
+        with self._facts.reading() as database:
+            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
+
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         with self._facts.reading() as database:
             last = _last_id(database)
@@ -211,7 +219,7 @@ class FolderGallery(Gallery):
     # Changes ----------------------------------------------------------------------------------------------------------
 
     def _add(self, facts: Sequence[Facts], embedding: np.ndarray, crops: Sequence[bytes | None]) -> Added:
-        self._finish_erasing()
+        self._finish_erasing(wait=False)
         with self._facts.writing() as database:
             known = _known(database, [each.key for each in facts])
             new: dict[tuple[str, str], int] = {}
@@ -262,37 +270,56 @@ class FolderGallery(Gallery):
             )
             database.execute(f"DELETE FROM tags WHERE id IN {_LISTED}", these)
             database.execute(f"DELETE FROM entries WHERE id IN {_LISTED}", these)
-        self._finish_erasing()
+        self._finish_erasing(wait=True)
         return len(ids)
 
-    def _finish_erasing(self) -> None:
-        """Overwrites what is listed as being erased, by this process or one that was killed."""
-        with self._facts.reading() as database:
-            if database.execute("SELECT 1 FROM erasing LIMIT 1").fetchone() is None:
+    def _finish_erasing(self, wait: bool) -> None:
+        """Overwrites what is listed as being erased, by this process or one that was killed.
+
+        Where another process is at it, this one waits for it, or leaves it to that one.
+        """
+        listed = self._listed()
+        if not listed:
+            return
+        with _locked(self.folder / ".erasing", wait) as is_mine:
+            if not is_mine:
                 return
-        with self._facts.writing() as database:
-            listed = database.execute("SELECT id, crop_at, crop_bytes FROM erasing ORDER BY id").fetchall()
-            last = _last_id(database)
-            self._vectors.trim(last)
-            self._crops.trim(dict(database.execute("SELECT block, at FROM crop_ends")))
-            self._vectors.zero([id for id, _, _ in listed])
-            pieces: dict[int, list[tuple[int, int]]] = {}
-            for id, at, length in listed:
-                pieces.setdefault((id - 1) // ROWS, []).append((at, length))
-            for block, those in pieces.items():
-                self._crops.zero(block, those)
-                first = block * ROWS + 1
-                left = database.execute(
-                    "SELECT 1 FROM entries WHERE id BETWEEN ? AND ? LIMIT 1", [first, first + ROWS - 1]
-                ).fetchone()
-                if left is None and last >= first + ROWS - 1:  # no more will be written into it
-                    self._vectors.drop(block)
-                    self._crops.drop(block)
-            database.execute("DELETE FROM erasing")
-        self._facts.forget()
+            listed = self._listed()  # the other may have done it
+            if not listed:
+                return
+            with self._facts.writing() as database:
+                self._overwrite(database, listed)
+            self._facts.forget()
+            ids = json.dumps([id for id, _, _ in listed])
+            with self._facts.writing() as database:  # last: a process that is killed before has not ended it
+                database.execute(f"DELETE FROM erasing WHERE id IN {_LISTED}", [ids])
         with self._lock:
             self._chosen.clear()
         self._on_device.forget()
+
+    def _listed(self) -> list[tuple[int, int, int]]:
+        """(id, where its crop begins, bytes of that) of what is being erased."""
+        with self._facts.reading() as database:
+            return database.execute("SELECT id, crop_at, crop_bytes FROM erasing ORDER BY id").fetchall()
+
+    def _overwrite(self, database: sqlite3.Connection, listed: Sequence[tuple[int, int, int]]) -> None:
+        """Writes zeros over vectors and crops, and removes files of nothing else."""
+        last = _last_id(database)
+        self._vectors.trim(last)
+        self._crops.trim(dict(database.execute("SELECT block, at FROM crop_ends")))
+        self._vectors.zero([id for id, _, _ in listed])
+        pieces: dict[int, list[tuple[int, int]]] = {}
+        for id, at, length in listed:
+            pieces.setdefault((id - 1) // ROWS, []).append((at, length))
+        for block, those in pieces.items():
+            self._crops.zero(block, those)
+            first = block * ROWS + 1
+            left = database.execute(
+                "SELECT 1 FROM entries WHERE id BETWEEN ? AND ? LIMIT 1", [first, first + ROWS - 1]
+            ).fetchone()
+            if left is None and last >= first + ROWS - 1:  # no more will be written into it
+                self._vectors.drop(block)
+                self._crops.drop(block)
 
     def check(self) -> list[str]:
         """See `Gallery`."""
@@ -314,6 +341,18 @@ def _condition(where: Filter) -> tuple[str, list[object]]:
             parts.append(f"time {sign} ?")
             values.append(bound)
     return " AND ".join(parts), values
+
+
+@contextlib.contextmanager
+def _locked(path: Path, wait: bool) -> Iterator[bool]:
+    """Holds the lock of a file, which ends with the process; gives False where another has it and `wait` is False."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _last_id(database: sqlite3.Connection) -> int:

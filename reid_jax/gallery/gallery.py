@@ -13,7 +13,7 @@ from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.thresholds import known_thresholds
 from reid_jax.ranges import whole
 from reid_jax.retrieval.aggregate import renormalise
-from reid_jax.tracking.calibration import Calibration, Threshold
+from reid_jax.tracking.thresholds import Calibration, Threshold
 
 MOST_RESULTS = 10_000
 _SPARE = 16  # candidates beside the k: engines round scores, so near the k-th one may stand for another
@@ -169,19 +169,24 @@ class Gallery(abc.ABC):
         return ranked
 
     def _grouped(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
-        """The k nearest people: twice as many entries are ranked until there are enough, or no more."""
-        total = self.count(where)
+        """The k nearest people: four times as many entries are ranked until there are enough people, or no more."""
+        there = min(k, self._groups(where))
         found: list[list[Match]] = [[] for _ in embedding]
-        open_queries, ranked = list(range(len(embedding))), 4 * k
+        open_queries, depth = list(range(len(embedding))), 4 * k
         while open_queries:
-            deepest = min(ranked, max(total, 1))
-            for row, matches in zip(
-                open_queries, self._nearest(embedding[open_queries], deepest, where, approximate), strict=True
-            ):
+            ranked = self._nearest(embedding[open_queries], depth, where, approximate)
+            still_open = []
+            for row, matches in zip(open_queries, ranked, strict=True):
                 found[row] = _first_of_each_person(matches)[:k]
-            open_queries = [row for row in open_queries if len(found[row]) < k and deepest < total]
-            ranked *= 4
+                if len(found[row]) < there and len(matches) == depth:  # else all were ranked
+                    still_open.append(row)
+            open_queries = still_open
+            depth *= 4
         return found
+
+    @abc.abstractmethod
+    def _groups(self, where: Filter) -> int:
+        """The number of people among the entries that `where` leaves, each entry without a person counted as one."""
 
     @abc.abstractmethod
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Pa
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.progress import announce, progress_bar
-from reid_jax.tracking.calibration import Calibration
+from reid_jax.tracking.thresholds import Calibration
 
 try:
     import pgvector.psycopg
@@ -119,6 +119,7 @@ class _Server:
         except (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory) as error:
             raise InputError(f"{self.name} is full: {_words(error)}; make room there and try again") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self.close()  # the other connections are as dead where the server was started again
             raise InputError(
                 f"{self.name} cannot be reached, or went away: {_words(error)}; what was reported as added is kept, "
                 "the same command goes on from there"
@@ -186,8 +187,9 @@ class PostgresGallery(Gallery):
             )
         try:
             self.kind = Kind(meta["digest"], tuple(map(int, json.loads(meta["streams"]))))
+            int(meta["last"])
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{server.name} does not say which weights made its vectors") from error
+            raise InputError(f"{server.name}: the table reid_jax.meta was changed by hand ({shown(error)})") from error
 
     def close(self) -> None:
         """See `Gallery`."""
@@ -265,7 +267,7 @@ class PostgresGallery(Gallery):
             ).fetchall()
         found = np.zeros((len(rows), self.dimensions), np.float32)
         for row, (_, vector) in enumerate(rows):
-            found[row] = vector.to_numpy() if hasattr(vector, "to_numpy") else vector
+            found[row] = vector.to_numpy() if hasattr(vector, "to_numpy") else vector  # before pgvector 0.5 an array
         return np.array([id for id, _ in rows], np.int64), found
 
     def _entries(self, ids: Sequence[int]) -> Iterable[Entry]:
@@ -274,6 +276,12 @@ class PostgresGallery(Gallery):
                 f"SELECT {_COLUMNS} FROM reid_jax.entries WHERE id = ANY(%s)", [list(ids)]
             ).fetchall()
         return list(map(_entry, rows))
+
+    def _groups(self, where: Filter) -> int:
+        condition, values = _condition(where)
+        select = "SELECT count(DISTINCT nullif(person, '')) + count(*) FILTER (WHERE person = '') FROM reid_jax.entries"
+        with self._server.connection() as database:
+            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
 
     def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
         condition, values = _condition(where)
@@ -360,7 +368,12 @@ class PostgresGallery(Gallery):
                 "exact search goes on without"
             )
         announce(f"indexing {self.count():,} vectors; how far it is says the view pg_stat_progress_create_index")
+
+        def notice(said: "psycopg.errors.Diagnostic") -> None:
+            announce(f"{self.address}: {said.message_primary}")  # such as that maintenance_work_mem is too small
+
         with self._server.connection() as database:
+            database.add_notice_handler(notice)
             database.execute(
                 "CREATE INDEX IF NOT EXISTS entries_vector ON reid_jax.entries USING hnsw (vector vector_ip_ops)"
             )

@@ -1,7 +1,7 @@
 """Thresholds that are known of weights before anybody calibrates them: those of the zoo's cards."""
 
 from reid_jax import zoo
-from reid_jax.tracking.calibration import Threshold
+from reid_jax.tracking.thresholds import Threshold
 
 
 def known_thresholds(digest: str) -> tuple[Threshold, ...]:

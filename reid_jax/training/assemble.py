@@ -17,7 +17,7 @@ from reid_jax.models.own_class import is_own
 from reid_jax.training import data, optim
 from reid_jax.training.losses import Objective
 from reid_jax.training.plan import Plan
-from reid_jax.training.sources import ResidentImages, Sampler, StreamedImages
+from reid_jax.training.sources import ResidentSource, Sampler, StreamedSource
 
 _MOST_STEPS = 2**31 - 1  # the state counts them as int32
 
@@ -45,12 +45,12 @@ def training_data_of(config: ConfigDict) -> tuple[Split | StoredSplit, data.Pair
 
 def source_of(
     config: ConfigDict, train: Split | StoredSplit, label: np.ndarray, sampler: Sampler, steps: int, mesh: Mesh
-) -> ResidentImages | StreamedImages:
+) -> ResidentSource | StreamedSource:
     """Returns where the batches of a run of `steps` steps come from; `label` int [n] is the class of each image."""
     shared = (label.astype(np.int32), sampler, config.seed, config.steps_per_dispatch, mesh)
     if isinstance(train, Split):
-        return ResidentImages(train, *shared)
-    return StreamedImages(train, *shared, steps=steps, workers=config.stream_workers)
+        return ResidentSource(train, *shared)
+    return StreamedSource(train, *shared, steps=steps, workers=config.stream_workers)
 
 
 def schedule_of(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:

@@ -12,14 +12,15 @@ import jax
 from jax.sharding import Mesh
 
 from reid_jax import parallel
+from reid_jax.data.resident import ResidentImages
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Resident:
-    """A pytree: image uint8 [n, h, w, 3] and label int32 [n], the whole split; indices int32 [k, batch] into it."""
+    """A pytree: image and label int32 [n], the whole split; indices int32 [k, batch] into it."""
 
-    image: Any
+    image: ResidentImages
     label: Any
     indices: Any
 

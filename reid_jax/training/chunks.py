@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 
 from reid_jax.training.not_finite import Diagnosis, copy_state
-from reid_jax.training.sources import ResidentImages, StreamedImages
+from reid_jax.training.sources import ResidentSource, StreamedSource
 from reid_jax.training.state import TrainState
 
 
@@ -20,7 +20,7 @@ class ChunkRunner:
 
     chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     diagnosis: Diagnosis
-    source: ResidentImages | StreamedImages
+    source: ResidentSource | StreamedSource
     key: jax.Array
 
     def __call__(

@@ -5,10 +5,11 @@ import time
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.images import Split
+from reid_jax.data.resident import ResidentImages
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.data.split import StoredSplit
 from reid_jax.data.stream import Stream
@@ -17,10 +18,10 @@ from reid_jax.training.batches import Handed, Resident
 Sampler = IdentitySampler | JoinedSampler
 
 
-class ResidentImages:
+class ResidentSource:
     """Batches of images that every device holds. Each process hands over its own copy of them, which are the same.
 
-    image: uint8 [n, h, w, 3], on the devices. waited: seconds spent waiting for images: none.
+    image: all of them, on the devices. waited: seconds spent waiting for images: none.
     """
 
     kind = Resident
@@ -29,7 +30,7 @@ class ResidentImages:
     def __init__(self, train: Split, label: np.ndarray, sampler: Sampler, seed: int, at_once: int, mesh: Mesh):
         """`label` int32 [n]: the class of each image; `at_once`: the most steps of a chunk."""
         self._sampler, self._seed, self._at_once = sampler, seed, at_once
-        self.image = parallel.place(mesh, train.image, PartitionSpec())
+        self.image = ResidentImages.of(train.image, mesh)
         self._label = jax.device_put(label, parallel.replicated(mesh))
 
     def batches(self, begin: int, end: int) -> Resident:
@@ -40,7 +41,7 @@ class ResidentImages:
         """Nothing is open."""
 
 
-class StreamedImages:
+class StreamedSource:
     """Batches of images on disk; each process reads and decodes those that its devices get.
 
     waited: seconds spent waiting for images, from the second chunk on.
@@ -60,7 +61,7 @@ class StreamedImages:
         steps: int,
         workers: int,
     ):
-        """As `ResidentImages`; `steps` of the whole run, `workers`: processes that decode, 0 for threads."""
+        """As `ResidentSource`; `steps` of the whole run, `workers`: processes that decode, 0 for threads."""
         self._label, self._sampler, self._seed, self._mesh = label, sampler, seed, mesh
         self._shape = (at_once, sampler.batch_size, *train.image_size, 3)
         self._here = _places_here(sampler.batch_size, mesh)

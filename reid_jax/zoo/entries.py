@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from reid_jax.tracking.calibration import Threshold
+from reid_jax.tracking.thresholds import Threshold
 
 PREFIX = "zoo:"
 DEFAULT = "street"  # what `Extractor()` takes

@@ -85,7 +85,7 @@ SMALL = dict(stem=8, widths=(16, 16, 32), repeats=(1, 0, 0), global_width=16, lo
 @pytest.mark.parametrize(
     ("network", "size", "fields"),
     [
-        ("nano", (64, 32), {**SMALL, "repeats": (1, 2, 0)}),
+        ("nano", (64, 32), {**SMALL, "repeats": (1, 2, 0), "instance_norms": 3}),
         ("nano", (64, 32), {**SMALL, "pooling": "average_max", "crop_align_corners": False, "normalisation": "bnneck"}),
         ("nano", (32, 32), {**SMALL, "regions": False, "gem_per_channel": True, "dtype": "bfloat16"}),
         ("hacnn", (64, 32), SMALL),

@@ -68,7 +68,7 @@ def test_no_byte_of_what_was_erased_is_left(in_folder, people, tmp_path):
 def test_a_killed_erasing_is_ended_by_the_next_change(in_folder, people, tmp_path, monkeypatch):
     vectors, facts, crops = people(30)
     in_folder.add(facts, vectors, crops)
-    monkeypatch.setattr(in_folder, "_finish_erasing", lambda: None)  # killed before
+    monkeypatch.setattr(in_folder, "_finish_erasing", lambda wait: None)  # killed before
     in_folder.erase(Filter(ids=(3, 20)))
     with open_gallery(tmp_path / "gallery") as again:
         assert again.check() == [

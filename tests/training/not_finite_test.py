@@ -12,6 +12,7 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.heads import Classifier, Vector
 from reid_jax.models.output import Output
@@ -55,7 +56,7 @@ def setup(slope=0.0):
     """(state, diagnosis, batches) of one compiled chunk."""
     network, mesh, augmentation = OneStage(), parallel.create_mesh(), Augmentation(pad=2)
     random, whole, objective = np.random.default_rng(0), parallel.replicated(mesh), Steep(slope=slope)
-    image = jax.device_put(random.integers(0, 256, (16, *SIZE, 3), np.uint8), whole)
+    image = ResidentImages.of(random.integers(0, 256, (16, *SIZE, 3), np.uint8), mesh)
     label = jax.device_put(np.repeat(np.arange(4), 4).astype(np.int32), whole)
     indices = np.stack([random.permutation(16)[:8] for _ in range(STEPS)]).astype(np.int32)
     optimizer = optax.sgd(lambda step: jnp.where(step == EXPLODES, jnp.inf, 1e-3))

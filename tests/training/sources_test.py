@@ -8,7 +8,7 @@ from reid_jax.data import split
 from reid_jax.data.sampler import IdentitySampler
 from reid_jax.errors import InputError
 from reid_jax.training import residence
-from reid_jax.training.sources import ResidentImages, StreamedImages, batch_indices
+from reid_jax.training.sources import ResidentSource, StreamedSource, batch_indices
 
 DATASET = "synthetic:train_identities=6,test_identities=2,cameras=2,images_per_camera=2"
 SIZE = (16, 8)
@@ -32,7 +32,7 @@ def sampler_of(train):
 
 
 def streamed(train, mesh, workers=0):
-    return StreamedImages(train, label_of(train), sampler_of(train), 3, AT_ONCE, mesh, steps=STEPS, workers=workers)
+    return StreamedSource(train, label_of(train), sampler_of(train), 3, AT_ONCE, mesh, steps=STEPS, workers=workers)
 
 
 def test_a_row_is_the_batch_of_a_step_whatever_the_chunks():
@@ -51,7 +51,7 @@ def test_a_row_is_the_batch_of_a_step_whatever_the_chunks():
 )
 def test_what_is_streamed_is_what_lies_on_the_device(stored, workers, chunks):
     mesh, train = parallel.one_device(), stored.load()
-    resident = ResidentImages(train, label_of(train), sampler_of(train), 3, AT_ONCE, mesh)
+    resident = ResidentSource(train, label_of(train), sampler_of(train), 3, AT_ONCE, mesh)
     source = streamed(stored, mesh, workers)
     for begin, end in chunks:
         one, other = resident.batches(begin, end), source.batches(begin, end)

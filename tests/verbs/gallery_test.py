@@ -82,13 +82,13 @@ def test_from_a_folder_to_an_answer(verb, crops, tmp_path):
     query = crops / "day" / "1_c0_104.png"
     code, said, _ = verb("search", query, "--weights=w", "--k=3", "--json=found.json")
     assert code == 0
-    assert re.search(r"the nearest of 10 entries\n", said)
+    assert said.splitlines()[0].endswith(": the 3 nearest of 10 entries")
     first = said.splitlines()[3].split()
     assert first == ["0.000", "?", "4", "day/1_c0_104.png", "1", "0", "1970-01-01T00:01:44Z", "today"]
     matches = json.loads((tmp_path / "found.json").read_text())["answers"][0]["matches"]
     assert [matches[0][key] for key in ("id", "person", "time", "distance")] == [4, "1", 104, 0]
     code, said, _ = verb("search", query, "--weights=w", "--camera", "1", "--threshold=0.0001")
-    assert "nobody in 5 entries that the filter leaves\nthe nearest is " in said
+    assert "nobody nearer than 0.000 in 5 entries that the filter leaves\nthe nearest is " in said
     listed = verb("list", "--person", "1", "--since=1970-01-01T00:01:44")[1]
     assert "10 entries, 4 people by name, 10 crops" in listed
     assert "cameras: 0 5, 1 5" in listed

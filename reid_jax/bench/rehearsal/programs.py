@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from reid_jax import parallel
 from reid_jax.bench.embedding import gflop_of
 from reid_jax.bench.training import IMAGES_OF_AN_IDENTITY, PRODUCTS_OF_A_LAYER
+from reid_jax.data.resident import ResidentImages, rows_of
 from reid_jax.describe import IMAGES_PER_DISPATCH, describe_batch, forward_of, images_at_a_time, prepare
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
@@ -51,11 +52,11 @@ def training(config: ConfigDict, identities: int, mesh: Mesh) -> Program:
     optimizer = assemble.optimizer_of(config, schedule, variables["params"])
     augmentation = assemble.augmentation_of(config)
     chunk = compile_chunk(network, optimizer, assemble.objective_of(config), augmentation, mesh)
-    steps = config.steps_per_dispatch
+    steps, size = config.steps_per_dispatch, tuple(config.image_size)
     lowered = chunk.lower(
         jax.eval_shape(lambda variables: create_state(variables, optimizer), variables),
         Resident(
-            ShapeDtypeStruct((len(label), *config.image_size, 3), jnp.uint8),
+            ResidentImages(ShapeDtypeStruct((len(label), *rows_of(size)), jnp.uint8), size),
             ShapeDtypeStruct(label.shape, jnp.int32),
             ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
         ),

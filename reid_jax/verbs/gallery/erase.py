@@ -4,6 +4,7 @@ import argparse
 
 from reid_jax.errors import InputError
 from reid_jax.gallery import open_gallery
+from reid_jax.progress import announce
 from reid_jax.verbs.gallery.options import add_filter, add_gallery, filter_of
 
 HELP = "erase entries: facts, vectors and crops, so that no byte of them is left in the gallery's files"
@@ -31,5 +32,6 @@ def run(args: argparse.Namespace) -> None:
         if not args.yes:
             print(f"{gallery.count(where):,} of {gallery.count():,} entries would be erased; add --yes to do it")
             return
+        announce("erasing, and writing what is left anew")
         erased = gallery.erase(where)
         print(f"{erased:,} entries erased; {gallery.count():,} left in {gallery.address}")

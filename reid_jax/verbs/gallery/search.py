@@ -73,11 +73,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _verdict(gallery: Gallery, matches: list[Match], nearer: float | None, searched: int, filtered: bool) -> str:
     among = f"{searched:,} entries{' that the filter leaves' if filtered else ''}"
-    if nearer is not None:
-        return f"{len(matches):,} of {among} nearer than {nearer:.3f}" if matches else f"nobody in {among}"
+    bound = "" if nearer is None else f" nearer than {nearer:.3f}"
     if not matches:
-        return f"nobody in {among}"
-    return f"the nearest of {among}"
+        return f"nobody{bound} in {among}"
+    return f"the {len(matches):,} nearest of {among}{bound}"
 
 
 def _table(gallery: Gallery, matches: list[Match]) -> str:

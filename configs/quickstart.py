@@ -13,6 +13,7 @@ erasing, a higher learning rate for the small network, and equation 1's shape in
 from common import parse_arg
 
 from reid_jax import config as run_config
+from reid_jax.weights import read_config
 
 
 def get_config(arg=None):
@@ -24,6 +25,8 @@ def get_config(arg=None):
     config.val_identities = 20
     config.image_size = (96, 32)
     config.model.name = "nano"
+    if config.init_from:  # the network that the weights are of
+        config.model = read_config(config.init_from).model
     config.augment.pad = 6
     config.augment.erase_probability = 0.0
     config.schedule.peak = 0.1

@@ -4,10 +4,12 @@ Unlike a checkpoint it restores anywhere, whatever the devices, and any safetens
 weights (SWA) also carries the variance and the deviations around them that SWAG samples from.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +63,24 @@ class Weights:
         return network_of(self.config, self.identities)
 
 
-def save_weights(path: str | os.PathLike, weights: Weights) -> None:
-    """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written."""
+def save_weights(path: str | os.PathLike, weights: Weights, half: bool = False) -> None:
+    """Writes `weights` to `path`, complete or not at all; raises InputError where it cannot be written.
+
+    With `half` the parameters are stored rounded to float16, which takes half the room; statistics and moments are not.
+    What is read again is float32.
+    """
     tree = dict(weights.variables)
     if weights.moments is not None:  # their mean is the parameters
         tree["swag"] = {"count": weights.moments.count, "variance": weights.moments.variance}
         if weights.moments.deviations is not None:
             tree["swag"]["deviations"] = weights.moments.deviations
     flat = {key: np.asarray(leaf, order="C") for key, leaf in flatten_dict(tree, sep="/").items()}
+    if half:
+        flat = {key: leaf.astype(np.float16) if key.startswith("params/") else leaf for key, leaf in flat.items()}
     # One entry: safetensors writes several in a random order, and equal weights are to be equal files.
     header = {"version": _VERSION, "identities": weights.identities, "config": run_config.to_dict(weights.config)}
+    if half:
+        header["half"] = True
     if weights.people:
         header["people"] = weights.people
     data = save({key: flat[key] for key in sorted(flat)}, {"reid_jax": json.dumps(header)})
@@ -87,26 +97,17 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     Raises InputError for a missing or foreign file, and where the arrays are not those of the config's network: names,
     types and shapes, numbers that are not finite and negative variances.
     """
-    if zoo.is_name(path):
-        path = zoo.file_of(os.fspath(path))
-    path = _file_of(Path(os.path.expanduser(path)), name)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            config, identities, people = _read_header(path, file.metadata() or {})
-            entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
-            _require(path, claims, _expected(path, config, identities, claims))
-            flat = {key: file.get_tensor(key) for key in claims}
-    except (SafetensorError, OSError) as error:
-        if path.is_file() and is_torch_file(path):
-            raise InputError(
-                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
-            ) from error
-        if path.suffix.lower() in (".onnx", ".stablehlo"):
-            raise InputError(
-                f"{path} is an export, which embed and evaluate take; here give the weights that it was made of"
-            ) from error
-        raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
+    path = _file_of(path, name)
+    with _opened(path) as file:
+        config, identities, people, half = _read_header(path, file.metadata() or {})
+        entries = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        claims = {key: (entry.get_dtype(), tuple(entry.get_shape())) for key, entry in entries.items()}
+        expected = _expected(path, config, identities, claims)
+        if half:
+            expected |= {key: ("F16", shape) for key, (_, shape) in expected.items() if key.startswith("params/")}
+        _require(path, claims, expected)
+        flat = {key: file.get_tensor(key) for key in claims}
+    flat = {key: leaf.astype(np.float32) if leaf.dtype == np.float16 else leaf for key, leaf in flat.items()}
     try:
         require_sound(flat, lambda key: key.endswith("/var") or key.startswith("swag/variance/"))
     except InputError as error:
@@ -120,6 +121,16 @@ def load_weights(path: str | os.PathLike, name: str = LAST) -> Weights:
     return dataclasses.replace(weights, moments=moments)
 
 
+def read_config(path: str | os.PathLike, name: str = LAST) -> ConfigDict:
+    """Returns the config of the weights that `load_weights` would read: their header alone, nothing built or traced.
+
+    Raises InputError for a missing or foreign file.
+    """
+    path = _file_of(path, name)
+    with _opened(path) as file:
+        return _read_header(path, file.metadata() or {})[0]
+
+
 def without_classifiers(weights: Weights) -> Weights:
     """Returns the weights without what only training needs: classifiers, and the moments of an average."""
     kept = _shapes(network_of(weights.config, 0), weights.config.image_size)
@@ -128,7 +139,27 @@ def without_classifiers(weights: Weights) -> Weights:
     return Weights(weights.config, 0, variables)
 
 
-def _file_of(path: Path, name: str) -> Path:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The safetensors file at `path`; InputError for what is none."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        if path.is_file() and is_torch_file(path):
+            raise InputError(
+                f"{path} is a PyTorch file; make weights of it by reid-jax convert --torch={path} --out=OUT.safetensors"
+            ) from error
+        if path.suffix.lower() in (".onnx", ".stablehlo"):
+            raise InputError(
+                f"{path} is an export, which embed and evaluate take; here give the weights that it was made of"
+            ) from error
+        raise InputError(f"{path} is no readable safetensors file: {shown(error)}") from error
+
+
+def _file_of(path: str | os.PathLike, name: str) -> Path:
+    """The file `path`, file `name` of the run whose workdir it is, or that of `zoo:NAME`."""
+    path = zoo.file_of(os.fspath(path)) if zoo.is_name(path) else Path(os.path.expanduser(path))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise InputError(f"{path} is no workdir of a run: it has no config.json; name a run's or a weights file")
@@ -142,8 +173,8 @@ def _file_of(path: Path, name: str) -> Path:
     return path
 
 
-def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int, str]:
-    """(config, identities, digest of the identities)."""
+def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int, str, bool]:
+    """(config, identities, digest of the identities, whether the parameters are float16)."""
     if "reid_jax" not in metadata:
         raise InputError(
             f"{path} is a safetensors file, but not one of reid_jax's; for PyTorch weights see `reid-jax convert`"
@@ -154,10 +185,13 @@ def _read_header(path: Path, metadata: dict[str, str]) -> tuple[ConfigDict, int,
         raise InputError(f"{path}: its header {error}; fetch it again") from error
     header = header if isinstance(header, dict) else {}
     config, identities, people = header.get("config"), header.get("identities"), header.get("people", "")
+    half = header.get("half", False)
     if not isinstance(config, dict) or type(identities) is not int or identities < 0 or not isinstance(people, str):
         raise InputError(f"{path}: its header has no readable config and identities; fetch it again")
+    if not isinstance(half, bool):
+        raise InputError(f"{path}: its header says of half precision {shown(half)}; fetch it again")
     try:
-        return run_config.from_dict(config), identities, people
+        return run_config.from_dict(config), identities, people, half
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

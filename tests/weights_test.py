@@ -63,6 +63,24 @@ def test_round_trip_is_bit_equal_header_included(weights, saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+def test_half_precision_rounds_the_parameters_alone_and_is_read_as_float32(weights, saved, tmp_path, traced):
+    save_weights(tmp_path / "half.safetensors", weights, half=True)
+    again = load_weights(tmp_path / "half.safetensors")
+    assert {leaf.dtype for leaf in jax.tree.leaves(again.variables)} == {np.dtype(np.float32)}
+    jax.tree.map(np.testing.assert_array_equal, again.variables["batch_stats"], weights.variables["batch_stats"])
+    rounded = jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float16), weights.variables["params"])
+    jax.tree.map(np.testing.assert_array_equal, again.variables["params"], rounded)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(weights.variables["params"]))
+    assert saved.stat().st_size - (tmp_path / "half.safetensors").stat().st_size > 1.9 * numbers
+
+    def single(arrays, header):
+        key = first(arrays, "conv1/kernel")
+        arrays[key] = arrays[key].astype(np.float32)
+
+    with pytest.raises(InputError, match=r"conv1/kernel is .* F32, but .* wants \(3, 3, 3, 8\) F16"):
+        load_weights(rewritten(tmp_path / "half.safetensors", single))
+
+
 def test_the_digest_of_the_people_is_kept_and_files_without_one_are_read(weights, saved, tmp_path, traced):
     assert load_weights(saved).people == ""
     save_weights(tmp_path / "b.safetensors", dataclasses.replace(weights, people="a1"))

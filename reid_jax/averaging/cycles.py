@@ -36,7 +36,7 @@ class WeightAverages:
 
     def init(self, params: Any) -> Moments:
         """Returns the moments of no weights yet, on every device."""
-        return jax.device_put(swag.init(params, self.settings.rank), parallel.replicated(self.mesh))
+        return parallel.place_whole(self.mesh, swag.init(params, self.settings.rank))
 
     def collect(self, moments: Moments, params: Any) -> Moments:
         """Returns the moments with `params` collected; called at the end of a cycle, never inside one.

@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HarmoniousAttention
-from reid_jax.models.blocks import ConvNorm, InceptionA, InceptionB, ShuffleABranch, ShuffleB, ShuffleBBranches
+from reid_jax.models.blocks import (
+    ConvNorm,
+    InceptionA,
+    InceptionB,
+    InstanceNorm,
+    ShuffleABranch,
+    ShuffleB,
+    ShuffleBBranches,
+)
 from reid_jax.models.chain import chain_layout
 from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.heads import RANGES as HEAD_RANGES
@@ -69,6 +77,8 @@ class AttentionNetwork(nn.Module):
       pooling: 'gem', 'average', 'max' or 'average_max'; gem_per_channel: one p a channel instead of one a stream.
       normalisation, classifier_reads, classifier_bias, logit_scale, logit_scale_learned: see `heads.HeadFields`.
       crop_align_corners: the grid of the region crop; see `ops.crop_regions`.
+      instance_norms: after how many of Conv1 and the first stages an instance normalisation stands (none in the
+        paper), on the part `instance_share` of the channels: for images of cameras that training has not seen.
       dtype: of the activations and convolutions; parameters, statistics and vectors stay float32.
     Raises InputError for a field or an image size outside these.
     """
@@ -92,6 +102,8 @@ class AttentionNetwork(nn.Module):
     logit_scale: float = 1.0
     logit_scale_learned: bool = False
     crop_align_corners: bool = True
+    instance_norms: int = 0
+    instance_share: float = 0.5
     dtype: Any = jnp.float32
 
     # arXiv 1910.07038, Table 1, and HA-CNN's public re-implementation.
@@ -122,6 +134,8 @@ class AttentionNetwork(nn.Module):
         "pooling": choice(POOLINGS),
         "gem_per_channel": Switch(),
         "crop_align_corners": Switch(),
+        "instance_norms": whole(0, 3),
+        "instance_share": real(0, 1, above=True),
         **HEAD_RANGES,
     }
     # Unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
@@ -134,6 +148,7 @@ class AttentionNetwork(nn.Module):
         (r"attention(\d)/soft", r"soft attention \1"),
         (r"attention(\d)/hard", r"hard attention \1"),
         (r"local(\d)", r"local\1"),
+        ("instance_norm", "instance normalisation"),
         ("pool_", "pooling"),
         (r"fc_(\w+)", r"fc \1"),
         ("neck_", "necks"),
@@ -171,7 +186,12 @@ class AttentionNetwork(nn.Module):
                 f"height and width each {self.IMAGE_SIZE.each} (160 and 64 in the paper)"
             )
         biased = self.block == "inception"
-        x = ConvNorm(self.stem, 3, 2, use_bias=biased, dtype=self.dtype, name="conv1")(image, train)
+        normalised = self.instance_norms > 0
+        x = ConvNorm(self.stem, 3, 2, relu=not normalised, use_bias=biased, dtype=self.dtype, name="conv1")(
+            image, train
+        )
+        if normalised:
+            x = InstanceNorm(self.instance_share, relu=True, name="instance_norm1")(x)
         local = None
         for level, (features, repeats) in enumerate(zip(self.widths, self.repeats, strict=True), 1):
             y = Stage(self.block, features, repeats, self.dtype, name=f"stage{level}")(x, train)
@@ -186,6 +206,8 @@ class AttentionNetwork(nn.Module):
                 local = region if local is None else region + local
                 local = self._local_block(level, features, local, train)
             x = y * soft
+            if level < self.instance_norms:
+                x = InstanceNorm(self.instance_share, name=f"instance_norm{level + 1}")(x)
 
         pooled = {"global": Pooling(self.pooling, self.gem_per_channel, name="pool_global")(x)}
         widths = {"global": self.global_width}

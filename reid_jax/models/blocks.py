@@ -80,6 +80,32 @@ class BatchNorm(nn.Module):
         return statistic if self.order is None else statistic[np.argsort(self.order)]
 
 
+class InstanceNorm(nn.Module):
+    """Instance normalisation of the first `share` of the channels, and a ReLU over all if asked for.
+
+    [n, h, w, c] -> [n, h, w, c]. Each of these channels of each image loses its mean over the image and is divided by
+    its standard deviation, in training and in inference alike (Ulyanov et al. 2016): what light and colour cast do to a
+    whole image goes, and with it some of what tells people apart, which the other channels keep (IBN-Net: Pan et al.,
+    ECCV 2018). Computed in float32.
+    """
+
+    share: float = 1.0
+    relu: bool = False
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        features = max(1, round(self.share * x.shape[-1]))
+        scale = self.param("scale", nn.initializers.ones, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        y = x[..., :features].astype(jnp.float32)
+        y = y - jnp.mean(y, (1, 2), keepdims=True)
+        variance = jnp.mean(jnp.square(y), (1, 2), keepdims=True)
+        y = (y * (scale * jax.lax.rsqrt(variance + self.epsilon)) + bias).astype(x.dtype)
+        y = jnp.concatenate([y, x[..., features:]], -1)
+        return jax.nn.relu(y) if self.relu else y
+
+
 class ConvNorm(nn.Module):
     """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR and CB of the layer table.
 

@@ -7,7 +7,15 @@ import pytest
 from same_gradients import random
 
 from reid_jax.models import ops
-from reid_jax.models.blocks import ConvNorm, ShuffleA, ShuffleABranch, ShuffleB, ShuffleBBranches, channel_shuffle
+from reid_jax.models.blocks import (
+    ConvNorm,
+    InstanceNorm,
+    ShuffleA,
+    ShuffleABranch,
+    ShuffleB,
+    ShuffleBBranches,
+    channel_shuffle,
+)
 
 IMAGE = (2, 4, 6, 8)
 
@@ -40,6 +48,21 @@ def test_shuffle_b_interleaves_two_branches_on_all_channels():
     for index, branch in enumerate(branches):
         assert branch.shape == (2, 4, 6, 6)
         np.testing.assert_allclose(y[..., index::2], branch, rtol=1e-6, atol=1e-6)
+
+
+def test_instance_norm_takes_an_images_own_light_off_a_share_of_the_channels():
+    x = random(0, *IMAGE)
+    norm = InstanceNorm(share=0.25)
+    params = {"params": {"scale": jnp.array([2.0, 0.5]), "bias": jnp.array([1.0, -1.0])}}
+    y = norm.apply(params, x)
+    np.testing.assert_allclose(y[..., :2].mean((1, 2)), [[1.0, -1.0]] * 2, atol=1e-5)
+    np.testing.assert_allclose(y[..., :2].std((1, 2)), [[2.0, 0.5]] * 2, rtol=1e-3)
+    np.testing.assert_array_equal(y[..., 2:], x[..., 2:])
+    lit = norm.apply(params, 3 * x - 1)  # another exposure
+    np.testing.assert_allclose(lit[..., :2], y[..., :2], atol=1e-3)
+    one = norm.apply(params, x[1:])  # no other image counts
+    np.testing.assert_allclose(one[0], y[1], rtol=1e-6, atol=1e-6)
+    assert InstanceNorm(share=0.25, relu=True).apply(params, x).min() == 0
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ SWITCHES = [
     RAW,
     LEARNED_SCALE,
     dict(pooling="average_max", normalisation="bnneck", crop_align_corners=False),
-    dict(regions=False),
+    dict(regions=False, instance_norms=3),
     dict(dtype="bfloat16"),
 ]
 

@@ -11,6 +11,7 @@ from reid_jax.data.resident import ResidentImages
 from reid_jax.models.output import Output
 from reid_jax.models.registry import create_network
 from reid_jax.training import losses, optim, steps
+from reid_jax.training.batches import Resident
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
@@ -38,7 +39,7 @@ def setup():
 
     def chunk(state, indices, steps, label=label):
         state = jax.device_put(state, parallel.replicated(mesh))
-        return jax.device_get(compiled(state, resident, label, indices, steps, jax.random.key(1)))
+        return jax.device_get(compiled(state, Resident(resident, label, indices), steps, jax.random.key(1)))
 
     return start, chunk, indices, jax.device_get(variables)
 

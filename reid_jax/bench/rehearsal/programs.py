@@ -17,6 +17,7 @@ from reid_jax.data.resident import ResidentImages, rows_of
 from reid_jax.describe import IMAGES_PER_DISPATCH, describe_batch, forward_of, images_at_a_time, prepare
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
+from reid_jax.training.batches import Resident
 from reid_jax.training.state import create_state, init_variables
 from reid_jax.training.steps import compile_chunk
 
@@ -54,9 +55,11 @@ def training(config: ConfigDict, identities: int, mesh: Mesh) -> Program:
     steps, size = config.steps_per_dispatch, tuple(config.image_size)
     lowered = chunk.lower(
         jax.eval_shape(lambda variables: create_state(variables, optimizer), variables),
-        ResidentImages(ShapeDtypeStruct((len(label), *rows_of(size)), jnp.uint8), size),
-        ShapeDtypeStruct(label.shape, jnp.int32),
-        ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        Resident(
+            ResidentImages(ShapeDtypeStruct((len(label), *rows_of(size)), jnp.uint8), size),
+            ShapeDtypeStruct(label.shape, jnp.int32),
+            ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        ),
         ShapeDtypeStruct((), jnp.int32),
         key,
     )

@@ -26,8 +26,8 @@ class Stance:
 
 def draw_stance(rng: np.random.Generator, stoop: float) -> Stance:
     """Draws a moment of walking, or of standing."""
-    walking = rng.random() < 0.82
-    pace = rng.uniform(0.2, 0.52) if walking else rng.uniform(0, 0.1)
+    walking = rng.random() < 0.85
+    pace = rng.uniform(0.25, 0.62) if walking else rng.uniform(0, 0.1)
     phase = rng.uniform(0, 2 * math.pi)
     swing = pace * math.sin(phase)
     rear = 0.9 * abs(swing) + 0.15 * pace + (0.5 * pace * max(0.0, math.cos(phase)) if walking else 0)
@@ -43,9 +43,9 @@ def draw_stance(rng: np.random.Generator, stoop: float) -> Stance:
             spread.append(rng.uniform(0.2, 0.5))
             elbows.append(rng.uniform(0.5, 2.2))
         else:
-            arms.append(-side * swing * rng.uniform(0.5, 1.2) + rng.normal(0, 0.06))
+            arms.append(-side * swing * rng.uniform(0.5, 1.3) + rng.normal(0, 0.1))
             spread.append(rng.uniform(0.06, 0.26))
-            elbows.append(rng.uniform(0.05, 0.55))
+            elbows.append(rng.uniform(0.05, 0.95))
     return Stance(
         thighs=(swing, -swing),
         knees=(rear if swing < 0 else 0.06, rear if swing > 0 else 0.06),

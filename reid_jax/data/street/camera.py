@@ -31,14 +31,14 @@ class Camera:
 def draw_camera(rng: np.random.Generator) -> Camera:
     """Draws a camera."""
     light = np.array((rng.uniform(-0.9, 0.9), rng.uniform(0.35, 1.0), rng.uniform(-0.2, 0.9)))
-    saturation = rng.uniform(0.55, 1.15)
-    turn = rng.normal(0, 0.07, (3, 3))
+    saturation = rng.uniform(0.6, 1.1)
+    turn = rng.normal(0, 0.05, (3, 3))
     turn -= turn.mean(1, keepdims=True)  # greys stay grey
-    cast = np.exp(rng.normal(0, 0.035, 3) + rng.normal(0.02, 0.04) * np.array((1, 0, -1)))
+    cast = np.exp(rng.normal(0, 0.013, 3) + rng.normal(0.005, 0.012) * np.array((1, 0, -1)))
     colour = (saturation * (np.eye(3) + turn) + (1 - saturation) * _LUMA[None]) * cast[:, None]
     level = np.linspace(0, 1, 256)
-    gain, gamma = math.exp(rng.normal(0.03, 0.1)), math.exp(rng.normal(0.0, 0.11))
-    lift, steep = rng.uniform(0.0, 0.1), rng.uniform(0, 0.8)
+    gain, gamma = math.exp(rng.normal(0.03, 0.06)), math.exp(rng.normal(0.0, 0.09))
+    lift, steep = rng.uniform(0.02, 0.1), rng.uniform(0, 0.6)
     curve = np.clip(gain * level, 0, 1) ** gamma
     curve = (1 - steep) * curve + steep * (3 * curve**2 - 2 * curve**3)
     return Camera(
@@ -47,11 +47,11 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         ambient=float(rng.uniform(0.55, 0.88)),
         colour=colour.astype(np.float32),
         tone=(255 * (lift + (1 - lift) * curve)).astype(np.float32),
-        rows=float(HEIGHT * np.exp(rng.uniform(math.log(0.4), math.log(1.2)))),
-        blur=float(rng.uniform(0, 0.7)),
-        sharpening=float(rng.uniform(0, 150)) if rng.random() < 0.7 else 0.0,
+        rows=float(HEIGHT * np.exp(rng.uniform(math.log(0.5), math.log(1.1)))),
+        blur=float(rng.uniform(0, 0.6)),
+        sharpening=float(rng.uniform(0, 90)),
         halo=float(rng.uniform(0.8, 2.0)),
-        noise=float(rng.uniform(0.5, 2.8)),
+        noise=float(rng.uniform(0.5, 2.3)),
         quality=int(rng.integers(50, 93)),
     )
 

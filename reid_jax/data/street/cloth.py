@@ -12,7 +12,7 @@ from reid_jax.data.street.chance import pick, smooth_noise
 from reid_jax.data.street.colours import apart
 
 _PATTERNS = {
-    "plain": 52,
+    "plain": 85,
     "heather": 8,
     "stripes": 9,
     "pinstripes": 4,
@@ -21,7 +21,7 @@ _PATTERNS = {
     "print": 8,
     "dots": 3,
     "fade": 2,
-    "camouflage": 2,
+    "camouflage": 1,
 }
 
 
@@ -91,7 +91,7 @@ def weave(fabric: Fabric, length: np.ndarray, around: np.ndarray) -> np.ndarray:
         cloth = _mix(_mix(first, 0.6 * first, blobs > 0.3), 0.5 * first + 0.5 * second, others > 0.6)
     else:
         cloth = np.broadcast_to(first, (*shape, 3))
-    folds = 1 + 0.05 * smooth_noise(rng, *shape, 12, 9) + 0.02 * rng.standard_normal(shape, np.float32)
+    folds = 1 + 0.03 * smooth_noise(rng, *shape, 12, 9) + 0.02 * rng.standard_normal(shape, np.float32)
     return (cloth * folds[..., None]).astype(np.float32)
 
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from reid_jax.data.street.chance import pick
 
-_TOPS = {"white": 27, "black": 22, "grey": 11, "dull": 20, "vivid": 20}
-_BOTTOMS = {"white": 5, "black": 38, "grey": 14, "denim": 22, "khaki": 9, "dull": 5, "vivid": 2}
+_TOPS = {"white": 27, "black": 24, "grey": 14, "dull": 13, "vivid": 22}
+_BOTTOMS = {"white": 5, "black": 40, "grey": 18, "denim": 24, "khaki": 8, "dull": 4, "vivid": 1}
 _THINGS = {"white": 8, "black": 42, "grey": 12, "dull": 20, "vivid": 18}
 _SHOES = {"white": 22, "black": 38, "grey": 14, "dull": 14, "vivid": 12}
 # Odds of vivid colours, their hue and its deviation.
 _VIVID = {"red": (36, 0.98, 0.025), "yellow": (12, 0.12, 0.04), "blue": (28, 0.6, 0.04), "any": (24, 0.5, 0.3)}
-_SKIN_LIGHT, _SKIN_DARK = np.array((0.93, 0.75, 0.64)), np.array((0.36, 0.23, 0.16))
+_SKIN_LIGHT, _SKIN_DARK = np.array((0.91, 0.77, 0.7)), np.array((0.4, 0.29, 0.24))
 _HAIR = {"black": 82, "brown": 13, "fair": 3, "grey": 2}
 
 
@@ -29,13 +29,13 @@ def _of_family(rng: np.random.Generator, family: str) -> np.ndarray:
     if family == "grey":
         return _hsv(hue, rng.uniform(0, 0.12), rng.uniform(0.25, 0.75))
     if family == "denim":
-        return _hsv(rng.normal(0.61, 0.02), rng.uniform(0.25, 0.65), rng.uniform(0.18, 0.6))
+        return _hsv(rng.normal(0.61, 0.02), rng.uniform(0.12, 0.45), rng.uniform(0.18, 0.6))
     if family == "khaki":
-        return _hsv(rng.normal(0.1, 0.02), rng.uniform(0.15, 0.45), rng.uniform(0.35, 0.8))
+        return _hsv(rng.normal(0.1, 0.02), rng.uniform(0.1, 0.32), rng.uniform(0.35, 0.75))
     if family == "dull":
         return _hsv(hue, rng.uniform(0.15, 0.5), rng.uniform(0.2, 0.85))
     middle, spread = _VIVID[pick(rng, {name: odds for name, (odds, *_) in _VIVID.items()})][1:]
-    return _hsv(rng.normal(middle, spread), rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.95))
+    return _hsv(rng.normal(middle, spread), rng.uniform(0.55, 0.95), rng.uniform(0.35, 0.95))
 
 
 def draw_top(rng: np.random.Generator) -> np.ndarray:

@@ -31,7 +31,7 @@ def detect(covered: np.ndarray, rng: np.random.Generator, looseness: float) -> B
         share = rng.random()
         top, bottom = top - grown * share, bottom + grown * (1 - share)
     top, bottom = max(top, 0.0), min(bottom, float(height))
-    wide = (bottom - top) / 2 * math.exp(rng.normal(-0.08, 0.05))
+    wide = (bottom - top) / 2 * math.exp(rng.normal(-0.33, 0.08))
     middle += wide * rng.normal(0, 0.05)
     left, right = max(middle - wide / 2, 0.0), min(middle + wide / 2, float(width))
     return left, top, right, bottom

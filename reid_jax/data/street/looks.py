@@ -121,12 +121,12 @@ def draw_looks(rng: np.random.Generator) -> Looks:
 
 def _draw_build(rng: np.random.Generator, woman: bool) -> Build:
     child = rng.random() < 0.05
-    girth = float(np.clip(np.exp(rng.normal(0.04 if woman else 0.12, 0.13)), 0.8, 1.55))
+    girth = float(np.clip(np.exp(rng.normal(-0.06 if woman else 0.0, 0.11)), 0.75, 1.55))
     return Build(
         girth=girth,
         shoulders=float(rng.normal(0.97 if woman else 1.08, 0.05)),
-        belly=float(np.clip(rng.normal(girth - 0.05, 0.08), 0.7, 1.5)),
-        hips=float(rng.normal(1.05 if woman else 0.97, 0.06)),
+        belly=float(np.clip(rng.normal(girth - 0.08, 0.08), 0.65, 1.5)),
+        hips=float(rng.normal(1.0 if woman else 0.93, 0.06)),
         head=float(rng.normal(1.22 if child else 1.0, 0.05)),
         legs=float(rng.normal(0.9 if child else 1.0, 0.025)),
         limbs=float(np.clip(girth**0.7 * np.exp(rng.normal(0.05, 0.07)), 0.8, 1.45)),

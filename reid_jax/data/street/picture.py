@@ -32,7 +32,7 @@ def draw_image(spec: StreetPeople, identity: int, camera_number: int, index: int
     if rng.random() < track.crowd:
         _add_other(canvas, spec.seed, rng, camera, behind=True)
 
-    turned = rng.normal(0, 0.25) if rng.random() < 0.85 else rng.uniform(-math.pi, math.pi)
+    turned = rng.normal(0, 0.35) if rng.random() < 0.85 else rng.uniform(-math.pi, math.pi)
     place = Place(track.azimuth + turned, camera.pitch + rng.normal(0, 0.03), _SCALE, (_WIDTH / 2, _FOOT))
     surfaces = Surfaces(_HEIGHT, _WIDTH, camera.light, camera.ambient)
     stance = draw_riding(rng) if track.rides else draw_stance(rng, looks.build.stoop)
@@ -51,7 +51,7 @@ def draw_image(spec: StreetPeople, identity: int, camera_number: int, index: int
     if track.veil:
         ramp = np.clip(1 + track.veil * np.linspace(-1, 1, _WIDTH, dtype=np.float32), 0.3, 1.5)
         canvas *= ramp[None, :, None]
-    gain = math.exp(rng.normal(0, 0.07))
+    gain = math.exp(rng.normal(0, 0.09))
     return expose(np.clip(canvas, 0, 255).astype(np.uint8), box, camera, gain, rng), camera.quality
 
 
@@ -100,4 +100,4 @@ def _folds() -> np.ndarray:
     """Folds of cloth: smooth noise around 1, float32, larger than the canvas."""
     rng = np.random.default_rng(0)
     shape = (_HEIGHT + 100, _WIDTH + 100)
-    return 1 + 0.09 * smooth_noise(rng, *shape, 14, 6) + 0.06 * smooth_noise(rng, *shape, 5, 3)
+    return 1 + 0.07 * smooth_noise(rng, *shape, 14, 6) + 0.05 * smooth_noise(rng, *shape, 5, 3)

@@ -9,7 +9,7 @@ from reid_jax.errors import InputError
 
 NAME = "street"
 HEIGHT, WIDTH = 128, 64  # pixels of an image, as in Market-1501
-DRAWING = 1  # raise when the drawing changes, so that sets drawn before are not taken for new ones
+DRAWING = 2  # raise when the drawing changes, so that sets drawn before are not taken for new ones
 
 # Streams of the seed: one independent generator each.
 PERSON, TRACK, IMAGE, SCENE, PASSER_BY = range(5)

@@ -10,7 +10,7 @@ from reid_jax.data.street.chance import pick
 from reid_jax.data.street.scenes import SCENES
 from reid_jax.data.street.spec import TRACK, StreetPeople, generator
 
-_FACING = {"front": 32, "back": 32, "left": 12, "right": 12, "any": 12}
+_FACING = {"front": 28, "back": 28, "left": 15, "right": 15, "any": 14}
 _AZIMUTH = {"front": 0.0, "back": math.pi, "left": math.pi / 2, "right": -math.pi / 2}
 _CARRIED = {"none": 70, "bag": 12, "phone": 10, "parcel": 8}
 
@@ -44,9 +44,9 @@ def draw_track(spec: StreetPeople, identity: int, camera_number: int) -> Track:
         scene=int(rng.integers(SCENES)),
         zoom=float(rng.uniform(0.55, 1.3)),
         across=float(rng.random()),
-        tint=np.exp(rng.normal(0, 0.02, 3) + rng.normal(0, 0.14)).astype(np.float32),
+        tint=np.exp(rng.normal(0, 0.01, 3) + rng.normal(0, 0.07)).astype(np.float32),
         carries=pick(rng, _CARRIED),
-        rides=bool(rng.random() < 0.06),
+        rides=bool(rng.random() < 0.08),
         looseness=float(rng.uniform(-0.01, 0.035)),
         crowd=float(rng.choice([0.05, 0.3])),
         veil=float(rng.normal(0, 0.25)) if rng.random() < 0.3 else 0.0,

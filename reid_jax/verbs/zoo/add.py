@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="small letters, digits, '-', '_' and '.'")
     parser.add_argument("--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME")
     parser.add_argument("--replace", action="store_true", help="even if the user's folder has weights of this name")
+    parser.add_argument("--half", action="store_true", help="store the parameters as float16, in half the room")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,6 +29,6 @@ def run(args: argparse.Namespace) -> None:
     if path.exists() and not args.replace:
         raise InputError(f"{path} is there already; take another name, or --replace it")
     weights = without_classifiers(load_weights(args.weights))
-    save_weights(path, weights)
+    save_weights(path, weights, args.half)
     size = path.stat().st_size / 2**20
-    print(f"{zoo.PREFIX}{name} is in {path}: {size:.2f} MiB, digest {digest_of(weights.variables)}")
+    print(f"{zoo.PREFIX}{name} is in {path}: {size:.2f} MiB, digest {digest_of(load_weights(path).variables)}")

@@ -218,9 +218,9 @@ def test_the_programs_of_a_config_are_lowered_from_shapes_alone():
     assert (train.steps, train.images) == (config.steps_per_dispatch, config.batch.identities * config.batch.images)
     assert (embed.steps, embed.images) == (1, 256)
     assert train.gflop / train.images == pytest.approx(3 * embed.gflop / embed.images)
-    state, image, *_ = train.lowered.in_avals[0]
-    assert image.shape == (8 * 16, *config.image_size, 3)
-    assert image.dtype == np.uint8
+    state, batches, *_ = train.lowered.in_avals[0]
+    assert batches.image.shape == (8 * 16, *config.image_size, 3)
+    assert batches.image.rows.dtype == np.uint8
     assert state.step.shape == ()
 
 

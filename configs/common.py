@@ -2,7 +2,7 @@
 
 from reid_jax.config_keys import KEYS
 from reid_jax.errors import InputError, shown
-from reid_jax.ranges import require
+from reid_jax.ranges import require, whole
 
 
 def parse_arg(arg: str | None, **defaults):
@@ -56,3 +56,17 @@ def compress(config, epochs: float) -> None:
     config.schedule.boundaries = tuple(boundary * factor for boundary in config.schedule.boundaries)
     config.epochs = float(epochs)
     config.eval_every = config.checkpoint_every = max(1.0, epochs / 35)
+
+
+RATE_RULES = {"linear": 1.0, "root": 0.5, "same": 0.0}  # the power of the batch that the learning rate's peak follows
+
+
+def enlarge(config, times: int, power: float) -> None:
+    """Makes the batch `times` the identities, for more devices, and the rate's peak `times`**`power` as high.
+
+    Linear: Goyal et al. 2017, for SGD with a warm-up, as equation 1 has one. An epoch then has fewer steps; the
+    schedule's epochs stay.
+    """
+    require("config argument batch", times, whole(1, 512))
+    config.batch.identities *= times
+    config.schedule.peak *= times**power

@@ -2,16 +2,22 @@
 # Several processes on this machine, joined as those of several machines are (on CPUs by gloo), each with its devices:
 #
 #   launch/processes.sh 2 --config=configs/quickstart.py --workdir=runs/two
+#   launch/processes.sh 2 embed --weights=runs/two --images=crops --parts=crops.parts
 #
 # SIGTERM and Ctrl-C reach every process: the run saves and exits with 0. Exit code: the first that is not 0.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
-  echo "usage: $0 PROCESSES --config=FILE.py --workdir=FOLDER ..." >&2
+  echo "usage: $0 PROCESSES [VERB] --config=FILE.py --workdir=FOLDER ..." >&2
   exit 2
 fi
 processes=$1
 shift
+verb=train
+if [[ $1 != -* ]]; then
+  verb=$1
+  shift
+fi
 
 export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
 # glibc asks for huge pages, which a CPU's training step of several GiB has mapped sooner; elsewhere without effect.
@@ -25,7 +31,7 @@ trap tell TERM INT
 
 # A shell's background processes do not hear Ctrl-C themselves, which would end them before they have saved.
 for ((process = 0; process < processes; process++)); do
-  JAX_PROCESS_ID=$process reid-jax train "$@" &
+  JAX_PROCESS_ID=$process reid-jax "$verb" "$@" &
   pids+=($!)
 done
 

@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
-# One run on spot TPUs, which may be taken away at any time: makes a slice, trains, and begins again until it is done.
+# One run on spot TPUs, which may be taken away at any time: makes one, trains, and begins again until it is done.
 #
-#   TPU=my-tpu ZONE=us-west4-a TYPE=v5litepod-8 SETUP='sudo mount ... /mnt' \
+#   TPU=my-tpu ZONE=us-east5-a TYPE=ct6e-standard-8t IMAGE=PROJECT/FAMILY SETUP='sudo mount ... /mnt' \
 #       launch/spot_tpu.sh --config=configs/robust_reid.py:size=2x --workdir=/mnt/runs/2x
 #
-# The Cloud TPU API that this speaks (gcloud compute tpus tpu-vm) is legacy: it serves v2 to v6e. TPU7x and later are
-# Compute Engine instances and instance groups, or nodes of Google Kubernetes Engine.
-# The runtime version follows from TYPE; VERSION overrides it.
-# A worker that is about to be taken away gets SIGTERM: the run saves and exits with 0. The next slice resumes it from
-# its workdir, which has to outlive the slice: SETUP is run on every worker of a new one, to mount a disk or bucket.
-# RETRY is the number of seconds between attempts (60). The slice is deleted when the run is done; a run that fails
-# three times in a row on a slice that was not taken away is given up, and the slice left for a look.
+# --dry-run, as the first argument, prints the commands of a first round that ends well, and runs none.
+# TYPE is a machine type of Compute Engine (ct5p-..., ct6e-..., tpu7x-...), as Google recommends: one instance, which
+# has up to 8 chips; IMAGE is the project and family of the image for it, from Google's list of "TPU OS images". Slices
+# of several hosts: launch/jobset_tpu.yaml. A TYPE like v5litepod-8 is a slice of the Cloud TPU API (gcloud compute
+# tpus tpu-vm), which is legacy and serves v2 to v6e; its runtime version follows from TYPE, and VERSION overrides it.
+# A host that is about to be taken away gets SIGTERM: the run saves and exits with 0. The next one resumes it from its
+# workdir, which has to outlive the host: SETUP is run on every new one, to mount a disk or bucket.
+# RETRY is the number of seconds between attempts (60). The TPU is deleted when the run is done; a run that fails three
+# times in a row on one that was not taken away is given up, and the TPU left for a look.
 set -euo pipefail
-: "${TPU:?set TPU to a name for the slice}" "${ZONE:?set ZONE}" "${TYPE:?set TYPE, such as v5litepod-8}"
+dry=
+[[ ${1:-} != --dry-run ]] || { dry=--dry-run; shift; }
+: "${TPU:?set TPU to a name for it}" "${ZONE:?set ZONE}" "${TYPE:?set TYPE, such as ct6e-standard-8t}"
+where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
 case $TYPE in
   v2-* | v3-* | v4-*) version=tpu-ubuntu2204-base ;;
   v5litepod-* | v5e-*) version=v2-alpha-tpuv5-lite ;;
@@ -21,14 +26,21 @@ case $TYPE in
   *) version= ;;
 esac
 version=${VERSION:-$version}
-[[ -n $version ]] || {
-  echo "$0: no runtime version is known for TYPE=$TYPE; give VERSION, or for TPU7x and later use Compute Engine or GKE" >&2
-  exit 2
-}
+if [[ $TYPE == ct* || $TYPE == tpu*-standard-* ]]; then
+  : "${IMAGE:?set IMAGE to PROJECT/FAMILY of the image for $TYPE, from the list of TPU OS images}"
+  vm=(gcloud compute instances) remote=(gcloud compute) ready=RUNNING field=status
+  make=(--machine-type="$TYPE" --image-project="${IMAGE%%/*}" --image-family="${IMAGE#*/}"
+    --maintenance-policy=TERMINATE --provisioning-model=SPOT --instance-termination-action=STOP)
+else
+  [[ -n $version ]] || {
+    echo "$0: no runtime version is known for TYPE=$TYPE; give VERSION, or for TPU7x and later use Compute Engine" \
+      "(TYPE=tpu7x-standard-4t) or GKE" >&2
+    exit 2
+  }
+  vm=(gcloud compute tpus tpu-vm) remote=(gcloud compute tpus tpu-vm) ready=READY field=state
+  make=(--accelerator-type="$TYPE" --version="$version" --spot)
+fi
 here=$(dirname "$0")
-gcloud=(gcloud compute tpus tpu-vm)
-where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
-
 # Both --workdir=DIR and --workdir DIR; of several the last holds, as for reid-jax.
 workdir=
 before=
@@ -39,36 +51,46 @@ for argument in "$@"; do
 done
 [[ -n $workdir ]] || { echo "$0: give --workdir=FOLDER" >&2; exit 2; }
 
-on() { "${gcloud[@]}" ssh "$TPU" "${where[@]}" --worker="$1" --command="$2"; }
-delete() { "${gcloud[@]}" delete "$TPU" "${where[@]}" --quiet || true; }
-state() { "${gcloud[@]}" describe "$TPU" "${where[@]}" --format='value(state)' 2>/dev/null || echo NONE; }
+run() {
+  if [[ $dry ]]; then printf '%q ' "$@" && echo; else "$@"; fi
+}
+on() { # all or the first of its hosts
+  local worker=()
+  [[ ${vm[*]} != *tpu-vm ]] || worker=(--worker="$1")
+  run "${remote[@]}" ssh "$TPU" "${where[@]}" "${worker[@]}" --command="$2"
+}
+delete() { run "${vm[@]}" delete "$TPU" "${where[@]}" --quiet || true; }
+state() {
+  [[ ! $dry ]] || { echo NONE && return; }
+  "${vm[@]}" describe "$TPU" "${where[@]}" --format="value($field)" 2>/dev/null || echo NONE
+}
 
 failures=0
 while true; do
-  if [[ $(state) != READY ]]; then
-    delete >/dev/null 2>&1 # a preempted slice keeps its name
-    if ! "${gcloud[@]}" create "$TPU" "${where[@]}" --accelerator-type="$TYPE" --version="$version" --spot; then
-      echo "$0: no slice to be had; trying again in ${RETRY:-60} s" >&2
+  if [[ $(state) != "$ready" ]]; then
+    delete 2>/dev/null # one that was taken away keeps its name
+    if ! run "${vm[@]}" create "$TPU" "${where[@]}" "${make[@]}"; then
+      echo "$0: no TPU to be had; trying again in ${RETRY:-60} s" >&2
       sleep "${RETRY:-60}"
       continue
     fi
-    if ! { on all "${SETUP:-true}" && "$here/tpu_vm.sh" setup; }; then
-      echo "$0: the slice could not be set up; trying again in ${RETRY:-60} s" >&2
+    if ! { on all "${SETUP:-true}" && "$here/tpu_vm.sh" $dry setup; }; then
+      echo "$0: the TPU could not be set up; trying again in ${RETRY:-60} s" >&2
       sleep "${RETRY:-60}"
       continue
     fi
   fi
   code=0
-  "$here/tpu_vm.sh" "$@" || code=$?
+  "$here/tpu_vm.sh" $dry "$@" || code=$?
   if on 0 "test -f $(printf %q "$workdir")/results.json"; then
     delete
     exit 0
   fi
   echo "$0: interrupted (exit code $code); going on in ${RETRY:-60} s" >&2
   sleep "${RETRY:-60}"
-  if [[ $code -ne 0 && $(state) == READY ]]; then
+  if [[ $code -ne 0 && $(state) == "$ready" ]]; then
     failures=$((failures + 1))
-    [[ $failures -lt 3 ]] || { echo "$0: the run fails, and not for want of its slice" >&2; exit 1; }
+    [[ $failures -lt 3 ]] || { echo "$0: the run fails, and not for want of its TPU" >&2; exit 1; }
   else
     failures=0
   fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Walks a sweep: prints its commands, runs them on this machine, or writes a job file a run for SLURM.
+"""Walks a sweep: prints its commands, runs them on this machine, or writes a job array for SLURM.
 
   python launch/sweep.py configs/sweeps/table2.py:seeds=3 --out=runs/table2              # print the commands
   python launch/sweep.py configs/sweeps/table2.py:seeds=3 --out=runs/table2 --run=2      # two at a time, here
@@ -258,68 +258,72 @@ def _clock(seconds: float) -> str:
 
 JOB = """\
 #!/bin/bash
-#SBATCH --job-name={sweep}-{name}
-#SBATCH --output={log}
+# The runs of a sweep, each a task of a job array: submit.sh submits them. A task is launch/slurm.sbatch with a run's
+# arguments; stopped by the time limit or preempted, it queues itself again.
+#SBATCH --job-name={sweep}
+#SBATCH --output={own_output}
 #SBATCH --open-mode=append
 #SBATCH --chdir={root}
 #SBATCH --requeue
 #SBATCH --signal=TERM@180
 {options}
-# The steps get SIGTERM when the job's time is up or it is preempted: the run then saves and exits with 0 before it has
-# its results, and the job queues itself again.
-srun reid-jax train {arguments}
-code=$?
-if [ $code -eq 0 ] && [ ! -f {results} ]; then
-  scontrol requeue "$SLURM_JOB_ID"
-  sleep 60  # until it takes effect: what starts from this run must not begin
-  code=1
-fi
-exit $code
+case $SLURM_ARRAY_TASK_ID in
+{cases}
+esac
+exec bash {launcher} "${{run[@]}}" >>"$log" 2>&1
 """
 
 
-def write_jobs(runs: Sequence[Run], folder: Path, sweep: str, sbatch: str) -> tuple[list[Path], Path]:
-    """Writes NAME.sbatch for every run that is not done, and submit.sh, which submits them in order of dependency.
+def write_jobs(runs: Sequence[Run], folder: Path, sweep: str, sbatch: str) -> tuple[int, Path]:
+    """Writes SWEEP.sbatch, whose tasks are the runs that are not done, and submit.sh, which submits them.
 
-    Returns (the job files, submit.sh). `sbatch`: options for every job, as on sbatch's command line.
+    Those that wait for no other are one job array; each of the rest is a task of its own, behind those it starts from.
+    Returns (the number of tasks, submit.sh). `sbatch`: options for every task, as on sbatch's command line.
     """
-    options = "".join(f"#SBATCH {option}\n" for option in _options(sbatch))
-    files, lines = (
-        [],
-        ["#!/bin/bash", "# Submits the jobs beside it, each after those it starts from.", "set -euo pipefail"],
+    waiting = [run for run in runs if not run.done]
+    task = {run.name: number for number, run in enumerate(waiting)}
+    before = {run.name: [name for name in run.after if name in task] for run in waiting}
+    at_once = [task[run.name] for run in waiting if not before[run.name]]
+    cases = []
+    for run in waiting:
+        log = shlex.quote(str(run.log.resolve()))
+        cases.append(f"  {task[run.name]}) log={log}; run=({shlex.join(run.arguments)}) ;;")
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+    text = JOB.format(
+        sweep=sweep,
+        own_output=f"{folder.resolve()}/%x-%a.out",
+        root=Path.cwd(),
+        options="".join(f"#SBATCH {option}\n" for option in _options(sbatch)),
+        cases="\n".join(cases),
+        launcher=shlex.quote(str(Path(__file__).resolve().with_name("slurm.sbatch"))),
     )
-    lines.append('cd "$(dirname "$0")"')
-    written: dict[str, str] = {}
-    for number, run in enumerate(run for run in runs if not run.done):
-        file = folder / f"{run.name}.sbatch"
-        text = JOB.format(
-            sweep=sweep,
-            name=run.name,
-            log=shlex.quote(str(run.log.resolve())),
-            root=shlex.quote(str(Path.cwd())),
-            options=options,
-            arguments=shlex.join(run.arguments),
-            results=shlex.quote(str(run.workdir / "results.json")),
-        )
-        replace_file(file, lambda temporary, text=text: temporary.write_text(text))
-        written[run.name] = f"job{number}"
-        # Singleton: a job of the same name, still queued from another time, is never at work beside this one.
-        waits = [f"afterok:${{{written[name]}}}" for name in run.after if name in written]
-        depends = ",".join(["singleton", *waits])
-        lines.append(
-            f'{written[run.name]}=$(sbatch --parsable --kill-on-invalid-dep=yes --dependency="{depends}" {file.name})'
-        )
-        lines.append(f'echo "{run.name}: job ${written[run.name]}"')
-        run.log.parent.mkdir(parents=True, exist_ok=True)  # SLURM does not make it
-        files.append(file)
-    submit = folder / "submit.sh"
+    file, submit = folder / f"{sweep}.sbatch", folder / "submit.sh"
+    lines = [
+        "#!/bin/bash",
+        f"# Submits the runs in {file.name}, each after those it starts from.",
+        "set -euo pipefail",
+        'cd "$(dirname "$0")"',
+    ]
+    # Singleton: a job of the same name, still queued from another time, is never at work beside this one.
+    if at_once:
+        numbers = ",".join(map(str, at_once))
+        lines.append(f"array=$(sbatch --parsable --array={numbers} --dependency=singleton {file.name})")
+    queued = {name: f"${{array}}_{number}" for name, number in task.items() if number in at_once}
+    for name, number in task.items():
+        if before[name]:
+            depends = ",".join(["singleton", *(f"afterok:{queued[other]}" for other in before[name])])
+            options = f'--job-name={sweep}-{name} --array={number} --kill-on-invalid-dep=yes --dependency="{depends}"'
+            lines.append(f"job{number}=$(sbatch --parsable {options} {file.name})")
+            queued[name] = f"${{job{number}}}_{number}"
+        lines.append(f'echo "{name}: job {queued[name]}"')
+    for path, content, mode in ((file, text, 0o644), (submit, "\n".join(lines) + "\n", 0o755)):
 
-    def write(temporary: Path) -> None:
-        temporary.write_text("\n".join(lines) + "\n")
-        temporary.chmod(0o755)
+        def write(temporary: Path, content: str = content, mode: int = mode) -> None:
+            temporary.write_text(content)
+            temporary.chmod(mode)
 
-    replace_file(submit, write)
-    return files, submit
+        replace_file(path, write)
+    return len(waiting), submit
 
 
 def _options(text: str) -> list[str]:
@@ -357,8 +361,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--run", type=int, nargs="?", const=1, metavar="N", help="run here, N at a time (default 1)")
     where.add_argument("--gpus", metavar="0,1", help="run here, one at a time on each of these GPUs")
-    where.add_argument("--slurm", metavar="DIR", help="write a job file a run into this folder, and submit.sh")
-    parser.add_argument("--sbatch", default="", metavar="OPTIONS", help="with --slurm: options of every job")
+    where.add_argument(
+        "--slurm", metavar="DIR", help="write a job array, a task a run, into this folder, and submit.sh"
+    )
+    parser.add_argument("--sbatch", default="", metavar="OPTIONS", help="with --slurm: options of every task")
     args, others = parser.parse_known_args(arguments)
     common = [other for other in others if other.startswith("--config.")]
     for other in others:
@@ -389,8 +395,8 @@ def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
     if args.slurm:
         require_writable_folder("--slurm", args.slurm)
         name = Path(args.sweep.partition(":")[0]).stem
-        files, submit = write_jobs(runs, Path(args.slurm), name, args.sbatch)
-        print(f"{len(files)} job files for {len(runs)} runs, {len(done)} done before; submit them by {submit}")
+        tasks, submit = write_jobs(runs, Path(args.slurm), name, args.sbatch)
+        print(f"{tasks} tasks for {len(runs)} runs, {len(done)} done before; submit them by {submit}")
         return 0
     if args.run is None and not args.gpus:
         for run in runs:

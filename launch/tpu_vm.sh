@@ -1,27 +1,39 @@
 #!/usr/bin/env bash
-# One run on every worker of a Cloud TPU slice; JAX finds the workers by itself:
+# One run on a TPU: on one Compute Engine instance, or on every worker of a slice of the older Cloud TPU API:
 #
-#   TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh --config=configs/robust_reid.py:size=2x --workdir=/mnt/runs/2x
+#   TPU=my-tpu ZONE=us-east5-a TYPE=ct6e-standard-8t \
+#       launch/tpu_vm.sh --config=configs/robust_reid.py:size=2x --workdir=/mnt/runs/2x
 #
-# Before it, once a slice (and after every change here):  TPU=my-tpu ZONE=us-central2-b launch/tpu_vm.sh setup
-# With more than one worker the workdir lies on a disk that all of them mount. PROJECT is gcloud's default.
+# Before it, once an instance or slice (and after every change here): the same with `setup` in the place of the options.
+# --dry-run, as the first argument, prints the commands and runs none. PROJECT is gcloud's default.
 #
-# The Cloud TPU API that this speaks (gcloud compute tpus tpu-vm) is legacy: it serves v2 to v6e. TPU7x and later are
-# Compute Engine instances and instance groups, or nodes of Google Kubernetes Engine: there every worker runs
-# `reid-jax train` with the same arguments.
+# TYPE is a machine type of Compute Engine (ct5p-..., ct6e-..., tpu7x-...), as Google recommends; one instance, which
+# has up to 8 chips. Slices of several hosts are launch/jobset_tpu.yaml's, on Google Kubernetes Engine. Without TYPE, or
+# with one like v5litepod-8, the script speaks the Cloud TPU API, which is legacy and serves v2 to v6e: the workers
+# of a slice find one another, and the workdir lies on a disk that all of them mount.
 set -euo pipefail
-: "${TPU:?set TPU to the name of the slice}" "${ZONE:?set ZONE to its zone}"
+dry=
+[[ ${1:-} != --dry-run ]] || { dry=yes; shift; }
+: "${TPU:?set TPU to the name of the instance or slice}" "${ZONE:?set ZONE to its zone}"
+where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
+case ${TYPE:-} in
+  ct* | tpu*) gcloud=(gcloud compute) ;;
+  *) gcloud=(gcloud compute tpus tpu-vm) where+=(--worker=all) ;;
+esac
 
-on_all() {
-  gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" ${PROJECT:+--project="$PROJECT"} --worker=all --command="$1"
+run() {
+  if [[ $dry ]]; then printf '%q ' "$@" && echo; else "$@"; fi
 }
+on_all() { run "${gcloud[@]}" ssh "$TPU" "${where[@]}" --command="$1"; }
 
 if [[ ${1:-} == setup ]]; then
-  archive=$(mktemp --suffix=.tar.gz)
-  trap 'rm -f "$archive"' EXIT
-  git -C "$(dirname "$0")/.." archive --format=tar.gz --output="$archive" HEAD
-  gcloud compute tpus tpu-vm scp "$archive" "$TPU:reid_jax.tar.gz" --zone="$ZONE" ${PROJECT:+--project="$PROJECT"} \
-    --worker=all
+  archive=reid_jax.tar.gz
+  if [[ ! $dry ]]; then
+    archive=$(mktemp --suffix=.tar.gz)
+    trap 'rm -f "$archive"' EXIT
+  fi
+  run git -C "$(dirname "$0")/.." archive --format=tar.gz --output="$archive" HEAD
+  run "${gcloud[@]}" scp "$archive" "$TPU:reid_jax.tar.gz" "${where[@]}"
   on_all 'rm -rf reid_jax && mkdir reid_jax && tar -xzf reid_jax.tar.gz -C reid_jax && cd reid_jax &&
     python3 -m venv ~/venv && ~/venv/bin/pip install --quiet -e ".[tpu,plot]"'
 else

@@ -155,15 +155,22 @@ def from_dict(values: Mapping[str, Any]) -> ConfigDict:
 
 def to_dict(config: ConfigDict) -> dict[str, Any]:
     """Returns the config as nested plain values that JSON can hold (tuples become lists)."""
-    return json.loads(json.dumps(config.to_dict()))
+    return _plain(config.to_dict())
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lists 'key: old -> new' for every key whose value differs between two nested dicts.
+    """Lists 'key: old -> new' for every key whose value differs between two nested dicts as `to_dict` gives them.
 
-    A key that is absent is no different from one that is None, which takes its preset's value.
+    A key that the old one lacks has its default: it was written before there was such a key. One that is absent is no
+    different from one that is None, which takes its preset's value.
     """
     a, b = _flatten(old), _flatten(new)
+    known = keys_of(b.get("model.name", registry.DEFAULT))
+    a = {key: _plain(known[key][0]) for key in b if key in known} | a
     missing = "absent"
     return [
         f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"

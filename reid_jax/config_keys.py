@@ -10,7 +10,7 @@ from typing import Any
 
 from reid_jax.models import registry
 from reid_jax.ranges import Numbers, Range, Switch, Text, choice, real, whole
-from reid_jax.training import optim
+from reid_jax.training import optim, residence
 from reid_jax.training.losses import MININGS
 
 _EPOCHS = real(0, 1e9, above=True)  # between two events; more than a run has: at its end alone
@@ -27,6 +27,9 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "data_dir": ("data", Text()),
     "init_from": ("", Text()),  # weights to start from: a run's workdir, a file or zoo:NAME; empty: from scratch
     # Training identities held out to choose by; the paper's runs train on all of them.
+    # Where the training images lie: on every device, whole, or on disk, streamed; auto goes by their size.
+    "train_images": (residence.AUTO, choice(residence.CHOICES)),
+    "stream_workers": (0, whole(0, 1024)),  # processes that decode what is streamed; 0: threads of the run's own
     "val_identities": (0, whole(0, 10**7)),
     "image_size": ((160, 64), registry.image_size_of(registry.DEFAULT)),  # height, width [P 4]
     "model.name": (registry.DEFAULT, Text(filled=True)),  # of `registry.NETWORKS`, or MODULE:CLASS

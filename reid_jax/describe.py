@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import ShapeDtypeStruct
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import Mesh, PartitionSpec
 
 from reid_jax import parallel
@@ -20,6 +22,7 @@ from reid_jax.descriptors import digest_of
 from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.retrieval.aggregate import renormalise
+from reid_jax.split_computation import split
 
 # Images a device takes in one dispatch, and, on a CPU, at a time within it: with few, every activation stays in cache.
 # Several devices share it, and what cores there are: each then has less to spread over threads.
@@ -107,7 +110,8 @@ class Encoder(Describer):
     `Encoder.of` makes one of a weights file that was read, training of its state, and `averaging.samples` one of each
     sample of the weights. The weights are copied to the devices once, here, and not with each dispatch. Each image is
     computed by the same code whatever the number of devices. A batch is filled up to a power of two times the devices,
-    from 8 to 256 on each: few shapes are compiled.
+    from 8 to 256 on each: few shapes are compiled. What the weights alone decide is computed at the first batch of a
+    shape, and kept.
 
     Fields:
       network: the Flax module; see `models.output.Output` for what it returns.
@@ -125,6 +129,7 @@ class Encoder(Describer):
         variables = {key: self.variables[key] for key in ("params", "batch_stats")}
         object.__setattr__(self, "variables", _on_every_device(variables, self.mesh))
         object.__setattr__(self, "image_size", tuple(map(int, self.image_size)))
+        object.__setattr__(self, "_prepared", {})
 
     @classmethod
     def of(cls, weights, mesh: Mesh) -> "Encoder":
@@ -146,11 +151,19 @@ class Encoder(Describer):
         for image in blocks:
             self._check(image)
             for count, batch in _dispatches(image, self.mesh):
-                pending.append((count, describe_batch(self.network, self.variables, batch, self.mesh, flip)))
+                pending.append((count, self._dispatch(batch, flip)))
                 if len(pending) > 1:  # the next batch is on its way while this one comes back
                     yield self._collect(*pending.pop(0), flip)
         for dispatched in pending:
             yield self._collect(*dispatched, flip)
+
+    def _dispatch(self, batch: jax.Array, flip: bool) -> jax.Array:
+        at_a_time = images_at_a_time(batch.shape[0], self.mesh)
+        if at_a_time not in self._prepared:
+            ahead, rest = forward_of(self.network, self.variables, (at_a_time, *batch.shape[1:]), self.mesh)
+            self._prepared[at_a_time] = rest, prepare(ahead, self.variables, self.mesh)
+        rest, prepared = self._prepared[at_a_time]
+        return describe_batch(rest, prepared, batch, self.mesh, flip)
 
     def _collect(self, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
         """Brings the first `count` descriptors of a batch to the host."""
@@ -171,24 +184,54 @@ def require_finite(embedding: np.ndarray) -> None:
         )
 
 
+_describe = jax.jit(describe, static_argnums=0)
+
+
+def forward_of(
+    network: Any, variables: dict[str, Any], shape: tuple[int, ...], mesh: Mesh
+) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+    """Returns `describe` for images of `shape`, traced and split into what `variables` alone decide and the rest.
+
+    `variables` may be shapes. See `split_computation`; the same network and shapes give the same two objects.
+    """
+    shapes = jax.tree.map(lambda each: ShapeDtypeStruct(each.shape, each.dtype), variables)
+    with ops.traced_for(mesh.devices.flat[0].platform):
+        traced = _describe.trace(network, shapes, ShapeDtypeStruct(shape, np.uint8))
+    return split(traced.jaxpr, len(jax.tree.leaves(variables)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def prepare(ahead, variables, mesh):
+    """The first part of `forward_of`, whole on every device of the mesh."""
+    prepared = jaxpr_as_fun(ahead)(*jax.tree.leaves(variables))
+    return jax.lax.with_sharding_constraint(prepared, parallel.replicated(mesh))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def describe_batch(network, variables, image, mesh, flip):
-    """`describe` on every device's part of the images, a micro-batch at a time; with `flip` summed over both sides."""
-    platform = mesh.devices.flat[0].platform
-    most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL
-    micro_batch = min(most.get(platform, IMAGES_PER_DISPATCH), image.shape[0] // mesh.size)
+def describe_batch(rest, prepared, image, mesh, flip):
+    """The second part of `forward_of` on each device's images, some at a time; with `flip` summed over both sides."""
+    at_a_time = rest.in_avals[-1].shape[0]
 
-    @ops.traced_for(platform)
-    def forward(image):
-        embedding = describe(network, variables, image)
-        return embedding + describe(network, variables, image[:, :, ::-1]) if flip else embedding
+    def on_one_device(prepared, image):
+        def forward(image):
+            (embedding,) = jaxpr_as_fun(rest)(*prepared, image)
+            if flip:
+                embedding += jaxpr_as_fun(rest)(*prepared, image[:, :, ::-1])[0]
+            return embedding
 
-    def on_one_device(image):
-        slices = image.reshape(-1, micro_batch, *image.shape[1:])
+        slices = image.reshape(-1, at_a_time, *image.shape[1:])
         return jax.lax.map(forward, slices).reshape(image.shape[0], -1)
 
-    spread = PartitionSpec("data")
-    return jax.shard_map(on_one_device, mesh=mesh, in_specs=spread, out_specs=spread)(image)
+    whole, spread = PartitionSpec(), PartitionSpec("data")
+    # The trace knows nothing of a mesh, so JAX cannot check in it what varies from device to device.
+    computed = jax.shard_map(on_one_device, mesh=mesh, in_specs=(whole, spread), out_specs=spread, check_vma=False)
+    return computed(prepared, image)
+
+
+def images_at_a_time(count: int, mesh: Mesh) -> int:
+    """Of `count` images that the devices share in a dispatch, how many each computes at a time."""
+    most = _MICRO_BATCH if len(mesh.local_devices) == 1 else _MICRO_BATCH_OF_SEVERAL
+    return min(most.get(mesh.devices.flat[0].platform, IMAGES_PER_DISPATCH), count // mesh.size)
 
 
 def _dispatches(image: np.ndarray, mesh: Mesh) -> Iterator[tuple[int, jax.Array]]:

@@ -16,11 +16,14 @@ VERBS = {
     "evaluate": "score weights on a query and a gallery split",
     "embed": "write the descriptors of a folder of images",
     "compare": "say whether two images show the same person",
+    "join": "put the parts that several processes embedded into one file",
+    "gallery": "keep descriptors of people: add, search, list, erase",
     "export": "write weights as ONNX or StableHLO, held against our own forward pass",
     "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
     "summary": "show what the network of a config costs, per component",
     "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",
     "data": "check, prepare or synthesize a data set",
+    "serve": "show a page on which a gallery is searched, added to and erased",
     "track": "follow people through a video and write who is where, or score that",
     "zoo": "list weights that have a name, show what is known of them, or add some",
     "report": "gather runs into tables and plots beside the paper's figures",
@@ -92,6 +95,8 @@ def _run(arguments: list[str]) -> int:
     known.overrides = overrides
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on the machine
     absent_tpu.tell_libtpu_that_it_is_alone()
+    if "jax" in sys.modules and known.verb not in ("bench", "rehearse"):  # those look at the compiler itself
+        importlib.import_module("reid_jax.processes.compiled").keep()
     return ending.run_verb(known.verb, lambda: module_of(known.verb).run(known))
 
 

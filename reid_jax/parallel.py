@@ -6,6 +6,7 @@ devices, but for rounding.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,13 @@ def create_mesh() -> Mesh:
     """
     require_platforms()
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def create_local_mesh() -> Mesh:
+    """Returns the mesh of this process's devices: for work that each process does by itself."""
+    require_platforms()
+    devices = jax.local_devices()
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -58,6 +66,15 @@ def one_device() -> Mesh:
 def place(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
     """The array on the mesh; of several processes each hands over its own devices' part of the same array."""
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+
+
+def place_whole(mesh: Mesh, arrays: Any) -> Any:
+    """A tree of arrays on every device of the mesh; of several processes each hands over the same arrays.
+
+    By way of the host: JAX makes of an array on a process's own device one that looks as the others do, but whose
+    shards nobody can read, a checkpoint least of all.
+    """
+    return jax.device_put(jax.device_get(arrays), replicated(mesh))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from reid_jax import config as run_config
 from reid_jax import parallel, visualize
 from reid_jax.averaging.cycles import WeightAverages
+from reid_jax.data.resident import ResidentImages
 from reid_jax.data.split import StoredSplit
 from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
@@ -23,18 +24,20 @@ from reid_jax.models import summary
 from reid_jax.models.registry import network_of
 from reid_jax.parallel import one_device
 from reid_jax.processes import joining, signals
+from reid_jax.processes.compiled import programs
 from reid_jax.retrieval.metrics import format_metrics
 from reid_jax.swag import Moments
 from reid_jax.training import assemble, optim
 from reid_jax.training.best import best_step
 from reid_jax.training.checkpoint import Checkpoints, has_checkpoint, recover
 from reid_jax.training.chunks import ChunkRunner
-from reid_jax.training.data import Pair, describe
+from reid_jax.training.data import Pair, describe, for_statistics
 from reid_jax.training.init_from import people_digest, start_from
 from reid_jax.training.log import TrainingLog, say
 from reid_jax.training.metric_writer import MetricWriter, require_tensorboard
 from reid_jax.training.not_finite import Diagnosis
 from reid_jax.training.plan import Plan
+from reid_jax.training.sources import ResidentSource
 from reid_jax.training.start_scores import Scores, read_start_scores
 from reid_jax.training.state import TrainState, create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
@@ -112,14 +115,13 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     #   6. metrics.jsonl loses its records after that step, which are written again; the others hold the scores so far.
     variables, start_scores, checkpoints = _open_workdir(config, workdir, variables, people, test, evaluate_on)
 
-    # Every device holds the training images. Each process hands over its own copy, which are the same.
-    whole = parallel.replicated(mesh)
-    image = jax.make_array_from_callback(train.image.shape, whole, lambda index: train.image[index])
-    label = jax.device_put(label.astype(np.int32), whole)
-    state = jax.device_put(create_state(variables, optimizer), whole)
+    source = assemble.source_of(config, train, label, sampler, plan.total, mesh)
+    state = parallel.place_whole(mesh, create_state(variables, optimizer))
     del variables
     averages, settings = None, assemble.swag_of(config)
     if settings:
+        is_resident = isinstance(source, ResidentSource)
+        image = source.image if is_resident else ResidentImages.of(for_statistics(train), mesh)
         averages = WeightAverages(network, image, mesh, assemble.augmentation_of(config), settings)
         state = dataclasses.replace(state, swag=averages.init(state.params))
     if checkpoints.latest is not None:
@@ -132,10 +134,11 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
         say(f"metrics.jsonl has {writer.damaged} damaged lines, which are left out")
 
     objective, augmentation = assemble.objective_of(config), assemble.augmentation_of(config)
-    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
-    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, step_key)
-    run_chunk = ChunkRunner(chunk, diagnosis, sampler, config.seed, plan.per_dispatch, image, label, step_key)
-    log = TrainingLog(plan, schedule, sampler.batch_size, writer, metric_names(objective, state.params))
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, source.kind)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, step_key)
+    run_chunk = ChunkRunner(chunk, diagnosis, source, step_key)
+    names = metric_names(objective, state.params)
+    log = TrainingLog(plan, schedule, sampler.batch_size, writer, names, lambda: source.waited)
     # Scores are read from metrics.jsonl too: a damaged checkpoint that was set aside may have had the best one.
     val_scores = {record["step"]: record["val_mAP"] for record in writer.records if "val_mAP" in record}
     val_scores |= checkpoints.scores()
@@ -144,6 +147,7 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     state, last_cycle = _train(
         state, plan, run_chunk, log, checkpoints, evaluate_on, validation, test, val_scores, averages, save
     )
+    source.close()
     checkpoints.close()
     writer.close()
     if int(state.step) < plan.total:
@@ -208,13 +212,16 @@ def _train(
     # Without held-out identities each cycle's end is scored on the first test set. Nothing is chosen by that score, and
     # `_finish` uses the last one again.
     cycle_set, cycle_pair = ("held out", validation) if validation else next(iter(test.items()))
-    step, last_cycle, stopping = int(state.step), None, False
+    first, last_cycle, stopping = int(state.step), None, False
+    step = first
     while step < plan.total and not stopping:
         # The order within an iteration: dispatch, read the chunk before, then whatever is due at this step
         # (evaluate, save), all of it before the next dispatch, so that a resumed run sees the same sequence.
         last_cycle = None  # its variables would be a third copy of the parameters in the next cycle
         begin, step = step, plan.next_stop(step)
         state, history, first_not_finite = run_chunk(state, begin, step)
+        if begin == first:
+            say(programs.describe())
         log.push(begin, step, history, first_not_finite)
 
         stopping = checkpoints.stop_requested()

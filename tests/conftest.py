@@ -32,7 +32,13 @@ from places import ROOT, TINY_CONFIG  # noqa: E402
 
 # Files that take minutes begin first, so that no worker is left with one of them at the end. They go to the workers in
 # turn, and two that need the tiny run do not begin side by side: the second would wait for the first.
-SLOW_FILES = ("averaging/cycles_test.py", "models/network_test.py", "train_test.py", "launch/launch_test.py")
+SLOW_FILES = (
+    "averaging/cycles_test.py",
+    "models/network_test.py",
+    "train_test.py",
+    "launch/launch_test.py",
+    "launch/slurm_test.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -10,7 +10,7 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.data.augment import MEAN, STD
-from reid_jax.describe import Encoder, describe
+from reid_jax.describe import Encoder, describe, prepare
 from reid_jax.errors import InputError
 from reid_jax.retrieval.aggregate import renormalise
 
@@ -94,6 +94,18 @@ def test_no_images_give_no_descriptors(encoder):
     assert (encoder.dimensions, encoder.streams) == (5, STREAMS)
 
 
+def test_what_the_weights_decide_is_computed_once(encoder, monkeypatch):
+    computed = []
+    monkeypatch.setattr("reid_jax.describe.prepare", lambda *given: computed.append(given) or prepare(*given))
+    again = dataclasses.replace(encoder)
+    for count, flip in ((20, False), (300, False), (20, True)):
+        np.testing.assert_array_equal(again.describe(made(count), flip), encoder.describe(made(count), flip))
+    assert len(computed) == 1
+    other = dataclasses.replace(encoder, variables=jax.tree.map(lambda leaf: leaf + 1, encoder.variables))
+    assert np.abs(other.describe(made(20)) - again.describe(made(20))).max() > 0.01
+    assert len(computed) == 2
+
+
 def test_weights_are_placed_once_and_no_dispatch_copies_them(encoder):
     image = made(300)
     embedding = encoder.describe(image)  # compiled
@@ -102,6 +114,7 @@ def test_weights_are_placed_once_and_no_dispatch_copies_them(encoder):
         # What the guard is there for: the same weights as they come from a file.
         placed = encoder.variables
         object.__setattr__(encoder, "variables", {key: VARIABLES[key] for key in placed})
+        encoder._prepared.clear()
         try:
             with pytest.raises(Exception, match="host-to-device"):
                 encoder.describe(image)

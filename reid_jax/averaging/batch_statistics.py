@@ -47,7 +47,7 @@ def recalibrate(
 
     Args:
       network, params: as for `network.apply`.
-      image: uint8 [n, h, w, 3], the training images, on the host or the device.
+      image: uint8 [n, h, w, 3] or `ResidentImages`, the training images, on the host or the device.
       mesh: the images of a batch are spread over it. Batches do not depend on it, and need not divide.
       augmentation: that of training, drawn once for each image, by its number; None takes the images as they are.
       batch: images that are normalised together, at least; the rest of n is spread over the batches.

@@ -15,6 +15,7 @@ from reid_jax import parallel, swag
 from reid_jax.averaging.samples import evaluate_samples, mean_variables, sampled_encoders
 from reid_jax.data.augment import Augmentation
 from reid_jax.data.images import Images
+from reid_jax.data.resident import ResidentImages
 from reid_jax.describe import Encoder
 from reid_jax.evaluate import evaluate
 from reid_jax.swag import Moments
@@ -24,18 +25,18 @@ from reid_jax.swag import Moments
 class WeightAverages:
     """Collects weights and scores their averages.
 
-    `train_image` uint8 [n, h, w, 3] gives BatchNorm its statistics, augmented as in training.
+    `train_image` gives BatchNorm its statistics, augmented as in training.
     """
 
     network: Any
-    train_image: jax.Array
+    train_image: ResidentImages
     mesh: Mesh
     augmentation: Augmentation | None
     settings: swag.Settings
 
     def init(self, params: Any) -> Moments:
         """Returns the moments of no weights yet, on every device."""
-        return jax.device_put(swag.init(params, self.settings.rank), parallel.replicated(self.mesh))
+        return parallel.place_whole(self.mesh, swag.init(params, self.settings.rank))
 
     def collect(self, moments: Moments, params: Any) -> Moments:
         """Returns the moments with `params` collected; called at the end of a cycle, never inside one.

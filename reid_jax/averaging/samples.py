@@ -18,6 +18,7 @@ from reid_jax import parallel, swag
 from reid_jax.averaging.batch_statistics import recalibrate
 from reid_jax.data.augment import Augmentation
 from reid_jax.data.images import Images
+from reid_jax.data.resident import ResidentImages
 from reid_jax.describe import Encoder
 from reid_jax.embed import Items, embed_items
 from reid_jax.errors import InputError
@@ -30,7 +31,7 @@ from reid_jax.swag import Moments
 def mean_variables(
     network,
     moments: Moments,
-    train_image: np.ndarray | jax.Array,
+    train_image: np.ndarray | ResidentImages,
     mesh: Mesh,
     *,
     augmentation: Augmentation | None,
@@ -46,7 +47,7 @@ def mean_variables(
 def sampled_encoders(
     network,
     moments: Moments,
-    train_image: np.ndarray | jax.Array,
+    train_image: np.ndarray | ResidentImages,
     mesh: Mesh,
     *,
     samples: int,

@@ -24,6 +24,7 @@ TRAINING = ("torch", "torch_compiled", "torchreid")
 _EXPORTED = ("onnxruntime", "openvino")  # which take any network, as `reid_jax.export` writes it
 EMBEDDING = (*TRAINING, *_EXPORTED)
 RETRIEVAL = ("torchreid",)
+GALLERY = ("faiss",)
 
 _PACKAGES = {
     "torch": ("torch",),
@@ -31,12 +32,14 @@ _PACKAGES = {
     "onnxruntime": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino"),
     "torchreid": ("torch", "torchreid"),
+    "faiss": ("faiss",),
 }
 _INSTALL = {
     "torch": "pip install torch",
     "onnx": "pip install 'reid_jax[export]'",
     "onnxruntime": "pip install 'reid_jax[export]'",
     "openvino": "pip install openvino",
+    "faiss": "pip install faiss-cpu",
     "torchreid": "install it from its public repository, KaiyangZhou/deep-person-reid, which compiles its ranking",
 }
 

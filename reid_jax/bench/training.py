@@ -20,9 +20,12 @@ from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
 from reid_jax.data.augment import normalise
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.registry import dtype_of, network_of
 from reid_jax.training import assemble
 from reid_jax.training.assemble import objective_of, optimizer_of, schedule_of
+from reid_jax.training.batches import Resident
+from reid_jax.training.sources import batch_indices
 from reid_jax.training.state import create_state
 from reid_jax.training.steps import compile_chunk
 
@@ -99,20 +102,19 @@ def bench_training(
     optimizer = optimizer_of(config, schedule_of(config, sampler.steps_per_epoch), variables["params"])
     chunk = compile_chunk(network, optimizer, objective_of(config), assemble.augmentation_of(config), mesh)
 
-    def batches(begin: int, count: int) -> np.ndarray:
-        return np.stack([sampler.indices(config.seed, step) for step in range(begin, begin + count)])
-
     whole = parallel.replicated(mesh)
     state = jax.device_put(create_state(variables, optimizer), whole)
-    resident, labels = jax.device_put((image, label), whole)
+    resident, labels = ResidentImages.of(image, mesh), jax.device_put(label, whole)
     key, step = jax.random.key(config.seed), 0
-    compiled, times = compile_times(
-        lambda: chunk.lower(state, resident, labels, batches(0, steps), steps, key).compile()
-    )
+
+    def batches(begin: int) -> Resident:
+        return Resident(resident, labels, batch_indices(sampler, config.seed, begin, begin + steps, steps))
+
+    compiled, times = compile_times(lambda: chunk.lower(state, batches(0), steps, key).compile())
 
     def work():
         nonlocal state, step
-        state, _ = jax.block_until_ready(compiled(state, resident, labels, batches(step, steps), steps, key))
+        state, _ = jax.block_until_ready(compiled(state, batches(step), steps, key))
         step += steps
 
     work()
@@ -120,7 +122,7 @@ def bench_training(
     machine = measure_machine(mesh, dtype_of(config))
     contestants = [Contestant(OURS, work, steps * sampler.batch_size)]
     if peers:
-        few = batches(0, _PEERS_BATCHES)
+        few = batch_indices(sampler, config.seed, 0, _PEERS_BATCHES, _PEERS_BATCHES)
         normalised = [np.array(normalise(image[chosen])) for chosen in few]
         task = against.Task(
             config,

@@ -1,12 +1,13 @@
 """One image to RGB pixels of the size wanted: `decode` from a file's bytes, `from_pillow`, and `resize` from pixels.
 
-Nothing else opens image files: what one may be, and how large, stands here. All three resize alike.
+Nothing else opens image files: what one may be, and how large, stands here. All three, and `decode_shrunk`, resize
+alike.
 """
 
 import io
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,6 +42,10 @@ _READING = threading.Lock()  # of Pillow images: the same one may be handed to t
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+class TooLargeError(InputError):
+    """An image has more pixels than one may have."""
+
+
 def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes one encoded image to uint8 RGB [height, width, 3], turned as its EXIF orientation says.
 
@@ -52,20 +57,36 @@ def decode(data: bytes, image_size: tuple[int, int] | None = None) -> np.ndarray
     Raises:
       InputError: what is wrong with the file, such as 'it is empty (0 bytes)'; the caller names the file.
     """
+    return _decoded(data, lambda image: image_size)
+
+
+def decode_shrunk(data: bytes, longest: int) -> np.ndarray:
+    """Decodes one encoded image as `decode` does, shrunk so that its longer side has at most `longest` pixels."""
+
+    def size_of(image: Image.Image) -> tuple[int, int]:
+        width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+        scale = min(1, longest / max(width, height))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    return _decoded(data, size_of)
+
+
+def _decoded(data: bytes, size_of: Callable[[Image.Image], tuple[int, int] | None]) -> np.ndarray:
+    """See `decode`; the size wanted may follow from the image's own."""
     if not data:
         raise InputError("it is empty (0 bytes)")
     try:
         with _open(data) as image:
             _check_room(image, data)
             if image.width * image.height <= _ALONE:
-                return _pixels(image, image_size)
-            return _LARGE.submit(_pixels, image, image_size).result()
+                return _pixels(image, size_of(image))
+            return _LARGE.submit(_pixels, image, size_of(image)).result()
     except InputError:
         raise
     except UnidentifiedImageError as error:
         raise InputError(f"it is no image of a kind that is read ({', '.join(IMAGE_FORMATS)})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # Pillow's own, higher bounds
-        raise InputError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
+        raise TooLargeError(f"it has more than the {MOST_PIXELS:,} pixels that an image may have") from error
     except Exception as error:  # Pillow's plugins raise many kinds; each means that this file is broken
         raise InputError(f"it is damaged ({_first_line(error)})") from error
 
@@ -78,7 +99,7 @@ def from_pillow(image: Image.Image, image_size: tuple[int, int] | None = None) -
     1/2, 1/4 or 1/8 of it. Raises InputError where it cannot be read; the caller names the image.
     """
     if image.width * image.height > MOST_PIXELS:
-        raise InputError(_too_large(image))
+        raise TooLargeError(_too_large(image))
     try:
         with _READING:
             image.load()
@@ -129,7 +150,7 @@ def _check_room(image: Image.Image, data: bytes) -> None:
     """Raises InputError, before any pixel is decoded, where that would take far more than a person crop needs."""
     pixels = image.width * image.height
     if pixels > MOST_PIXELS:
-        raise InputError(_too_large(image))
+        raise TooLargeError(_too_large(image))
     if image.format == "TIFF" and not _tiles_fit(image.tag_v2, max(pixels, _ALONE)):
         raise InputError("it has tiles far larger than the image")
     if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) * pixels > _MOST_SCANS * MOST_PIXELS:

@@ -1,16 +1,23 @@
 """Training identities held out to choose by, so that no choice looks at the test set."""
 
+from typing import TypeVar
+
 import numpy as np
 
 from reid_jax.data.images import Split
+from reid_jax.data.split import StoredSplit
 from reid_jax.data.tracklets import items_of
 from reid_jax.errors import InputError
+
+AnySplit = TypeVar("AnySplit", Split, StoredSplit)
 
 HOLD_OUT_SEED = 0  # of every run: the same identities for every config.seed, so that runs of several seeds compare
 
 
-def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Split]:
+def hold_out(train: AnySplit, identities: int, seed: int) -> tuple[AnySplit, AnySplit, AnySplit]:
     """Takes whole identities out of training as a validation set: (training rest, query, gallery).
+
+    Images that are on disk stay there.
 
     The identities are drawn by `seed` among those that at least two cameras see. Of each of their cameras one
     item (an image, or a whole tracklet) drawn by `seed` is a query, and the rest are gallery; where fewer than two
@@ -45,7 +52,7 @@ def hold_out(train: Split, identities: int, seed: int) -> tuple[Split, Split, Sp
             f"cannot hold {identities} of {len(present)} training identities out: each needs two "
             "cameras, and two identities must stay for training; hold out fewer, or add training images"
         )
-    return train.select(~(query | gallery)), train.select(query), train.select(gallery)
+    return train.subset(~(query | gallery)), train.subset(query), train.subset(gallery)
 
 
 def _choose_queries(camera: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:

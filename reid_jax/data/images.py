@@ -72,6 +72,10 @@ class Split:
         """See `Images.select`."""
         return Split(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
+    def subset(self, index: np.ndarray) -> "Split":
+        """The same; of a `split.StoredSplit` the pixels stay on disk."""
+        return self.select(index)
+
     def blocks(self, size: int, progress: str = "") -> Iterator["Split"]:
         """See `Images.blocks`."""
         with progress_bar(len(self), progress) as bar:

@@ -1,6 +1,7 @@
 """Splits of data sets as they are stored: prepared records on disk, whose images are decoded when they are wanted."""
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,7 @@ class StoredSplit:
         self._folders = [joined.folder for joined in prepared]
         lengths = [len(joined.files) for joined in prepared]
         self._starts = np.cumsum([0, *lengths])
+        self._record = np.arange(self._starts[-1])  # the number of each image's record, of all joined sets
         self.origin = np.repeat(np.arange(len(prepared), dtype=np.int32), lengths)
         self.identity = self._joined("identity", prepared, first)
         self.camera = self._joined("camera", prepared, first)
@@ -67,6 +69,17 @@ class StoredSplit:
 
     def __len__(self) -> int:
         return len(self.identity)
+
+    def subset(self, index: np.ndarray) -> "StoredSplit":
+        """The rows that `index` (int [m], or bool [n]) names, in its order, left on disk."""
+        chosen = copy.copy(self)
+        for field in ("_record", "identity", "camera", "tracklet", "origin", "name"):
+            setattr(chosen, field, getattr(self, field)[index])
+        return chosen
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Decodes rows int [m] in this thread: uint8 [m, height, width, 3]. Errors are those of `load`."""
+        return self._read(np.asarray(rows), None).image
 
     def select(self, index: np.ndarray) -> Split:
         """See `Images.select`; errors are those of `load`."""
@@ -98,7 +111,7 @@ class StoredSplit:
         with ThreadPoolExecutor(cores()) as pool, progress_bar(len(self), f"decoding {self._title}") as bar:
             return self._read(np.arange(len(self)), pool, bar)
 
-    def _read(self, rows: np.ndarray, pool: ThreadPoolExecutor, bar: tqdm | None = None) -> Split:
+    def _read(self, rows: np.ndarray, pool: ThreadPoolExecutor | None, bar: tqdm | None = None) -> Split:
         image = np.empty((len(rows), *self.image_size, 3), np.uint8)
         broken = []
         for start in range(0, len(rows), _READ_AT_ONCE):
@@ -112,8 +125,11 @@ class StoredSplit:
             image, self.identity[rows], self.camera[rows], self.tracklet[rows], self.origin[rows], self.name[rows]
         )
 
-    def _fill(self, pool: ThreadPoolExecutor, rows: np.ndarray, image: np.ndarray) -> list[tuple[str, str]]:
-        """Decodes `rows` into `image`; returns (name, what is wrong) of those that cannot be decoded."""
+    def _fill(self, pool: ThreadPoolExecutor | None, rows: np.ndarray, image: np.ndarray) -> list[tuple[str, str]]:
+        """Decodes `rows` into `image`, in a pool of threads or in this one.
+
+        Returns (name, what is wrong) of those that cannot be decoded.
+        """
 
         def fill(position: int, data: bytes) -> tuple[str, str] | None:
             try:
@@ -123,17 +139,19 @@ class StoredSplit:
             return None
 
         pending = []
-        origin = np.searchsorted(self._starts, rows, "right") - 1
+        record = self._record[rows]
+        origin = np.searchsorted(self._starts, record, "right") - 1
         for joined in np.unique(origin):
             positions = np.flatnonzero(origin == joined)
             try:
-                stored = self._records[joined].__getitems__((rows[positions] - self._starts[joined]).tolist())
+                stored = self._records[joined].__getitems__((record[positions] - self._starts[joined]).tolist())
             except Exception as error:  # of the file format's reader, which names no kind of its own
                 raise InputError(
                     f"prepared records in {self._folders[joined]} are damaged ({error}); remove that folder"
                 ) from error
-            pending += [pool.submit(fill, *pair) for pair in zip(positions, (r["image"] for r in stored), strict=True)]
-        return [wrong for task in pending if (wrong := task.result()) is not None]
+            encoded = (r["image"] for r in stored)
+            pending += map(fill, positions, encoded) if pool is None else pool.map(fill, positions, encoded)
+        return [wrong for wrong in pending if wrong is not None]
 
 
 def open_splits(

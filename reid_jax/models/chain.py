@@ -24,8 +24,6 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
 from reid_jax.models import ops
 
@@ -41,7 +39,7 @@ class UnitInput:
 
     def concatenated(self, pieces: Mapping[Slice, jax.Array]) -> jax.Array:
         """Concatenates its slices, which are among the `pieces` [..., c] that `ChainLayout.cut` made."""
-        return ops.keep_gradient(jnp.concatenate([pieces[each] for each in self.slices], -1))
+        return ops.keep_gradient(ops.concatenate([pieces[each] for each in self.slices]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,7 @@ class ChainLayout:
     def cut(self, index: int, output: jax.Array) -> dict[Slice, jax.Array]:
         """Cuts output `index` [..., c] into the pieces that are read of it."""
         slices = sorted(each for unit_input in self.inputs for each in unit_input.slices if each[0] == index)
-        pieces = lax.split(ops.keep_gradient(output), [stop - start for _, start, stop in slices], output.ndim - 1)
+        pieces = ops.split(ops.keep_gradient(output), [stop - start for _, start, stop in slices])
         return dict(zip(slices, pieces, strict=True))
 
 

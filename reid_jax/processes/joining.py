@@ -55,6 +55,18 @@ def initialize() -> None:
     require_platforms()
 
 
+def join_several() -> tuple[int, int]:
+    """Joins the processes that a launcher has started, where there are several: (this one's number, how many).
+
+    For work that is shared out and needs no process alone: there it does nothing, and returns (0, 1). Raises InputError
+    as `initialize` does.
+    """
+    if _bare_processes() is None and not _is_one_of_several():
+        return 0, 1
+    initialize()
+    return jax.process_index(), jax.process_count()
+
+
 def _bare_processes() -> tuple[str, int, int] | None:
     """(coordinator's address, number of processes, this one's) from the JAX_ variables; None where none is set."""
     values = [os.environ.get(name, "").strip() for name in _BARE]
@@ -150,6 +162,19 @@ def process_zero_first(task: Callable[[], T]) -> T:
             if error:
                 raise InputError(error)
     return result
+
+
+def told_by_process_zero(text: str) -> str:
+    """Returns process 0's text in every process: for what each would decide by its own machine.
+
+    All processes call this in the same order.
+    """
+    if jax.process_count() == 1:
+        return text
+    client, meeting = distributed.global_state.client, next(_meetings)
+    if jax.process_index() == 0:
+        client.key_value_set(f"reid_jax/{meeting}/told", text)
+    return client.blocking_key_value_get(f"reid_jax/{meeting}/told", _A_DAY)
 
 
 def meet() -> None:

@@ -23,8 +23,9 @@ _CODE = {STOPPED: 0, FAILED: 1, DIED: 1}
 _KEY = "reid_jax/peers"
 _OWN_WORDS = 2.0  # seconds that a process has to tell itself what ends it, where another failed
 _LINGER = 5.0  # seconds that process 0, which serves JAX's coordination, waits for the others to leave
-# A machine that vanished closes nothing either: its kernel is asked after 30 s of silence, and given up 60 s later.
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+# A machine that vanished, or a network that was cut, closes nothing: its kernel is asked after 10 s of silence, and
+# given up 20 s later. JAX's own heartbeats, which abort the process with pages of text, take 50 s at the least.
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 _peers: "_Peers | None" = None
 

@@ -47,6 +47,15 @@ def of_extractor(extractor: Any) -> Embed:
     return lambda frame, boxes: extractor(frame, boxes, colour="rgb")
 
 
+def of_extractors(extractors: Sequence[Any]) -> Embed:
+    """Returns `embed` of several networks, such as samples of one's weights: the plain mean m of their descriptors.
+
+    Its norm is 1 where they agree and less where they do not: their spread is sqrt(1 - |m|^2), which
+    `looks.describe_visits` reads off.
+    """
+    return lambda frame, boxes: np.mean([extractor(frame, boxes, colour="rgb") for extractor in extractors], axis=0)
+
+
 def read_features(path: str | os.PathLike, rows: int) -> np.ndarray:
     """Reads the descriptors of detections, one for each of `rows` in their file's order: float32 [rows, d].
 

@@ -8,50 +8,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from reid_jax.errors import InputError, shown
-from reid_jax.files.json_files import is_number, read_json, write_json
+from reid_jax.files.json_files import read_json, write_json
 from reid_jax.tracking.reentry import Described, compare
+from reid_jax.tracking.thresholds import Calibration, Threshold, Thresholds, calibration_from
 from reid_jax.tracking.visits import NOBODY, Visit
-
-
-@dataclasses.dataclass(frozen=True)
-class Threshold:
-    """A distance nearer than which the share `rate` of other people is, at most.
-
-    false_new: the share of the same person that is not; None where nobody came back.
-    """
-
-    rate: float
-    threshold: float
-    false_new: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """Thresholds of one kind of distance, and how many distances to the same and to other people they are from."""
-
-    same: int
-    others: int
-    at: tuple[Threshold, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """What `track calibrate` finds.
-
-    visits, images: see the module.
-    nearest: k of `reentry.distance`, for the visits.
-    digest: of the weights that described people, see `Extractor.digest`; '' where no network did.
-    """
-
-    visits: Thresholds
-    images: Thresholds
-    nearest: int = 1
-    digest: str = ""
 
 
 def calibrate(
@@ -120,20 +84,18 @@ def read_calibration(path: str | os.PathLike) -> Calibration:
     value = read_json(path)
     if value is None:
         raise InputError(f"there is no file {shown(path)}; name one that `reid-jax track calibrate --json=FILE` wrote")
-    try:
-        visits, images = (_read_thresholds(value[kind]) for kind in ("visits", "images"))
-        nearest, digest = value["nearest"], value["digest"]
-    except (KeyError, TypeError, IndexError):
-        visits = images = nearest = digest = None
-    if not (visits and images and isinstance(nearest, int) and isinstance(digest, str)):
+    calibration = calibration_from(value)
+    if calibration is None:
         raise InputError(f"{shown(path)} is no calibration; name one that `reid-jax track calibrate --json=FILE` wrote")
-    return Calibration(visits, images, nearest, digest)
+    return calibration
 
 
-def _read_thresholds(value: Any) -> Thresholds | None:
-    """The thresholds in a JSON object; None, KeyError or TypeError where they are none."""
-    at = tuple(Threshold(each["rate"], each["threshold"], each["false_new"]) for each in value["at"])
-    numbers = [number for each in at for number in (each.rate, each.threshold, each.false_new or 0.0)]
-    if not at or not all(map(is_number, [*numbers, value["same"], value["others"]])):
-        return None
-    return Thresholds(value["same"], value["others"], at)
+def read_calibration_of(path: str | os.PathLike, weights: str | os.PathLike, digest: str) -> Calibration:
+    """Reads a calibration of the weights named `weights`, of that digest; raises InputError where it is of others."""
+    calibration = read_calibration(path)
+    if calibration.digest != digest:
+        raise InputError(
+            f"{shown(path)} is not of the weights {shown(weights)}; calibrate these: reid-jax track calibrate "
+            f"SEQUENCE ... --weights={shown(weights)} --json=FILE"
+        )
+    return calibration

@@ -29,7 +29,8 @@ def describe_visits(
     Args:
       rows: of all visits.
       cameras: {camera: its frames}, for each camera of the rows; frame numbers are the same moments in all of them.
-      embed: see `motdt.Embed`; a descriptor that is 0 or not finite is left out.
+      embed: see `motdt.Embed`; a descriptor that is 0 or not finite is left out. One that is shorter than 1 is the
+        mean of several networks', and gives the visit its spread; see `appearance.of_extractors`.
       query_frames: how many frames from its first on a visit's early crops are from.
       progress: the name of a bar on stderr; none is shown where it is empty.
 
@@ -43,7 +44,7 @@ def describe_visits(
     query = [early_rows(rows, visit, cost, QUERY_CROPS, query_frames) for visit in visits]
     gallery = [spread(rows, visit.rows, cost, _CANDIDATES) for visit in visits]
     wanted = np.unique(np.concatenate([*query, *gallery, np.zeros(0, np.int64)]))
-    feature = _features(rows, wanted, cameras, embed, progress)
+    feature, disagreement = _features(rows, wanted, cameras, embed, progress)
     width = next((len(one) for one in feature.values()), 1)
 
     def looks_of(own: np.ndarray) -> np.ndarray:
@@ -54,15 +55,18 @@ def describe_visits(
     for early, later in zip(query, gallery, strict=True):
         later = later[[row in feature for row in later.tolist()]]
         later = later[diverse(looks_of(later), rows.frame[later], rows.camera[later], GALLERY_CROPS)]
-        described.append(Described(looks_of(early), looks_of(later), rows.frame[later], rows.camera[later]))
+        apart = [disagreement[row] for row in early.tolist() if row in feature]
+        disagreed = float(np.sqrt(np.mean(apart))) if apart else 0.0
+        described.append(Described(looks_of(early), looks_of(later), rows.frame[later], rows.camera[later], disagreed))
     return described
 
 
 def _features(
     rows: Rows, wanted: np.ndarray, cameras: Mapping[int, Frames], embed: Embed, progress: str
-) -> dict[int, np.ndarray]:
-    """{row: its unit descriptor float32 [d]} of the rows that are wanted, where they have one."""
+) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+    """{row: its unit descriptor float32 [d]} and {row: 1 - |m|^2, squared spread} of the rows that have one."""
     feature: dict[int, np.ndarray] = {}
+    disagreement: dict[int, float] = {}
     corners = rows.corners
     total = len(np.unique(np.stack([rows.camera[wanted], rows.frame[wanted]]), axis=1).T)
     with progress_bar(total, progress, "frames") as bar:
@@ -73,13 +77,14 @@ def _features(
             for number, frame in enumerate(frames.read() if last else (), 1):
                 own = there[rows.frame[there] == number]
                 if len(own):
-                    described = unit(embed(frame, whole_pixels(corners[own], frame.shape[:2])))
-                    for row, found in zip(own.tolist(), described, strict=True):
+                    described = embed(frame, whole_pixels(corners[own], frame.shape[:2]))
+                    for row, mean, found in zip(own.tolist(), described, unit(described), strict=True):
                         if np.isfinite(found).all():
                             feature[row] = found
+                            disagreement[row] = max(0.0, 1 - float(mean @ mean))
                     bar.update()
                 if number == last:
                     break
             if number < last:
                 raise InputError(f"visits go to frame {last:,}, but {frames.name} has {number:,} frames")
-    return feature
+    return feature, disagreement

@@ -3,7 +3,8 @@
 An external tracker gives a visit for each time that somebody is in the room. When a person enters, a few early crops
 are compared with small galleries of everyone who was seen before and is not there now. Nearer than τ it is the nearest
 one, otherwise somebody new. Boxes are never moved, only whole visits renamed, so that all but the identities is the
-tracker's. A wrong answer stays: from then on its crops are in the wrong person's gallery.
+tracker's. A wrong answer stays: from then on its crops are in the wrong person's gallery. Where several samples of the
+weights describe people, a visit whose early crops they disagree about may be called new for that alone.
 
 People who enter in the same frame are answered together, and no two of them get the same identity: the least sum of
 distances, where "new" costs each of them τ.
@@ -33,12 +34,15 @@ class Described:
 
     query: float32 [q, d], of its beginning.
     gallery: float32 [g, d], of all of it, with frame and camera, int64 [g], of each.
+    spread: how far several networks disagree about the query, the root mean square distance of their descriptors from
+      their mean, 0 to 1; 0 where there is only one.
     """
 
     query: np.ndarray
     gallery: np.ndarray
     frame: np.ndarray
     camera: np.ndarray
+    spread: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,7 @@ def answer(
     described: Sequence[Described],
     threshold: float,
     *,
+    most_spread: float = np.inf,
     nearest: int = 1,
     gallery_crops: int = GALLERY_CROPS,
 ) -> list[Answer]:
@@ -88,6 +93,7 @@ def answer(
       visits: by `visits.visits_of`, in any order.
       described: the same number.
       threshold: τ. At 0 everybody is new.
+      most_spread: a visit of a larger spread is new, whoever it is near.
       nearest: see `distance`.
       gallery_crops: kept of an identity, the most diverse of all its visits.
     """
@@ -101,7 +107,9 @@ def answer(
         apart = np.array(
             [[distance(described[v].query, people[identity].gallery, nearest) for identity in absent] for v in entering]
         ).reshape(len(entering), len(absent))
-        known = dict(zip(*(part.tolist() for part in assign(apart, threshold)), strict=True))
+        unsure = np.array([described[v].spread > most_spread for v in entering])
+        to_assign = np.where(unsure[:, None], np.inf, apart)
+        known = dict(zip(*(part.tolist() for part in assign(to_assign, threshold)), strict=True))
         for row, v in enumerate(entering):
             identity = absent[known[row]] if row in known else visits[v].identity
             answers[v] = Answer(identity, float(apart[row].min(initial=np.inf)), len(absent))
@@ -252,6 +260,29 @@ def compare(
             if person != NOBODY and owner[identity] != NOBODY:
                 (same if owner[identity] == person else others).append(apart)
     return np.array(same), np.array(others)
+
+
+def merges(
+    visits: Sequence[Visit],
+    described: Sequence[Described],
+    truth: np.ndarray,
+    threshold: float,
+    *,
+    nearest: int = 1,
+    gallery_crops: int = GALLERY_CROPS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which visits of somebody would be given an identity, each by itself and all earlier answers being right.
+
+    Returns (visit int64 [n], wrong bool [n]), wrong where the identity is somebody else's. See `compare` for the other
+    arguments.
+    """
+    visit, wrong = [], []
+    for entry in _right_entries(visits, described, truth, nearest, gallery_crops):
+        closest = min(entry.apart, key=entry.apart.__getitem__, default=None)
+        if closest is not None and entry.apart[closest] < threshold and truth[entry.visit] != NOBODY:
+            visit.append(entry.visit)
+            wrong.append(closest != entry.identity)
+    return np.array(visit, np.int64), np.array(wrong, bool)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from reid_jax import swag
@@ -16,20 +17,40 @@ from reid_jax.models.own_class import is_own
 from reid_jax.training import data, optim
 from reid_jax.training.losses import Objective
 from reid_jax.training.plan import Plan
+from reid_jax.training.sources import ResidentSource, Sampler, StreamedSource
 
 _MOST_STEPS = 2**31 - 1  # the state counts them as int32
 
 
-def data_of(config: ConfigDict) -> tuple[Split, list[Split] | None, dict[str, list[StoredSplit]]]:
+def data_of(
+    config: ConfigDict,
+) -> tuple[Split | StoredSplit, data.Pair | None, dict[str, list[StoredSplit]]]:
     """Returns what a run trains on, chooses by and is scored on, as `data.load_data` does."""
     return data.load_data(
-        config.dataset, config.test_dataset, config.data_dir, config.image_size, config.val_identities
+        config.dataset,
+        config.test_dataset,
+        config.data_dir,
+        config.image_size,
+        config.val_identities,
+        config.train_images,
     )
 
 
-def training_data_of(config: ConfigDict) -> tuple[Split, list[Split] | None]:
+def training_data_of(config: ConfigDict) -> tuple[Split | StoredSplit, data.Pair | None]:
     """Returns what a run trains on and chooses by, as `data.load_training` does."""
-    return data.load_training(config.dataset, config.data_dir, config.image_size, config.val_identities)
+    return data.load_training(
+        config.dataset, config.data_dir, config.image_size, config.val_identities, config.train_images
+    )
+
+
+def source_of(
+    config: ConfigDict, train: Split | StoredSplit, label: np.ndarray, sampler: Sampler, steps: int, mesh: Mesh
+) -> ResidentSource | StreamedSource:
+    """Returns where the batches of a run of `steps` steps come from; `label` int [n] is the class of each image."""
+    shared = (label.astype(np.int32), sampler, config.seed, config.steps_per_dispatch, mesh)
+    if isinstance(train, Split):
+        return ResidentSource(train, *shared)
+    return StreamedSource(train, *shared, steps=steps, workers=config.stream_workers)
 
 
 def schedule_of(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:

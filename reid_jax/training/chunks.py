@@ -1,15 +1,13 @@
-"""A chunk of a run's steps: its batches drawn on the host, its steps taken in one dispatch on the devices."""
+"""A chunk of a run's steps: its batches from the host, its steps taken in one dispatch on the devices."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import numpy as np
 
-from reid_jax.data.sampler import IdentitySampler, JoinedSampler
 from reid_jax.training.not_finite import Diagnosis, copy_state
+from reid_jax.training.sources import ResidentSource, StreamedSource
 from reid_jax.training.state import TrainState
 
 
@@ -17,17 +15,12 @@ from reid_jax.training.state import TrainState
 class ChunkRunner:
     """Takes the steps of a run, a chunk at a call.
 
-    `chunk` as `steps.compile_chunk` returns it, with `image`, `label` and `key` as it takes them; `rows`: the most
-    steps of a chunk.
+    `chunk` as `steps.compile_chunk` returns it for the source's kind of batches, with `key` as it takes it.
     """
 
     chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     diagnosis: Diagnosis
-    sampler: IdentitySampler | JoinedSampler
-    seed: int
-    rows: int
-    image: jax.Array
-    label: jax.Array
+    source: ResidentSource | StreamedSource
     key: jax.Array
 
     def __call__(
@@ -38,17 +31,9 @@ class ChunkRunner:
         Returns (state after them, {metric: float32 [rows]} of which the first `end` - `begin` are used, a function that
         says of a step of the chunk, counted from 0, what was not finite first).
         """
-        indices = batch_indices(self.sampler, self.seed, begin, end, self.rows)
+        batches = self.source.batches(begin, end)
         # A chunk does not touch the moments of the weights: they are not copied with the state that it begins with.
         first, moments = dataclasses.replace(state, swag=None), state.swag
-        first_not_finite = functools.partial(self.diagnosis, copy_state(first), indices)
-        state, history = self.chunk(first, self.image, self.label, indices, end - begin, self.key)
+        first_not_finite = functools.partial(self.diagnosis, copy_state(first), batches)
+        state, history = self.chunk(first, batches, end - begin, self.key)
         return dataclasses.replace(state, swag=moments), history, first_not_finite
-
-
-def batch_indices(sampler: Any, seed: int, begin: int, end: int, rows: int) -> np.ndarray:
-    """Returns the image numbers of steps `begin` to `end`, int32 [rows, batch]; rows beyond them are 0, not used."""
-    indices = np.zeros((rows, sampler.batch_size), np.int32)
-    for step in range(begin, end):
-        indices[step - begin] = sampler.indices(seed, step)
-    return indices

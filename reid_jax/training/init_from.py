@@ -9,17 +9,18 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from reid_jax.data.split import Split
+from reid_jax.data.images import Images
 from reid_jax.errors import InputError
 from reid_jax.models.contract import is_classifier
 from reid_jax.models.fields import fields_of
 from reid_jax.models.registry import build_network
 
 # Of the network: classifiers may differ, and neither the compute dtype nor the scale's first value is in the weights.
+_AT_ONCE = 1024  # images in memory for the digest of people whose images are on disk
 _FREE = {"identities", "dtype", "logit_scale"}
 
 
-def people_digest(train: Split) -> str:
+def people_digest(train: Images) -> str:
     """Returns the digest of a training split's identities, in the order of the classes: SHA-256 in hexadecimal digits.
 
     It is of the name and the pixels of each identity's first image by name. The same people under another data set's
@@ -29,9 +30,10 @@ def people_digest(train: Split) -> str:
     digest = hashlib.sha256()
     order = np.lexsort((train.name, train.identity))
     _, first = np.unique(train.identity[order], return_index=True)
-    for row in order[first]:
-        digest.update(str(train.name[row]).encode("utf-8", "surrogateescape") + b"\0")
-        digest.update(np.ascontiguousarray(train.image[row]).tobytes())
+    for rows in np.split(order[first], range(_AT_ONCE, len(first), _AT_ONCE)):
+        for name, image in zip(train.name[rows], train.select(rows).image, strict=True):
+            digest.update(str(name).encode("utf-8", "surrogateescape") + b"\0")
+            digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()
 
 

@@ -26,11 +26,17 @@ class TrainingLog:
     """
 
     def __init__(
-        self, plan: Plan, schedule: optax.Schedule, batch_size: int, writer: MetricWriter, names: Sequence[str]
+        self,
+        plan: Plan,
+        schedule: optax.Schedule,
+        batch_size: int,
+        writer: MetricWriter,
+        names: Sequence[str],
+        waited: Callable[[], float] = float,
     ):
-        """`names` of the metrics of a step; the schedule's rate is written beside them."""
+        """`names` of the metrics of a step, beside which the rate is written; `waited`: seconds spent on images."""
         self._plan, self._schedule, self._batch_size, self._writer = plan, schedule, batch_size, writer
-        self._names = names
+        self._names, self._waited = names, waited
         self._pending: list[tuple[int, int, dict[str, jax.Array], Callable[[int], str]]] = []
         self._first_step, self._first_time = None, None
         self._last_line = 0.0
@@ -103,7 +109,11 @@ class TrainingLog:
         if step > self._first_step:
             per_second = (step - self._first_step) / (now - self._first_time)
             left = (self._plan.total - step) / per_second
-            line += f"  {per_second * self._batch_size:.0f} images/s  left {_clock(left)}"
+            line += f"  {per_second * self._batch_size:.0f} images/s"
+            waited = self._waited()
+            if waited:
+                line += f"  waiting for images {100 * waited / (now - self._first_time):.0f} %"
+            line += f"  left {_clock(left)}"
         return line
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict
 from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
 from reid_jax.models.calls import recorded_calls
+from reid_jax.training.batches import Batches
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
 from reid_jax.training.steps import draw_batch, gradients_of, norm_of
@@ -28,7 +28,7 @@ _LOSSES = ("cross_entropy", "triplet", "loss")
 class Diagnosis:
     """Looks into one step of a chunk. The fields are what the run trains with.
 
-    `chunk` as `steps.compile_chunk` returns it, with `image`, `label` and `key` as it takes them.
+    `chunk` as `steps.compile_chunk` returns it, with `key` as it takes it.
     """
 
     chunk: Callable[..., tuple[TrainState, Any]]
@@ -36,20 +36,18 @@ class Diagnosis:
     objective: Objective
     augmentation: Augmentation
     mesh: Mesh
-    image: jax.Array
-    label: jax.Array
     key: jax.Array
 
-    def __call__(self, begin: TrainState, indices: np.ndarray, offset: int) -> str:
+    def __call__(self, begin: TrainState, batches: Batches, offset: int) -> str:
         """Returns what was not finite first in step `offset`, from 0, of the chunk that began with the state `begin`.
 
         Such as 'the output of stage1/halve/reduce/norm' or 'the gradient of pool_global/gem/p', in the order in which a
         step computes: parameters, what modules read and return, losses, gradients (the last module's first), their
         norm. At most a chunk is taken again; `begin` is donated to it. All processes call this alike.
         """
-        state, _ = self.chunk(begin, self.image, self.label, indices, offset, self.key)
-        split = self.image, self.label, indices[offset], self.key
-        findings = jax.device_get(_look(self.network, self.objective, self.augmentation, self.mesh, state, *split))
+        state, _ = self.chunk(begin, batches, offset, self.key)
+        taken = state, batches, offset, self.key
+        findings = jax.device_get(_look(self.network, self.objective, self.augmentation, self.mesh, *taken))
         first = next((name for name, good in zip(findings.names, findings.finite, strict=True) if not good), None)
         return first or "nothing that is found when the step is taken once more: it is at the edge of float32"
 
@@ -68,7 +66,7 @@ def _findings(named: list[tuple[str, Any]]) -> _Findings:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _look(network, objective, augmentation, mesh, state, image, label, indices, key) -> _Findings:
+def _look(network, objective, augmentation, mesh, state, batches, offset, key) -> _Findings:
     """Looks at all that a step computes, in its order."""
     with recorded_calls() as calls:
 
@@ -78,7 +76,7 @@ def _look(network, objective, augmentation, mesh, state, image, label, indices, 
             losses = [(f"the {name} of the batch", metrics[name]) for name in _LOSSES if name in metrics]
             return loss, _findings(modules + losses)
 
-        batch = draw_batch(image, label, indices, augmentation, mesh, key, state.step)
+        batch = draw_batch(batches, offset, augmentation, mesh, key, state.step)
         gradients, (forward, _) = gradients_of(network, observed, state, *batch)
     order = {call.path: position for position, call in enumerate(calls) if call.side == "input"}
 

@@ -13,6 +13,7 @@ from reid_jax import parallel
 from reid_jax.data.augment import Augmentation, augment
 from reid_jax.models import ops
 from reid_jax.models.pooling import gem_exponents
+from reid_jax.training.batches import Batches, Resident
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
 
@@ -56,22 +57,20 @@ def norm_of(gradients: Any) -> jax.Array:
 
 
 def draw_batch(
-    image: jax.Array,
-    label: jax.Array,
-    indices: jax.Array,
+    batches: Batches,
+    offset: Any,
     augmentation: Augmentation,
     mesh: Mesh,
     key: jax.Array,
     step: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the images `indices` of the training split, augmented by fold_in(key, step), and their labels.
+    """Returns the images of step `offset` of a chunk, augmented by fold_in(key, step), and their labels.
 
-    `indices` int32 [batch]; both are spread over the mesh.
+    Both are spread over the mesh; `step` counts from the run's beginning.
     """
-    sharded = parallel.by_example(mesh)
-    chosen = jax.lax.with_sharding_constraint(indices, sharded)
-    batch = augment(jax.random.fold_in(key, step), image[chosen], augmentation)
-    return jax.lax.with_sharding_constraint(batch, sharded), label[chosen]
+    image, label = batches.at(offset, mesh)
+    batch = augment(jax.random.fold_in(key, step), image, augmentation)
+    return jax.lax.with_sharding_constraint(batch, parallel.by_example(mesh)), label
 
 
 def compiler_options(platform: str) -> dict[str, str]:
@@ -89,11 +88,11 @@ def compile_chunk(
     objective: Objective,
     augmentation: Augmentation,
     mesh: Mesh,
+    kind: type[Batches] = Resident,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """Returns the jitted `chunk(state, image, label, indices, steps, key)` that takes `steps` steps in one dispatch.
+    """Returns the jitted `chunk(state, batches, steps, key)` that takes `steps` steps in one dispatch.
 
-    `image` uint8 [n, h, w, 3] and `label` int32 [n] are the whole training split, on the device; `indices` int32
-    [k, batch] names the images of up to k batches, of which the first `steps` are used, so that a shorter chunk
+    `batches`, of that kind, are those of up to k steps, of which the first `steps` are used, so that a shorter chunk
     runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
     augmentation from fold_in(key, s).
     """
@@ -101,21 +100,20 @@ def compile_chunk(
     platform = mesh.devices.flat[0].platform
 
     @ops.traced_for(platform)
-    def chunk(state: TrainState, image: Any, label: Any, indices: Any, steps: Any, key: Any):
+    def chunk(state: TrainState, batches: Batches, steps: Any, key: Any):
         def take_step(offset, carry):
             state, history = carry
-            batch = draw_batch(image, label, indices[offset], augmentation, mesh, key, state.step)
+            batch = draw_batch(batches, offset, augmentation, mesh, key, state.step)
             state, metrics = train_step(network, optimizer, objective, state, *batch)
             return state, jax.tree.map(lambda values, new: values.at[offset].set(new), history, metrics)
 
-        history = {name: jnp.zeros(indices.shape[0]) for name in metric_names(objective, state.params)}
+        history = {name: jnp.zeros(batches.count) for name in metric_names(objective, state.params)}
         return jax.lax.fori_loop(0, steps, take_step, (state, history))
 
     return jax.jit(
         chunk,
         donate_argnums=0,
-        # The indices come from the host, which may hand over whole arrays only; each batch of them is spread above.
-        in_shardings=(whole, whole, whole, whole, whole, whole),
+        in_shardings=(whole, kind.sharding(mesh), whole, whole),
         out_shardings=(whole, whole),
         compiler_options=compiler_options(platform),
     )

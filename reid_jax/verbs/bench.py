@@ -1,8 +1,10 @@
-"""`reid-jax bench`: speed and memory of a step, embedding, the input, ranking and tracking, beside other libraries."""
+"""`reid-jax bench`: speed and memory of a step, embedding, the input, ranking, tracking, a gallery, and of others."""
 
 import argparse
 import dataclasses
 import statistics
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ from reid_jax import config as run_config
 from reid_jax import parallel
 from reid_jax.bench import against, made, retrieval
 from reid_jax.bench.embedding import bench_embedding
+from reid_jax.bench.gallery import K, bench_gallery
 from reid_jax.bench.input import DATASET, bench_input
 from reid_jax.bench.tracking import PEOPLE, bench_tracking
 from reid_jax.bench.training import bench_training
@@ -32,6 +35,7 @@ EXAMPLES = """\
   reid-jax bench verify --size=market1501
   reid-jax bench rerank --rounds=3 --against=torchreid
   reid-jax bench track --people 10 30 100
+  reid-jax bench gallery --entries=1000000 --dimensions=256 --against=faiss
 Contestants run in turn, round by round; a ratio is the median over the rounds. In `train` a chunk that is not timed
 goes before each that is. All devices take part: on a CPU
 XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of it."""
@@ -53,7 +57,9 @@ _PEERS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what can be measured, with its options; overrides `--config.KEY=VALUE` pass beside them."""
-    actions = parser.add_subparsers(dest="work", required=True, metavar="{train,embed,data,rank,verify,rerank,track}")
+    actions = parser.add_subparsers(
+        dest="work", required=True, metavar="{train,embed,data,rank,verify,rerank,track,gallery}"
+    )
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
@@ -96,6 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     track.add_argument("--people", type=whole(1, 1000), nargs="+", default=list(PEOPLE), help=text)
     _add_dimensions(track)
 
+    gallery = add("gallery", "fill a gallery with made vectors and search it: time, memory, disk")
+    gallery.add_argument("--entries", type=whole(1, 10**9), default=100_000, help="(default %(default)s)")
+    gallery.add_argument("--gallery", help="where to make it: a folder or postgresql://… (default: a temporary folder)")
+    gallery.add_argument("--approximate", action="store_true", help="on PostgreSQL: build the index and search by it")
+    _add_dimensions(gallery)
+    _add_against(gallery, against.GALLERY, "also time faiss, its flat index in memory")
+
 
 def _add_dimensions(action: argparse.ArgumentParser) -> None:
     text = "of a descriptor (default %(default)s)"
@@ -122,6 +135,8 @@ def run(args: argparse.Namespace) -> None:
     print(parallel.describe(mesh) + f", {cores()} cores, jax {jax.__version__}", flush=True)
     if args.work == "track":
         measured = _tracking(args)
+    elif args.work == "gallery":
+        measured = _gallery(args, peers)
     else:
         measured = _retrieval(args, peers, mesh) if args.work in _RETRIEVAL else _network(args, peers, mesh)
     if args.json:
@@ -155,6 +170,15 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
 def _tracking(args: argparse.Namespace) -> dict[str, Any]:
     print(f"track: descriptors of {args.dimensions} numbers", flush=True)
     measured = bench_tracking(list(dict.fromkeys(args.people)), args.dimensions, args.rounds)
+    print(measured)
+    return measured.figures()
+
+
+def _gallery(args: argparse.Namespace, peers: list[str]) -> dict[str, Any]:
+    print(f"gallery   {args.entries:,} entries x {args.dimensions} numbers, {K} matches a query", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        address = args.gallery or str(Path(folder) / "gallery")
+        measured = bench_gallery(address, args.entries, args.dimensions, args.rounds, peers, args.approximate)
     print(measured)
     return measured.figures()
 

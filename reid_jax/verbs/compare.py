@@ -4,10 +4,9 @@ import argparse
 
 import numpy as np
 
-from reid_jax.errors import InputError, shown
 from reid_jax.extractor import Extractor
 from reid_jax.ranges import real
-from reid_jax.tracking.calibration import Calibration, read_calibration
+from reid_jax.tracking.calibration import Calibration, read_calibration_of
 
 EXAMPLES = """\
   reid-jax compare anna_1.jpg anna_2.jpg --weights=runs/1x --calibration=thresholds.json
@@ -27,13 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the distance, and what each threshold makes of it."""
-    calibration = read_calibration(args.calibration) if args.calibration else None
     extractor = Extractor(args.weights)
-    if calibration is not None and calibration.digest != extractor.digest:
-        raise InputError(
-            f"{shown(args.calibration)} is not of the weights {shown(args.weights)}; calibrate these: reid-jax track "
-            f"calibrate SEQUENCE ... --weights={shown(args.weights)} --json=FILE"
-        )
+    calibration = None
+    if args.calibration:
+        calibration = read_calibration_of(args.calibration, args.weights, extractor.digest)
     one, other = extractor(args.images)
     distance = float(np.sqrt(max(2 - 2 * float(one @ other), 0)))
     print(f"distance {distance:.3f} (0: alike, 2: opposite)")

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from reid_jax import parallel, visualize
-from reid_jax.averaging.samples import evaluate_samples, sampled_encoders
+from reid_jax.averaging.samples import evaluate_samples
 from reid_jax.bench.measure import peak_memory
 from reid_jax.data.builders.source import Source
 from reid_jax.data.split import StoredSplit
@@ -26,7 +26,6 @@ from reid_jax.ranges import whole
 from reid_jax.retrieval.metrics import format_matrix, format_metrics
 from reid_jax.retrieval.protocol import removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
-from reid_jax.training.assemble import augmentation_of, training_data_of
 from reid_jax.verbs.protocol import (
     add_protocol,
     add_query_height,
@@ -37,6 +36,7 @@ from reid_jax.verbs.protocol import (
     score_heights,
     sources_to_score,
 )
+from reid_jax.verbs.swag_samples import encoders_of_samples
 from reid_jax.visualize.failures import require
 from reid_jax.weights import AVERAGED, LAST, Weights
 
@@ -166,42 +166,12 @@ def _score(
     begin = time.perf_counter()
     encoder, spread = describer_of(weights, mesh), None
     if samples:
-        result, *spread = _sampled(weights, query, gallery, samples, protocol, data_dir, mesh)
+        encoders, pair = encoders_of_samples(weights, samples, data_dir, mesh), (query, gallery)
+        ((result, *spread),) = evaluate_samples(encoders, [pair], samples=samples, protocol=protocol, progress=True)
     else:
         result = evaluate(encoder, query, gallery, protocol=protocol, multi_query=pooled, progress=True)
     seconds = time.perf_counter() - begin
     return Scored(source.name, encoder, query, gallery, result, spread and tuple(spread), seconds)
-
-
-def _sampled(
-    weights: Weights | Export,
-    query: StoredSplit,
-    gallery: StoredSplit,
-    samples: int,
-    protocol: Protocol,
-    data_dir: str,
-    mesh: Mesh,
-) -> tuple[Evaluation, np.ndarray, np.ndarray]:
-    """The evaluation of SWAG's averaged descriptors, and the spread of the queries and of the gallery."""
-    if isinstance(weights, Export) or weights.moments is None:
-        raise InputError(
-            f"these weights are no average with SWAG's moments; name a run of configs/swag.py or its {AVERAGED}"
-        )
-    config = weights.config.copy_and_resolve_references()
-    config.data_dir = data_dir
-    encoders = sampled_encoders(
-        weights.network,
-        weights.moments,
-        training_data_of(config)[0].image,
-        mesh,
-        samples=samples,
-        seed=config.seed,
-        scale=config.swag.scale,
-        variance_floor=config.swag.variance_floor,
-        augmentation=augmentation_of(config),
-    )
-    (averaged,) = evaluate_samples(encoders, [(query, gallery)], samples=samples, protocol=protocol, progress=True)
-    return averaged
 
 
 def _report(scored: Scored) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from reid_jax.tracking.thresholds import Threshold
+
 PREFIX = "zoo:"
 DEFAULT = "street"  # what `Extractor()` takes
 
@@ -12,12 +14,14 @@ class Entry:
 
     about: what they are, in a line; licence: of the weights; commands: what makes them, line by line.
     digest: of those that come with the package, see `descriptors.digest_of`; '' for those that a user makes.
+    thresholds: distances of two images with their false-positive rates, as the card has them; () where unknown.
     """
 
     about: str
     licence: str
     commands: tuple[str, ...]
     digest: str = ""
+    thresholds: tuple[Threshold, ...] = ()
 
 
 _CYCLE = "--config.swag.collect=False --config.batch.identities=16"
@@ -45,6 +49,7 @@ ENTRIES: dict[str, Entry] = {
         "Apache-2.0",
         _STREET,
         "aaae29dc8704b9d7fc716e14e8a1b12e4598bc43c08ec24517252b8d05ec177f",
+        (Threshold(1e-3, 0.722, 0.850), Threshold(1e-2, 0.886, 0.593)),
     ),
     "market-nano": _made("nano at 160x64, trained on Market-1501", "market-nano", "size=nano,epochs=120"),
     "market-1x": _made("the paper's 1x at 160x64, trained on Market-1501", "market-1x", "size=1x"),

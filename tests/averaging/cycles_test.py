@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from made_place import two_cameras
 from places import ROOT
 
 from reid_jax import config as run_config
@@ -10,6 +11,7 @@ from reid_jax import swag
 from reid_jax.averaging import samples as model_average
 from reid_jax.errors import InputError
 from reid_jax.files.json_files import read_json
+from reid_jax.main import main
 from reid_jax.train import train_and_evaluate
 from reid_jax.training.checkpoint import Checkpoints
 from reid_jax.training.metric_writer import read_records
@@ -130,6 +132,26 @@ def test_evaluate_averages_the_samples_and_tells_their_risk(finished, command, t
         assert (stored["query_spread"] > 0).all()
         assert stored["query_spread"].shape == (24,)
         np.testing.assert_allclose(np.linalg.norm(stored["gallery_embedding"], axis=1), 1, rtol=1e-5)
+
+
+def test_samples_that_disagree_are_a_reason_to_call_somebody_new(finished, tmp_path, capsys):
+    cameras = [str(folder) for folder in two_cameras(tmp_path)]
+    of_samples = (f"--weights={finished[0]}", "--swag_samples=2")
+    assert main(["track", "calibrate", *cameras, *of_samples, "--rates", "0.9"]) == 0
+    said = capsys.readouterr().out
+    assert "visits of a larger spread" in said
+    place = ["track", "reenter", *cameras, "--cut_truth"]
+    results = tmp_path / "people.txt"
+    for most, people in ((1, 2), (0, 4)):
+        assert main([*place, *of_samples, "--threshold=2", f"--results={results}", f"--most_spread={most}"]) == 0
+        assert f"4 visits of {people} people" in capsys.readouterr().out
+    for options, told in (
+        (["--weights=a", "--most_spread=0.2"], "give --swag_samples too"),
+        (["--embedder=histogram", "--swag_samples=2"], "give --weights=RUN of a second phase"),
+        (["--weights=a", "--data_dir=data"], "that --swag_samples needs"),
+    ):
+        assert main([*place, "--threshold=1", f"--results={results}", *options]) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_what_cannot_be_continued_is_told(tiny_run, tmp_path, command):

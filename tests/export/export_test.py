@@ -22,6 +22,7 @@ from reid_jax.export import parity  # noqa: E402
 from reid_jax.export.onnx import export_onnx, onnx_model  # noqa: E402
 from reid_jax.export.reading import Export  # noqa: E402
 from reid_jax.main import main  # noqa: E402
+from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds, write_calibration  # noqa: E402
 from reid_jax.weights import Weights, save_weights  # noqa: E402
 
 OWN = ROOT / "tests" / "own_network" / "config.py"
@@ -133,17 +134,21 @@ def test_the_file_says_of_which_weights_it_is_and_what_it_takes(exported, weight
     assert ends == {"own": [["batch", 3, 32, 16], ["batch", 8]], "pixels": [["batch", 32, 16, 3], ["batch", 8]]}
 
 
-def test_thresholds_of_a_calibration_are_told_in_the_file(saved, tmp_path, capsys):
+def test_thresholds_of_a_calibration_are_told_in_the_file(saved, weights, tmp_path, capsys):
     calibrated = tmp_path / "calibrated.json"
-    calibrated.write_text(json.dumps({"thresholds": [{"rate": 0.01, "threshold": 0.7, "false_new": None}]}))
+    of_visits, of_images = (Thresholds(9, 99, (Threshold(0.01, at, None),)) for at in (0.5, 0.7))
+    write_calibration(calibrated, Calibration(of_visits, of_images, digest=digest_of(weights.variables)))
     out = tmp_path / "own.onnx"
-    assert main(["export", f"--weights={saved}", f"--out={out}", f"--thresholds={calibrated}"]) == 0
+    assert main(["export", f"--weights={saved}", f"--out={out}", f"--calibration={calibrated}"]) == 0
     facts = {each.key: each.value for each in onnx.load(out).metadata_props}
     assert json.loads(facts["thresholds"]) == {"0.01": 0.7}
     capsys.readouterr()
-    for text, words in (("[]", "is no file of"), ('{"thresholds": [{"rate": 1, "threshold": "x"}]}', "is no number")):
-        calibrated.write_text(text)
-        assert words in told(capsys, "export", f"--weights={saved}", f"--out={out}", f"--thresholds={calibrated}")
+    for damaged, words in (
+        (calibrated.read_text().replace("0.7", '"x"'), "is no calibration"),
+        (calibrated.read_text().replace('"digest": "', '"digest": "other'), "is not of the weights"),
+    ):
+        calibrated.write_text(damaged)
+        assert words in told(capsys, "export", f"--weights={saved}", f"--out={out}", f"--calibration={calibrated}")
 
 
 @pytest.mark.parametrize("name", ["own.onnx", "pixels.onnx", "own.stablehlo"])

@@ -1,6 +1,7 @@
 """The launchers: what they start, how they stop and go on, with stand-ins for clusters; one run of two processes."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -98,9 +99,9 @@ def test_a_slurm_job_that_was_told_to_stop_queues_itself_again(commands, tmp_pat
 
 
 @pytest.mark.parametrize("arguments", [[], ["--workdir="], ["--workdir"], ["--config.init_from=--workdir"]])
-@pytest.mark.parametrize("script", ["slurm.sbatch", "spot_tpu.sh"])
+@pytest.mark.parametrize("script", ["slurm.sbatch", "spot_tpu.sh", "until_done.sh"])
 def test_without_a_workdir_nothing_is_started(commands, tmp_path, script, arguments):
-    environment = {**commands(srun="", gcloud="", sleep=""), "TPU": "t", "ZONE": "z", "TYPE": "v6e-4"}
+    environment = {**commands(srun="", gcloud="", sleep="", reid_jax=""), "TPU": "t", "ZONE": "z", "TYPE": "v6e-4"}
     line = ["bash", LAUNCH / script, "--config=a.py", *arguments]
     done = subprocess.run(line, env=environment, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
@@ -113,6 +114,65 @@ def test_a_slurm_job_whose_run_fails_fails(commands, tmp_path):
     line = ["bash", LAUNCH / "slurm.sbatch", "--config=a.py", "--workdir=run"]
     assert subprocess.run(line, env=environment, check=False).returncode == 3
     assert len(calls(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(("code", "results", "expected"), [(0, True, 0), (0, False, 75), (2, False, 2), (2, True, 2)])
+def test_until_done_tells_a_finished_run_from_a_stopped_and_a_failed_one(commands, tmp_path, code, results, expected):
+    if results:
+        (tmp_path / "results.json").write_text("{}")
+    line = [LAUNCH / "until_done.sh", "--config=a b.py", "--workdir", str(tmp_path)]
+    assert subprocess.run(line, env=commands(reid_jax=f"exit {code}"), check=False).returncode == expected
+    assert calls(tmp_path) == [f"reid-jax train --config=a b.py --workdir {tmp_path}"]
+
+
+def test_until_done_hands_sigterm_on_and_waits(commands, tmp_path):
+    saves = (
+        f'trap "sleep 0.3; touch {tmp_path}/saved; exit 0" TERM; touch {tmp_path}/up\n'
+        "for i in {1..300}; do sleep 0.1; done"
+    )
+    line = [LAUNCH / "until_done.sh", f"--workdir={tmp_path}"]
+    process = subprocess.Popen(line, env=commands(reid_jax=saves))
+    wait_for(lambda: (tmp_path / "up").exists())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 75
+    assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "begin", "all_of_them"),
+    [
+        ({"TYPE": "ct6e-standard-8t", "IMAGE": "p/f"}, "gcloud compute", ""),
+        ({"TYPE": "v6e-4"}, "gcloud compute tpus tpu-vm", " --worker=all"),
+    ],
+)
+def test_a_dry_run_prints_one_round_and_calls_nothing(commands, tmp_path, variables, begin, all_of_them):
+    environment = {**commands(gcloud="", git=""), "TPU": "t", "ZONE": "z", "SETUP": "mount it", **variables}
+    line = [LAUNCH / "spot_tpu.sh", "--dry-run", "--config=a b.py", "--workdir=/mnt/run"]
+    done = subprocess.run(line, env=environment, check=True, capture_output=True, text=True)
+    assert not (tmp_path / "calls").exists()
+    # Each line is a command as a shell takes it.
+    words = [shlex.split(line) for line in done.stdout.splitlines()]
+    vm = begin.split() + ["instances"] * (begin == "gcloud compute")
+    assert words[0] == words[-1] == [*vm, "delete", "t", "--zone=z", "--quiet"]
+    assert words[1][: len(vm) + 2] == [*vm, "create", "t"]
+    assert ("--provisioning-model=SPOT" if "IMAGE" in variables else "--spot") in words[1]
+    assert words[2] == [*begin.split(), "ssh", "t", "--zone=z", *all_of_them.split(), "--command=mount it"]
+    assert words[3][0] == "git"
+    train = words[-3]
+    assert train[-1] == r"--command=cd reid_jax && exec ~/venv/bin/reid-jax train --config=a\ b.py --workdir=/mnt/run"
+    assert words[-2][-1] == "--command=test -f /mnt/run/results.json"
+
+
+def test_a_spot_run_on_compute_engine_goes_on_with_a_new_instance(commands, tmp_path):
+    gcloud = GCLOUD.replace("READY", "RUNNING").replace("PREEMPTED", "TERMINATED")
+    done, _ = spot(commands, tmp_path, gcloud, TYPE="ct6e-standard-8t", IMAGE="a-project/a-family")
+    assert done.returncode == 0, done.stderr
+    made = [call for call in calls(tmp_path) if "instances create" in call]
+    assert len(made) == 2
+    assert "--machine-type=ct6e-standard-8t --image-project=a-project --image-family=a-family" in made[0]
+    assert sum("reid-jax train" in call for call in calls(tmp_path)) == 2
+    assert "instances delete" in calls(tmp_path)[-1]
+    assert not any("tpu-vm" in call or "--worker" in call for call in calls(tmp_path))
 
 
 def test_a_tpu_slices_workers_all_get_the_quoted_command(commands, tmp_path):
@@ -179,7 +239,7 @@ def test_the_runtime_version_follows_from_the_type(commands, tmp_path, variables
     done, _ = spot(commands, tmp_path, gcloud, **variables)
     if version is None:
         assert done.returncode == 2
-        assert "Compute Engine or GKE" in done.stderr
+        assert "Compute Engine (TYPE=tpu7x-standard-4t) or GKE" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
         (create,) = [call for call in calls(tmp_path) if "tpu-vm create" in call]
@@ -189,7 +249,7 @@ def test_the_runtime_version_follows_from_the_type(commands, tmp_path, variables
 def test_a_spot_run_that_fails_by_itself_is_given_up(commands, tmp_path):
     done, verbs = spot(commands, tmp_path, GCLOUD.replace("if [ -f {once} ]", "exit 2; if [ -f {once} ]"))
     assert done.returncode == 1
-    assert "not for want of its slice" in done.stderr
+    assert "not for want of its TPU" in done.stderr
     assert verbs.count("create") == 1
     assert sum("reid-jax train" in call for call in calls(tmp_path)) == 3
 

@@ -261,43 +261,41 @@ def wait_for(condition):
     pytest.fail("nothing happened")
 
 
-def test_slurm_gets_a_job_a_run_in_order_of_dependency(folder, capsys):
+def test_slurm_gets_a_task_a_run_in_order_of_dependency(folder, capsys):
     assert walk(capsys, "--run", "--only=other")[0] == 0
     code, out, _ = walk(capsys, "--slurm=jobs", "--sbatch=--gres=gpu:1 --time 1:00:00")
     assert code == 0
-    assert "3 job files for 4 runs, 1 done before" in out
-    assert sorted(path.name for path in (folder / "jobs").iterdir()) == [
-        "first.sbatch",
-        "second.sbatch",
-        "submit.sh",
-        "third.sbatch",
-    ]
-    text = (folder / "jobs" / "second.sbatch").read_text()
+    assert "3 tasks for 4 runs, 1 done before" in out
+    assert sorted(path.name for path in (folder / "jobs").iterdir()) == ["small.sbatch", "submit.sh"]
+    job = folder / "jobs" / "small.sbatch"
     for line in ("#SBATCH --gres=gpu:1", "#SBATCH --time 1:00:00", f"#SBATCH --chdir={folder}", "#SBATCH --requeue"):
-        assert line in text.splitlines()
-    assert "srun reid-jax train --config=configs/swag.py:from=runs/small/first,cycles=2" in text
+        assert line in job.read_text().splitlines()
 
     # sbatch as it answers: a number a job.
     (folder / "bin").mkdir()
     count = 'echo "$*" >> ../submitted; wc -l < ../submitted'
-    for name, body in (("sbatch", count), ("scontrol", "true"), ("sleep", "")):
+    for name, body in (("sbatch", count), ("scontrol", "true"), ("sleep", ""), ("srun", 'echo "srun $*"')):
         (folder / "bin" / name).write_text(f"#!/bin/bash\n{body}\n")
         (folder / "bin" / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
-    subprocess.run([folder / "jobs" / "submit.sh"], env=environment, check=True, capture_output=True)
-    submitted = (folder / "submitted").read_text().splitlines()
-    assert [line.split()[-1] for line in submitted] == ["first.sbatch", "second.sbatch", "third.sbatch"]
-    assert "--dependency=singleton,afterok:1 " in submitted[1]
-    assert "--dependency=singleton " in submitted[2]
+    done = subprocess.run([folder / "jobs" / "submit.sh"], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["first: job 1_0", "second: job 2_1", "third: job 1_2"]
+    array, second = (folder / "submitted").read_text().splitlines()
+    assert array == "--parsable --array=0,2 --dependency=singleton small.sbatch"
+    assert "--array=1 " in second
+    assert "--dependency=singleton,afterok:1_0 " in second
 
-    # A run that stopped before it had its results must not let the next one begin.
-    (folder / "bin" / "srun").write_text("#!/bin/bash\nexit 0\n")
-    (folder / "bin" / "srun").chmod(0o755)
-    job = ["bash", folder / "jobs" / "first.sbatch"]
-    assert subprocess.run(job, env=environment, cwd=folder, check=False).returncode == 1
-    (folder / "runs" / "small" / "first").mkdir()
-    (folder / "runs" / "small" / "first" / "results.json").write_text("{}")
-    assert subprocess.run(job, env=environment, cwd=folder, check=False).returncode == 0
+    # A task that stopped before its run had its results must not let the next one begin.
+    def code_of(task):
+        options = {"env": {**environment, "SLURM_ARRAY_TASK_ID": str(task)}, "cwd": folder, "check": False}
+        return subprocess.run(["bash", job], **options).returncode
+
+    assert code_of(1) == 1
+    expected = "srun reid-jax train --config=configs/swag.py:from=runs/small/first,cycles=2 --workdir=runs/small/second"
+    assert expected in (folder / "runs/small/second.log").read_text()
+    (folder / "runs" / "small" / "second").mkdir()
+    (folder / "runs" / "small" / "second" / "results.json").write_text("{}")
+    assert code_of(1) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Processes of one run: how one that dies, fails, stops or finishes ends the others, or does not."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,23 +26,26 @@ MEET = "joining.meet()"
 
 @pytest.fixture
 def pair():
-    """pair(work of process 0, work of process 1) -> both, joined, each waiting for a line on stdin."""
+    """pair(work of process 0, work of process 1) -> both, joined, each waiting for a line on stdin.
+
+    `host`: the address of process 0; `before`: what comes before each one's command.
+    """
     started = []
 
-    def start(*works):
+    def start(*works, host="127.0.0.1", before=((),) * 3):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         for index, work in enumerate(works):
             environment = {
                 **os.environ,
                 "JAX_PLATFORMS": "cpu",
-                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+                "JAX_COORDINATOR_ADDRESS": f"{host}:{port}",
                 "JAX_NUM_PROCESSES": str(len(works)),
                 "JAX_PROCESS_ID": str(index),
             }
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", PROGRAM, work],
+                    [*before[index], sys.executable, "-c", PROGRAM, work],
                     env=environment,
                     cwd=ROOT,
                     stdin=subprocess.PIPE,
@@ -77,6 +81,45 @@ def test_a_killed_process_ends_the_other_with_one_line(pair, victim, work):
         f"reid-jax: process {victim} of 2 has died, and this one ends with it; the same command resumes the run\n"
     )
     assert other.returncode == 1
+
+
+@pytest.fixture
+def cable():
+    """Two network namespaces with a cable between them: (their names, process 0's address, pull the cable)."""
+
+    def ip(*words, check=True):
+        return subprocess.run(["ip", *words], check=check, capture_output=True).returncode == 0
+
+    names = [f"peers{os.getpid()}-{end}" for end in range(2)]
+    if not (shutil.which("ip") and ip("netns", "add", names[0], check=False)):
+        pytest.skip("no network namespaces can be made here")
+    try:
+        ip("netns", "add", names[1])
+        ip("link", "add", "end0", "netns", names[0], "type", "veth", "peer", "end1", "netns", names[1])
+        for name, device, address in zip(names, ("end0", "end1"), ("10.213.8.1", "10.213.8.2"), strict=True):
+            ip("-n", name, "address", "add", f"{address}/24", "dev", device)
+            for each in (device, "lo"):
+                ip("-n", name, "link", "set", each, "up")
+        yield names, "10.213.8.1", lambda: ip("-n", names[0], "link", "set", "end0", "down")
+    finally:
+        for name in names:
+            ip("netns", "delete", name, check=False)
+
+
+def test_a_cut_network_ends_both_with_one_line(pair, cable):
+    names, host, pull = cable
+    soon = "import socket\nfor each in peers._peers._connections:\n"
+    for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        soon += f"    each.setsockopt(socket.IPPROTO_TCP, socket.{option}, 1)\n"
+    soon += WAIT
+    both = pair(soon, soon, host=host, before=[["ip", "netns", "exec", name] for name in names])
+    begin(*both)
+    pull()
+    for number, process in enumerate(both):
+        _, told = process.communicate(timeout=50)
+        assert told.startswith(f"reid-jax: process {1 - number} of 2 has died, and this one ends with it; ")
+        assert told.count("\n") == 1
+        assert process.returncode == 1
 
 
 def test_processes_that_finish_at_different_times_end_well(pair):

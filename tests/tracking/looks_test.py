@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from reid_jax.errors import InputError
+from reid_jax.tracking.appearance import of_extractors
 from reid_jax.tracking.looks import describe_visits
 from reid_jax.tracking.mot_files import Rows
 from reid_jax.tracking.visits import visits_of
@@ -84,3 +85,18 @@ def test_cameras_and_frames_that_are_not_there_are_told():
     rows = rows_of([(1, range(1, 14), 20, 1)])
     with pytest.raises(InputError, match="visits go to frame 13, but made has 9 frames"):
         describe_visits(rows, visits_of(rows), {1: Camera(1, 9)}, embed_and_note([]), 5)
+
+
+def test_networks_that_disagree_give_a_visit_its_spread():
+    rows = rows_of([(1, range(1, 4), 20, 1), (2, range(1, 4), 150, 1)])
+    random = np.random.default_rng(0)
+    looks = random.standard_normal((5, 2, 6))  # of five networks, for the two boxes: in each frame the same
+    looks /= np.linalg.norm(looks, axis=2, keepdims=True)
+    looks[:, 1] = looks[0, 1]  # they agree about the second
+    embed = of_extractors([lambda frame, boxes, colour, own=own: own for own in looks])
+    first, second = describe_visits(rows, visits_of(rows), {1: Camera(1, 3)}, embed, 9)
+    mean = looks.mean(0)
+    expected = np.sqrt(np.mean(np.sum((looks[:, 0] - mean[0]) ** 2, axis=1)))
+    assert first.spread == pytest.approx(expected)
+    assert second.spread == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(first.query, np.tile(mean[0] / np.linalg.norm(mean[0]), (3, 1)), rtol=1e-5)

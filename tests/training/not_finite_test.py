@@ -12,10 +12,12 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.blocks import ConvNorm
 from reid_jax.models.heads import Classifier, Vector
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import Pooling
+from reid_jax.training.batches import Resident
 from reid_jax.training.losses import Objective
 from reid_jax.training.not_finite import Diagnosis, copy_state
 from reid_jax.training.state import create_state, init_variables
@@ -51,22 +53,22 @@ class Steep(Objective):
 
 @functools.cache
 def setup(slope=0.0):
-    """(state, diagnosis, indices) of one compiled chunk."""
+    """(state, diagnosis, batches) of one compiled chunk."""
     network, mesh, augmentation = OneStage(), parallel.create_mesh(), Augmentation(pad=2)
     random, whole, objective = np.random.default_rng(0), parallel.replicated(mesh), Steep(slope=slope)
-    image = jax.device_put(random.integers(0, 256, (16, *SIZE, 3), np.uint8), whole)
+    image = ResidentImages.of(random.integers(0, 256, (16, *SIZE, 3), np.uint8), mesh)
     label = jax.device_put(np.repeat(np.arange(4), 4).astype(np.int32), whole)
     indices = np.stack([random.permutation(16)[:8] for _ in range(STEPS)]).astype(np.int32)
     optimizer = optax.sgd(lambda step: jnp.where(step == EXPLODES, jnp.inf, 1e-3))
     state = create_state(init_variables(network, jax.random.key(0), SIZE), optimizer)
     chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
-    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, image, label, jax.random.key(1))
-    return jax.device_get(state), diagnosis, indices
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, jax.random.key(1))
+    return jax.device_get(state), diagnosis, Resident(image, label, indices)
 
 
 def first(changes, slope=0.0):
     """The first step that is not finite, from 0, of a chunk from parameters with `changes` {path: value}; and why."""
-    state, diagnosis, indices = setup(slope)
+    state, diagnosis, batches = setup(slope)
 
     def changed(path, leaf):
         return np.full_like(leaf, changes.get(jax.tree_util.keystr(path, simple=True, separator="/"), leaf))
@@ -74,11 +76,11 @@ def first(changes, slope=0.0):
     state = dataclasses.replace(state, params=jax.tree_util.tree_map_with_path(changed, state.params))
     state = jax.device_put(state, parallel.replicated(diagnosis.mesh))
     begin = copy_state(state)
-    _, history = diagnosis.chunk(state, diagnosis.image, diagnosis.label, indices, STEPS, diagnosis.key)
+    _, history = diagnosis.chunk(state, batches, STEPS, diagnosis.key)
     finite = np.isfinite(history["loss"]) & np.isfinite(history["gradient_norm"])
     number = int(np.argmin(finite))
     assert not finite[number]
-    return number, diagnosis(begin, indices, number)
+    return number, diagnosis(begin, batches, number)
 
 
 @pytest.mark.parametrize(

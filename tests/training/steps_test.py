@@ -7,9 +7,11 @@ import pytest
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
+from reid_jax.data.resident import ResidentImages
 from reid_jax.models.output import Output
 from reid_jax.models.registry import create_network
 from reid_jax.training import losses, optim, steps
+from reid_jax.training.batches import Resident
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import create_state, init_variables
 from reid_jax.training.steps import compile_chunk, metric_names
@@ -32,11 +34,12 @@ def setup():
     image = random.integers(0, 256, (16, *SIZE, 3), np.uint8)
     label = np.repeat(np.arange(4), 4).astype(np.int32)
     indices = np.stack([random.permutation(16)[:8] for _ in range(STEPS)]).astype(np.int32)
+    resident = ResidentImages.of(image, mesh)
     start = jax.device_get(create_state(variables, optimizer))
 
     def chunk(state, indices, steps, label=label):
         state = jax.device_put(state, parallel.replicated(mesh))
-        return jax.device_get(compiled(state, image, label, indices, steps, jax.random.key(1)))
+        return jax.device_get(compiled(state, Resident(resident, label, indices), steps, jax.random.key(1)))
 
     return start, chunk, indices, jax.device_get(variables)
 

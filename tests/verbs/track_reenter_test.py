@@ -2,42 +2,18 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from made_place import SIZE, two_cameras
 
 from reid_jax.main import main
 from reid_jax.tracking.calibration import read_calibration
-from reid_jax.tracking.mot_files import Rows, read_results, write_ground_truth, write_results
+from reid_jax.tracking.mot_files import Rows, read_results, write_results
 from reid_jax.tracking.sequences import Sequence, write_seqinfo
-
-SIZE = (60, 80)
-FRAMES = 40
-RED, BLUE = (200, 30, 40), (30, 60, 200)
-# (person, camera, first and last frame, colour): 5 comes back before the other camera.
-VISITS = [(5, 1, 1, 8, RED), (6, 1, 5, 16, BLUE), (5, 2, 25, 32, RED), (7, 2, 35, 40, (30, 200, 60))]
 
 
 @pytest.fixture(scope="module")
 def cameras(tmp_path_factory):
     """Two sequence folders of one place, with ground truth."""
-    folders = []
-    for camera in (1, 2):
-        folder = tmp_path_factory.mktemp("place") / f"c{camera}"
-        write_seqinfo(Sequence(folder, f"c{camera}", 4.0, FRAMES, SIZE, ending=".png"))
-        (folder / "img1").mkdir()
-        rows = []
-        for number in range(1, FRAMES + 1):
-            pixels = np.full((*SIZE, 3), 128, np.uint8)
-            for person, where, first, last, colour in VISITS:
-                if where == camera and first <= number <= last:
-                    left = 10 * (person - 4)
-                    pixels[10:40, left : left + 8] = colour
-                    rows.append((number, person, [left, 10, 8, 30]))
-            Image.fromarray(pixels).save(folder / "img1" / f"{number:06d}.png")
-        frame, person, box = zip(*rows, strict=True)
-        truth = Rows.of(frame, box, identity=person, category=1, visibility=1)
-        write_ground_truth(folder / "gt" / "gt.txt", truth)
-        folders.append(folder)
-    return folders
+    return two_cameras(tmp_path_factory.mktemp("place"))
 
 
 def run(capsys, *arguments, action="reenter"):

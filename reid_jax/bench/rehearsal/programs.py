@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 from reid_jax import parallel
 from reid_jax.bench.embedding import gflop_of
 from reid_jax.bench.training import IMAGES_OF_AN_IDENTITY, PRODUCTS_OF_A_LAYER
-from reid_jax.describe import IMAGES_PER_DISPATCH, describe_batch
+from reid_jax.data.resident import ResidentImages, rows_of
+from reid_jax.describe import IMAGES_PER_DISPATCH, describe_batch, forward_of, images_at_a_time, prepare
 from reid_jax.models.registry import network_of
 from reid_jax.training import assemble
+from reid_jax.training.batches import Resident
 from reid_jax.training.state import create_state, init_variables
 from reid_jax.training.steps import compile_chunk
 
@@ -50,12 +52,14 @@ def training(config: ConfigDict, identities: int, mesh: Mesh) -> Program:
     optimizer = assemble.optimizer_of(config, schedule, variables["params"])
     augmentation = assemble.augmentation_of(config)
     chunk = compile_chunk(network, optimizer, assemble.objective_of(config), augmentation, mesh)
-    steps = config.steps_per_dispatch
+    steps, size = config.steps_per_dispatch, tuple(config.image_size)
     lowered = chunk.lower(
         jax.eval_shape(lambda variables: create_state(variables, optimizer), variables),
-        ShapeDtypeStruct((len(label), *config.image_size, 3), jnp.uint8),
-        ShapeDtypeStruct(label.shape, jnp.int32),
-        ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        Resident(
+            ResidentImages(ShapeDtypeStruct((len(label), *rows_of(size)), jnp.uint8), size),
+            ShapeDtypeStruct(label.shape, jnp.int32),
+            ShapeDtypeStruct((steps, sampler.batch_size), jnp.int32),
+        ),
         ShapeDtypeStruct((), jnp.int32),
         key,
     )
@@ -70,7 +74,10 @@ def embedding(config: ConfigDict, mesh: Mesh) -> Program:
     variables = jax.eval_shape(lambda key: init_variables(network, key, config.image_size), key)
     count = IMAGES_PER_DISPATCH * mesh.size
     images = ShapeDtypeStruct((count, *config.image_size, 3), jnp.uint8, sharding=parallel.by_example(mesh))
-    lowered = describe_batch.lower(network, _whole(variables, mesh), images, mesh, False)
+    shape = (images_at_a_time(count, mesh), *config.image_size, 3)
+    ahead, rest = forward_of(network, variables, shape, mesh)
+    prepared = jax.eval_shape(prepare, ahead, variables, mesh)
+    lowered = describe_batch.lower(rest, _whole(prepared, mesh), images, mesh, False)
     return Program(lowered, mesh.size, 1, count, gflop_of(network, config.image_size) * count)
 
 

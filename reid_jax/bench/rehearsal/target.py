@@ -66,8 +66,10 @@ def target(text: str) -> Target:
 def _chips(target: Target) -> list[jax.Device]:
     _require("libtpu", "tpu", target)
     tell_libtpu_that_it_is_alone()
+    alone = all(side == "1" for side in target.shape.split("x"))
+    host = {"chips_per_host_bounds": (1, 1, 1)} if alone else {}  # else it looks for four chips or more
     try:
-        topology = topologies.get_topology_desc(f"{target.kind}:{target.shape}", "tpu")
+        topology = topologies.get_topology_desc(f"{target.kind}:{target.shape}", "tpu", **host)
     except Exception as error:  # the compiler's own, without a class that is public
         raise InputError(f"--target is {target}, of which JAX's compiler for TPUs says: {one_line(error)}") from error
     return topology.devices

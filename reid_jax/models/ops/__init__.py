@@ -8,6 +8,7 @@ gradients, quicker on the platforms that `forms.TABLE` gives it to. `jax.named_s
 
 from reid_jax.models.ops.average_pooling import average_pool
 from reid_jax.models.ops.batch_normalisation import batch_norm, normalise
+from reid_jax.models.ops.concatenation import concatenate
 from reid_jax.models.ops.convolution import conv
 from reid_jax.models.ops.depthwise import depthwise_conv
 from reid_jax.models.ops.forms import ANY, traced_for
@@ -19,11 +20,13 @@ from reid_jax.models.ops.normalised_convolution import normalised_conv
 from reid_jax.models.ops.permutation import permute
 from reid_jax.models.ops.pointwise import pointwise_conv
 from reid_jax.models.ops.region_crop import crop_regions
+from reid_jax.models.ops.splitting import split
 
 __all__ = [
     "ANY",
     "average_pool",
     "batch_norm",
+    "concatenate",
     "conv",
     "crop_regions",
     "depthwise_conv",
@@ -37,5 +40,6 @@ __all__ = [
     "pointwise_conv",
     "resize",
     "resize_matrix",
+    "split",
     "traced_for",
 ]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from reid_jax.models.ops.flat import as_image, fits, flat
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.sums import sums
 
@@ -36,10 +37,24 @@ def normalise(x: jax.Array, slope: jax.Array, offset: jax.Array, relu: bool) -> 
 
 
 def _plain(x, scale, bias, relu, epsilon):
-    axes, wide = tuple(range(x.ndim - 1)), x.astype(jnp.float32)
+    return _by_definition(x, scale, bias, relu, epsilon, ())
+
+
+def _flat(x, scale, bias, relu, epsilon):
+    if not fits(x):
+        return _plain(x, scale, bias, relu, epsilon)
+    y, mean, variance = _by_definition(flat(x), scale, bias, relu, epsilon, (1,))
+    return as_image(y, *x.shape[1:3]), mean, variance
+
+
+def _by_definition(x, scale, bias, relu, epsilon, behind):
+    """Of `x` whose channels have as many axes behind them as `behind` has ones."""
+    channels = x.ndim - 1 - len(behind)
+    axes, wide = [axis for axis in range(x.ndim) if axis != channels], x.astype(jnp.float32)
     mean = jnp.mean(wide, axes)
     variance = jnp.maximum(jnp.mean(wide * wide, axes) - mean * mean, 0.0)  # one reading of x, where var() takes two
-    y = ((wide - mean) * (scale * lax.rsqrt(variance + epsilon)) + bias).astype(x.dtype)
+    centre, slope, offset = (each.reshape(-1, *behind) for each in (mean, scale * lax.rsqrt(variance + epsilon), bias))
+    y = ((wide - centre) * slope + offset).astype(x.dtype)
     return jax.nn.relu(y) if relu else y, lax.stop_gradient(mean), lax.stop_gradient(variance)
 
 
@@ -107,4 +122,4 @@ def _summed_by(channel_sums):
     return lambda x, scale, bias, relu, epsilon: _by_two_sums(x, scale, bias, relu, epsilon, channel_sums)
 
 
-FORMS = {"plain": _plain, "runs": _summed_by(_sums_in_runs), "pairs": _summed_by(_sums_in_pairs)}
+FORMS = {"plain": _plain, "flat": _flat, "runs": _summed_by(_sums_in_runs), "pairs": _summed_by(_sums_in_pairs)}

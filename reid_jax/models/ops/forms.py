@@ -17,10 +17,12 @@ ANY = "any"  # no platform in particular: the plain forms throughout
 # the plain form.
 TABLE: dict[str, dict[str, str]] = {
     "conv": {"cpu": "products"},
-    "pointwise_conv": {"cpu": "rows", "gpu": "rows"},
-    "depthwise_conv": {"cpu": "blocks", "gpu": "runs"},
-    "batch_norm": {"cpu": "runs", "gpu": "pairs"},
-    "normalised_conv": {"gpu": "folded"},
+    "pointwise_conv": {"cpu": "rows", "gpu": "rows", "tpu": "flat"},
+    "depthwise_conv": {"cpu": "blocks", "gpu": "runs", "tpu": "flat"},
+    "batch_norm": {"cpu": "runs", "gpu": "pairs", "tpu": "flat"},
+    "normalised_conv": {"gpu": "folded", "tpu": "flat"},
+    "concatenate": {"tpu": "flat"},
+    "split": {"tpu": "flat"},
     "max_pool": {"cpu": "shifts", "gpu": "shifts"},
     "average_pool": {"cpu": "shifts", "gpu": "shifts"},
     "keep_gradient": {"cpu": "barrier", "gpu": "barrier"},

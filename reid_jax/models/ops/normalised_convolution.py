@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from reid_jax.models.ops.batch_normalisation import normalise
+from reid_jax.models.ops.flat import as_image, fits, flat
 from reid_jax.models.ops.forms import chosen
 
 
@@ -43,4 +44,16 @@ def _folded(convolve, x, kernel, y, slope, offset, relu):
     return y
 
 
-FORMS = {"plain": _plain, "folded": _folded}
+def _flat(convolve, x, kernel, y, slope, offset, relu):
+    """The same, for a TPU: what is left, XLA adds to a product there too."""
+    if not fits(y):
+        return _folded(convolve, x, kernel, y, slope, offset, relu)
+    with jax.named_scope("batch_norm"):
+        z = flat(convolve(x, (kernel * slope).astype(x.dtype))) + offset.astype(x.dtype)[:, None]
+    if relu:
+        with jax.named_scope("relu"):
+            z = jnp.maximum(z, 0)
+    return as_image(z, *y.shape[1:3])
+
+
+FORMS = {"plain": _plain, "folded": _folded, "flat": _flat}

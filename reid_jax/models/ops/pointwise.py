@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from reid_jax.models.ops.flat import as_image, fits, flat
 from reid_jax.models.ops.forms import chosen
 
 
@@ -42,4 +43,11 @@ def _pointwise_conv_backward(saved, gradient):
 
 _with_row_gradients.defvjp(_forward, _pointwise_conv_backward)
 
-FORMS = {"plain": _plain, "rows": _with_row_gradients}
+
+def _flat(x, kernel):
+    if not fits(x):
+        return _plain(x, kernel)
+    return as_image(jnp.einsum("nip,io->nop", flat(x), kernel), *x.shape[1:3])
+
+
+FORMS = {"plain": _plain, "rows": _with_row_gradients, "flat": _flat}

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import reid_jax
 from reid_jax.errors import InputError, shown
 from reid_jax.ranges import whole
-from reid_jax.tracking.appearance import histogram, of_extractor
+from reid_jax.tracking.appearance import histogram, of_extractor, of_extractors
 from reid_jax.tracking.frames import SequenceFrames
 from reid_jax.tracking.looks import describe_visits
 from reid_jax.tracking.mot_files import PEDESTRIAN, UNKNOWN, Rows, join, read_ground_truth
@@ -23,7 +24,7 @@ _CUT_SECONDS = 1.0  # out of all cameras for so long, a person of the ground tru
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Adds SEQUENCE, --weights or --embedder, and --nearest."""
+    """Adds SEQUENCE, --weights or --embedder, --swag_samples with its --data_dir, and --nearest."""
     parser.add_argument(
         "sequences", metavar="SEQUENCE", nargs="+", help="sequence folders, a camera each, counted from 1 in this order"
     )
@@ -32,6 +33,13 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--weights", help="what people look like by a network: a run's workdir, a .safetensors file or zoo:NAME"
     )
     looks.add_argument("--embedder", choices=(HISTOGRAM,), help="by colours")
+    parser.add_argument(
+        "--swag_samples",
+        type=whole(2, 10_000),
+        help="average descriptors over so many samples of a second-phase run's weights (SWAG); how far these disagree "
+        "about somebody is a spread",
+    )
+    parser.add_argument("--data_dir", help="the folder of that run's data set, which samples need (default: the run's)")
     parser.add_argument(
         "--nearest", type=whole(1, 1000), default=1, help="crops of a gallery that count, the nearest (default 1)"
     )
@@ -72,10 +80,35 @@ def place_of(args: argparse.Namespace) -> Place:
 
 def looks_by(args: argparse.Namespace) -> tuple[Embed, str]:
     """What describes people as the options say, and the digest of its weights; '' where it has none."""
+    if args.swag_samples and not args.weights:
+        raise InputError("--swag_samples draws weights; give --weights=RUN of a second phase, or leave it out")
+    if args.data_dir and not args.swag_samples:
+        raise InputError("--data_dir is the data set's that --swag_samples needs; give both, or leave it out")
     if args.embedder:
         return histogram, ""
+    if args.swag_samples:
+        return _looks_by_samples(args)
     extractor = reid_jax.Extractor(args.weights)  # imports JAX
     return of_extractor(extractor), extractor.digest
+
+
+def _looks_by_samples(args: argparse.Namespace) -> tuple[Embed, str]:
+    """The same by samples of the weights; their digest goes by the mean's and the number of samples."""
+    # Colours need no JAX, which these bring along.
+    from reid_jax import parallel
+    from reid_jax.describe import Encoder
+    from reid_jax.progress import with_progress
+    from reid_jax.verbs.swag_samples import encoders_of_samples
+    from reid_jax.weights import AVERAGED, load_weights
+
+    weights, mesh = load_weights(args.weights, AVERAGED), parallel.create_mesh()
+    data_dir = args.data_dir or weights.config.data_dir
+    encoders = encoders_of_samples(weights, args.swag_samples, data_dir, mesh)
+    extractors = [
+        reid_jax.Extractor(encoder) for encoder in with_progress(encoders, "drawing", "samples", args.swag_samples)
+    ]
+    mean = Encoder.of(weights, mesh).digest
+    return of_extractors(extractors), hashlib.sha256(f"{mean} {args.swag_samples} samples".encode()).hexdigest()
 
 
 def name_of(args: argparse.Namespace) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 
+from reid_jax.errors import InputError
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import real
 from reid_jax.text_table import format_table
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="distance from which on somebody is new; choose it on other people than these",
     )
+    parser.add_argument(
+        "--most_spread",
+        type=real(0, 1),
+        help="with --swag_samples: who the samples disagree about by more is new; choose it with the threshold",
+    )
     parser.add_argument("--results", required=True, help="the file to write, MOTChallenge text")
     parser.add_argument(
         "--online",
@@ -56,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Describes the visits, answers, writes, and counts mistakes where the truth is known."""
     require_writable("--results", args.results)
+    if args.most_spread is not None and not args.swag_samples:
+        raise InputError("--most_spread is of samples of the weights; give --swag_samples too, as in --swag_samples=10")
     place = place_of(args)
     if args.cut_truth:
         rows = place.cut_truth()
@@ -66,14 +74,20 @@ def run(args: argparse.Namespace) -> None:
     visits = visits_of(rows)
     embed, _ = looks_by(args)
     described = place.describe(embed, rows, visits)
-    answers = answer(visits, described, args.threshold, nearest=args.nearest)
+    by_distance = answer(visits, described, args.threshold, nearest=args.nearest)
+    answers = by_distance
+    if args.most_spread is not None:
+        answers = answer(visits, described, args.threshold, most_spread=args.most_spread, nearest=args.nearest)
     write_results(args.results, relabel(rows, visits, answers, place.query_frames if args.online else 0))
     people = len({each.identity for each in answers})
     print(f"{args.results}: {len(visits):,} visits of {people:,} people")
     if place.truth is not None:
         true = true_identities(rows, visits, place.truth)
         none = [Answer(visit.identity, np.inf, 0) for visit in visits]
-        print(_counted(visits, true, {"none": none, name_of(args): answers, "oracle": oracle(visits, true)}))
+        rows_by = {"none": none, name_of(args): by_distance}
+        if args.most_spread is not None:
+            rows_by[f"{name_of(args)}, spread to {args.most_spread:g}"] = answers
+        print(_counted(visits, true, rows_by | {"oracle": oracle(visits, true)}))
         found = reassociations(visits, described, true, nearest=args.nearest)
         if found:
             print(

@@ -33,7 +33,7 @@ def definition(relu):
 
 @forms
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 4, 4, 6), (9, 6)])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (2, 4, 4, 6), (2, 16, 8, 6), (9, 6)])
 def test_values_gradients_and_statistics(form, relu, shape):
     x, scale, bias = 2 + 3 * random(4, *shape), random(5, 6), random(6, 6)
     batch_norm = FORMS[form]

@@ -38,7 +38,20 @@ def windows_one_by_one(stride):
 @pytest.mark.parametrize("form", depthwise.FORMS)
 @pytest.mark.parametrize(
     ("stride", "height", "width"),
-    [(1, 8, 6), (1, 3, 1), (1, 11, 4), (1, 20, 3), (2, 8, 6), (2, 6, 7), (2, 5, 5), (2, 1, 2), (2, 16, 12)],
+    [
+        (1, 8, 6),
+        (1, 3, 1),
+        (1, 11, 4),
+        (1, 20, 3),
+        (1, 9, 14),
+        (1, 11, 11),
+        (1, 128, 1),
+        (2, 8, 6),
+        (2, 6, 7),
+        (2, 5, 5),
+        (2, 1, 2),
+        (2, 16, 12),
+    ],
 )
 def test_values_and_gradients(form, stride, height, width):
     x, kernel = random(0, 3, height, width, 4), random(1, 3, 3, 1, 4)
@@ -48,7 +61,7 @@ def test_values_and_gradients(form, stride, height, width):
 
 @pytest.mark.parametrize("form", depthwise.FORMS)
 def test_bfloat16_gradients_stay_bfloat16(form):
-    x, kernel = random(7, 1, 6, 8, 4).astype(jnp.bfloat16), random(8, 3, 3, 1, 4).astype(jnp.bfloat16)
+    x, kernel = random(7, 1, 16, 8, 4).astype(jnp.bfloat16), random(8, 3, 3, 1, 4).astype(jnp.bfloat16)
 
     def total(x, kernel):
         return jnp.sum(depthwise.FORMS[form](x, kernel, 1).astype(jnp.float32))

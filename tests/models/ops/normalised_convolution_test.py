@@ -41,8 +41,9 @@ def definition(relu):
 
 @forms
 @pytest.mark.parametrize("relu", [False, True])
-def test_values_and_gradients(form, relu):
-    arrays = random(0, 2, 5, 3, 4), random(1, 1, 1, 4, 6), random(2, 6), random(3, 6)
+@pytest.mark.parametrize("size", [(5, 3), (16, 8)])
+def test_values_and_gradients(form, size, relu):
+    arrays = random(0, 2, *size, 4), random(1, 1, 1, 4, 6), random(2, 6), random(3, 6)
     assert_same(lambda *each: applied(form, *each, relu), definition(relu), *arrays)
 
 

@@ -13,5 +13,6 @@ def sum_over_channels(x, kernel):
 
 
 @pytest.mark.parametrize("form", pointwise.FORMS)
-def test_values_and_gradients(form):
-    assert_same(pointwise.FORMS[form], sum_over_channels, random(2, 3, 5, 4, 6), random(3, 6, 8))
+@pytest.mark.parametrize("size", [(5, 4), (16, 8)])
+def test_values_and_gradients(form, size):
+    assert_same(pointwise.FORMS[form], sum_over_channels, random(2, 3, *size, 6), random(3, 6, 8))

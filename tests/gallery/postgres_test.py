@@ -1,0 +1,160 @@
+"""A gallery on PostgreSQL: its index, what stays after an erasing, and a server that goes away."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("psycopg", reason="pip install 'reid_jax[postgres]'")
+import psycopg
+
+from reid_jax.errors import InputError
+from reid_jax.gallery import Filter, open_gallery
+from reid_jax.gallery.postgres import without_password
+
+
+@pytest.fixture
+def on_server(database, extractor):
+    """An empty gallery in a database."""
+    with open_gallery(database, extractor, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def by_hand(database):
+    """Runs a statement as somebody with a console would."""
+
+    def run(statement):
+        with psycopg.connect(database, autocommit=True) as connection:
+            return connection.execute(statement)
+
+    return run
+
+
+def test_the_index_finds_k_under_a_filter(on_server, people, by_hand, database):
+    vectors, facts, _ = people(1500)
+    on_server.add(facts, vectors)
+    on_server.build_index()
+    on_server.build_index()
+    by_hand("ANALYZE reid_jax.entries")
+    others = ("seqscan", "bitmapscan", "sort")  # so few rows would else be sorted
+    for other in others:
+        by_hand(f"ALTER DATABASE postgres SET enable_{other} = off")
+    try:
+        with open_gallery(database) as indexed:
+            for where in (Filter(), Filter(cameras=("c1",)), Filter(tags=("bag", "hat"), since=1e5)):
+                exact = on_server.search(vectors[:3], 30, where)
+                near = indexed.search(vectors[:3], 30, where, approximate=True)
+                for one, other in zip(exact, near, strict=True):
+                    assert len(one) == len(other) == min(30, on_server.count(where))
+                    shared = {match.id for match in one} & {match.id for match in other}
+                    assert len(shared) >= 0.8 * len(one)
+        scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'entries_vector'"
+        deadline = time.monotonic() + 30
+        while not by_hand(scans).fetchone()[0] and time.monotonic() < deadline:  # counted a little later
+            time.sleep(0.1)
+        assert by_hand(scans).fetchone()[0] >= 3
+    finally:
+        for other in others:
+            by_hand(f"ALTER DATABASE postgres RESET enable_{other}")
+
+
+def test_tables_and_indexes_keep_no_byte_of_what_was_erased(on_server, people, server, by_hand):
+    vectors, facts, crops = people(60)
+    on_server.add(facts, vectors, crops)
+    on_server.build_index()
+    by_hand("CHECKPOINT")
+
+    def contents():
+        folder = Path(server.pgdata) / "base"
+        return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+    before = contents()
+    assert vectors[3].tobytes() in before
+    assert crops[4] in before
+    on_server.erase(Filter(ids=(4, 5)))
+    after = contents()
+    for trace in (vectors[3].tobytes(), vectors[4].tobytes(), crops[4], facts[3].source.encode() + b"C"):
+        assert trace not in after
+    assert vectors[0].tobytes() in after
+    assert on_server.check() == []
+
+
+def test_a_server_that_goes_away_is_one_line_and_what_was_confirmed_stays(on_server, people, by_hand, monkeypatch):
+    vectors, facts, crops = people(90)
+    on_server.add(facts[:30], vectors[:30], crops[:30])
+    from reid_jax.gallery import postgres
+
+    known = postgres._known
+
+    def then_gone(database, keys):
+        by_hand(f"SELECT pg_terminate_backend({database.info.backend_pid})")
+        return known(database, keys)
+
+    monkeypatch.setattr(postgres, "_known", then_gone)
+    with pytest.raises(InputError, match=r"^postgresql://.* went away: .*what was reported as added is kept") as error:
+        on_server.add(facts, vectors, crops)
+    assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    assert on_server.count() == 30
+    assert len(on_server.add(facts, vectors, crops).new) == 60
+    assert on_server.check() == []
+    with pytest.raises(InputError, match=r"postgresql://me@127\.0\.0\.1:9/none cannot be reached"):
+        open_gallery("postgresql://me:secret@127.0.0.1:9/none")
+    assert without_password("postgresql://me:secret@host/name?sslmode=require") == "postgresql://me@host/name"
+
+
+def test_what_was_changed_by_hand_is_told(on_server, people, by_hand, database):
+    vectors, facts, crops = people(20)
+    on_server.add(facts, vectors, crops)
+    by_hand("UPDATE reid_jax.entries SET vector = (SELECT vector FROM reid_jax.entries WHERE id = 1) WHERE id = 2")
+    by_hand("DELETE FROM reid_jax.crops WHERE id = 3")
+    by_hand("UPDATE reid_jax.entries SET digest = 'mine' WHERE id = 5")
+    lines = on_server.check()
+    assert [line.partition(") in ")[0] for line in lines] == ["1 entry (id 2", "1 entry (id 3", "1 entry (id 5"]
+    assert "a vector or a crop that is not the one that was added" in lines[0]
+    by_hand("UPDATE reid_jax.meta SET value = '7' WHERE key = 'version'")
+    with pytest.raises(InputError, match="holds a gallery of version 7; this reid_jax reads 1"):
+        open_gallery(database)
+    by_hand("ALTER TABLE reid_jax.entries DROP COLUMN camera")
+    with pytest.raises(InputError, match=r"column .camera. .*tables may have been changed by hand"):
+        on_server.page()
+
+
+def test_both_kinds_of_gallery_answer_alike(on_server, in_folder, people):
+    vectors, facts, crops = people(200)
+    vectors[::7] = vectors[3]
+    for gallery in (on_server, in_folder):
+        gallery.add(facts, vectors, crops)
+        gallery.erase(Filter(ids=(9, 30)))
+    for where in (Filter(), Filter(cameras=("c0", "c2"), until=9000.0)):
+        for by_person in (False, True):
+            found = [gallery.search(vectors[:9], 25, where, by_person=by_person) for gallery in (on_server, in_folder)]
+            assert found[0] == found[1]
+    assert list(on_server.page().entries) == list(in_folder.page().entries)
+
+
+def test_many_threads_search_while_one_adds(on_server, people):
+    vectors, facts, crops = people(200)
+    on_server.add(facts[:50], vectors[:50], crops[:50])
+    failed = []
+
+    def search():
+        try:
+            for row in range(5):
+                assert on_server.search(vectors[row : row + 1], 3)[0][0].id == row + 1
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for start in range(50, 200, 50):
+        on_server.add(facts[start : start + 50], vectors[start : start + 50])
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert on_server.count() == 200
+    assert np.array_equal(on_server.vectors(range(1, 201))[1], vectors)

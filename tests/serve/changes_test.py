@@ -1,0 +1,219 @@
+"""Adding, listing and erasing through the JSON interface: what is kept, under which names, and what is not."""
+
+import errno
+import json
+import threading
+
+import pytest
+from made_colours import finished, packed, picture, search
+
+from reid_jax.gallery import Filter
+
+
+def add(client, files, **data):
+    return client.post("/api/images", files=[("image", file) for file in files], data=data)
+
+
+def test_images_are_added_once_and_found(client, gallery):
+    files = [("blue.png", picture("blue")), ("b/broken.png", b"no image")]
+    answer = add(client, files, camera="3", person="Cleo", time="4000.5", tag=["a", "b", ""])
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["known"], [each["source"] for each in found["refused"]]) == (0, ["b/broken.png"])
+    assert "no image of a kind" in found["refused"][0]["reason"]
+    (entry,) = gallery.page(Filter(ids=tuple(found["new"]))).entries
+    assert (entry.source, entry.camera, entry.person, entry.time, entry.tags) == (
+        "blue.png",
+        "3",
+        "Cleo",
+        4000.5,
+        ("a", "b"),
+    )
+    assert search(client, "blue").json()["nearest"] == pytest.approx(0, abs=1e-3)
+    again = add(client, files[:1]).json()
+    assert (again["new"], again["known"]) == ([], 1)
+    assert client.get("/api/status").json()["images"] == 4
+
+
+def test_where_no_image_can_be_taken_nothing_is_added(client, gallery):
+    answer = add(client, [("a.png", b"x"), ("b.png", picture("blue")[:45])])
+    assert answer.status_code == 422
+    assert [each["source"] for each in answer.json()["refused"]] == ["a.png", "b.png"]
+    assert answer.json()["error"].startswith("a.png: ")
+    assert gallery.count() == 3
+
+
+def test_images_of_one_name_are_told_apart(client, gallery):
+    found = add(client, [("image.png", picture(colour)) for colour in ("red", "green", "blue")]).json()
+    sources = [entry.source for entry in gallery.page(Filter(ids=tuple(found["new"]))).entries]
+    assert sources == ["image.png", "image.png (2)", "image.png (3)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "etc/passwd"),
+        ("/etc/passwd", "etc/passwd"),
+        ("C:\\people\\..\\a.png", "C_/people/a.png"),
+        ("a/./b//c.png", "a/b/c.png"),
+        ("..", "image"),
+        ("tab\there\u202e.png", "tab_here_.png"),
+        ("<img src=x onerror=alert(1)>.png", "<img src=x onerror=alert(1)>.png"),
+        (
+            "\u06a9\u0648\u0647\u200c\u0646\u0648\u0631.png",
+            "\u06a9\u0648\u0647\u200c\u0646\u0648\u0631.png",
+        ),  # a letter that joins nothing
+        ("x" * 5000, "x" * 1000),
+    ],
+)
+def test_no_name_leads_anywhere(client, gallery, name, kept):
+    found = add(client, [("image", picture("blue"))], source=name).json()
+    (entry,) = gallery.page(Filter(ids=tuple(found["new"]))).entries
+    assert entry.source == kept
+
+
+def test_folders_may_name_people_or_cameras(client, gallery):
+    files = [("image", picture("blue")), ("image", picture("green"))]
+    found = add(client, files, source=["day/Ada/1.png", "2.png"], folders="person", person="nobody").json()
+    people = [entry.person for entry in gallery.page(Filter(ids=tuple(found["new"]))).entries]
+    assert people == ["Ada", "nobody"]
+    assert "'folders' is 'time'" in add(client, files, folders="time").json()["error"]
+    assert "1 sources and 2 images" in add(client, files, source="a").json()["error"]
+
+
+def test_a_zip_is_added_in_the_background(client, gallery):
+    files = {f"Ada/{number}.png": picture((number, 99, 250 - number)) for number in range(70)}
+    files |= {"Ada/broken.png": b"x", "notes.txt": b"hello", "__MACOSX/._1.png": b"x", "Ada/.hidden.png": b"x"}
+    answer = client.post("/api/archives", files={"archive": ("p.zip", packed(files))}, data={"folders": "person"})
+    assert answer.status_code == 202
+    state = finished(client, answer.json()["id"])
+    assert client.get(answer.headers["location"]).json() == state
+    assert (state["state"], state["done"], state["total"], state["new"]) == ("done", 71, 71, 70)
+    assert [each["source"] for each in state["refused"]] == ["Ada/broken.png"]
+    assert gallery.count(Filter(people=("Ada",))) == 72
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"no zip", "cannot be read as a zip"),
+        (packed({"a.txt": b"x"}), "the zip holds no image"),
+        (packed({"../a.png": picture("red")}), "no name inside an archive"),
+    ],
+    ids=range(3),
+)
+def test_a_zip_that_cannot_be_taken_is_one_line(client, data, words):
+    answer = client.post("/api/archives", files={"archive": ("p.zip", data)})
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]
+
+
+def test_a_zip_that_is_stopped_keeps_what_was_confirmed(start, gallery, monkeypatch):
+    client = start(archives=1)
+    first, go = threading.Event(), threading.Event()
+    add_batch = client.service._add
+
+    def slowly(*arguments):
+        added = add_batch(*arguments)
+        first.set()
+        assert go.wait(20)
+        return added
+
+    monkeypatch.setattr(client.service, "_add", slowly)
+    data = packed({f"{number:03}.png": picture((number, 99, 200)) for number in range(130)})
+    id = client.post("/api/archives", files={"archive": ("p.zip", data)}).json()["id"]
+    assert first.wait(20)
+    busy = client.post("/api/archives", files={"archive": ("p.zip", data)})
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "10")
+    assert client.delete(f"/api/archives/{id}").status_code == 200
+    go.set()
+    state = finished(client, id)
+    assert (state["state"], state["new"], gallery.count()) == ("stopped", 64, 67)
+    monkeypatch.undo()
+    id = client.post("/api/archives", files={"archive": ("p.zip", data)}).json()["id"]
+    state = finished(client, id)
+    assert (state["state"], state["new"], state["known"]) == ("done", 66, 64)
+
+
+def test_the_end_of_the_server_keeps_what_was_confirmed(start, gallery, monkeypatch):
+    client = start()
+    first = threading.Event()
+    add_batch = client.service._add
+    monkeypatch.setattr(client.service, "_add", lambda *arguments: (add_batch(*arguments), first.set())[0])
+    data = packed({f"{number:04}.png": picture((number % 250, number // 250, 200)) for number in range(1000)})
+    client.post("/api/archives", files={"archive": ("p.zip", data)})
+    assert first.wait(20)
+    client.service.close()
+    kept = gallery.count() - 3
+    assert kept % 64 == 0
+    assert 0 < kept < 1000
+    assert gallery.check() == []
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(client, gallery, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "vectors")
+
+    monkeypatch.setattr("reid_jax.gallery.vector_files.write_at", full)
+    answer = add(client, [("blue.png", picture("blue"))])
+    assert answer.status_code == 507
+    assert "No space left on device" in answer.json()["error"]
+    id = client.post("/api/archives", files={"archive": ("p.zip", packed({"a.png": picture("blue")}))}).json()["id"]
+    state = finished(client, id)
+    assert (state["state"], "No space left" in state["error"]) == ("failed", True)
+    monkeypatch.undo()
+    assert (gallery.count(), gallery.check()) == (3, [])
+    assert len(add(client, [("blue.png", picture("blue"))]).json()["new"]) == 1
+
+
+def test_a_disk_that_fills_up_while_a_file_arrives_is_said(client, gallery, monkeypatch):
+    async def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+    for answer in (
+        add(client, [("blue.png", picture("blue"))]),
+        search(client, "blue"),
+        client.post("/api/archives", files={"archive": ("p.zip", packed({"a.png": picture("blue")}))}),
+    ):
+        assert (answer.status_code, "No space left" in answer.json()["error"]) == (507, True)
+    assert gallery.count() == 3
+
+
+def test_the_listing_goes_on_where_it_was(client):
+    first = client.get("/api/images", params={"limit": 2}).json()
+    assert ([image["id"] for image in first["images"]], first["after"], first["total"]) == ([1, 2], 2, 3)
+    rest = client.get("/api/images", params={"limit": 2, "after": first["after"]}).json()
+    assert ([image["source"] for image in rest["images"]], rest["after"]) == (["green"], None)
+    assert client.get("/api/images", params={"camera": ["2"], "person": "Ben"}).json()["total"] == 1
+    for wrong in ({"after": "-1"}, {"limit": "1e9"}, {"after": str(2**63)}, {"person": "\0"}, {"cameras": "1"}):
+        assert client.get("/api/images", params=wrong).status_code == 422
+
+
+def test_what_is_erased_is_gone(client, gallery, tmp_path):
+    crop = client.get("/api/images/1/crop").content
+    assert client.post("/api/erase", json={"people": ["Ada"], "cameras": ["1"]}).json() == {"erased": 1}
+    assert client.get("/api/images/1/crop").status_code == 404
+    assert [match["source"] for match in search(client, "red").json()["matches"]] == ["rose", "green"]
+    assert not any(crop in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert client.post("/api/erase", json={"ids": [2, 3, 99]}).json() == {"erased": 2}
+
+
+@pytest.mark.parametrize(
+    "which",
+    [{}, {"ids": []}, {"ids": [0]}, {"ids": [2**63]}, {"ids": ["1"]}, {"ids": [True]}, {"ids": 1}, {"id": [1]}]
+    + [{"people": [1]}, {"people": ["\ud800"]}, {"since": "x"}, {"since": True}, [1], {"people": ["Ada"], "x": 1}],
+)
+def test_an_erasing_that_does_not_say_what_erases_nothing(client, gallery, which):
+    headers = {"content-type": "application/json"}
+    answer = client.post("/api/erase", content=json.dumps(which), headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"]
+    assert gallery.count() == 3
+
+
+def test_json_that_is_none_is_refused(client):
+    headers = {"content-type": "application/json"}
+    for body, status in ((b"{", 400), (b'{"ids": [1], "ids": [2]}', 400), (b"[" * 100_000, 400), (b"x" * 200_000, 413)):
+        assert client.post("/api/erase", content=body, headers=headers).status_code == status
+    assert client.post("/api/erase", content=b'{"ids": [1]}', headers={"content-type": "text/plain"}).status_code == 415

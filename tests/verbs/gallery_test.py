@@ -1,0 +1,182 @@
+"""`gallery`: from a folder of images to matches, a table, an erasing and files; bad input in one line."""
+
+import csv
+import json
+import re
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from made_sets import png, zipped
+from PIL import Image
+
+from reid_jax import parallel
+from reid_jax.describe import Encoder
+from reid_jax.descriptors import read_descriptors
+from reid_jax.extractor import Extractor
+from reid_jax.gallery import adding, open_gallery
+from reid_jax.gallery.times import time_text
+from reid_jax.main import main
+from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds, write_calibration
+from reid_jax.verbs.gallery import add, search
+
+
+class FirstPixel:
+    """A network that describes an image by its first pixel."""
+
+    streams = (3,)
+
+    def apply(self, variables, image, train):
+        del variables, train
+        pixel = image[:, 0, 0]
+        return types.SimpleNamespace(embedding=pixel / jnp.linalg.norm(pixel, axis=1, keepdims=True))
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(FirstPixel(), {"params": {}, "batch_stats": {}}, (16, 8), parallel.create_mesh())
+
+
+@pytest.fixture
+def verb(monkeypatch, encoder, capsys, tmp_path):
+    """verb('add', ...) -> exit code, stdout, stderr of `reid-jax gallery`, in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(add, "open_weights", lambda path: None)
+    monkeypatch.setattr(add, "describer_of", lambda opened, mesh: encoder)
+    monkeypatch.setattr(search, "Extractor", lambda weights, flip: Extractor(encoder, flip=flip))
+    monkeypatch.setattr(adding, "BATCH", 4)
+
+    def run(*arguments):
+        code = main(["gallery", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Ten images; the names tell person and camera."""
+    folder = tmp_path / "crops"
+    (folder / "day").mkdir(parents=True)
+    for number in range(10):
+        (folder / "day" / f"{number // 3}_c{number % 2}_{100 + number}.png").write_bytes(png(number, (40, 90)))
+    return folder
+
+
+PATTERN = r"--pattern=day/(?P<person>\d+)_c(?P<camera>\d)_(?P<time>\d+)\.png"
+
+
+def test_from_a_folder_to_an_answer(verb, crops, tmp_path):
+    code, said, _ = verb("add", "--weights=w", f"--images={crops}", PATTERN, "--tag", "today")
+    assert code == 0
+    assert "10 added, 0 known already; 10 in gallery" in said
+    assert "0 added, 10 known already; 10 in gallery" in verb("add", "--weights=w", f"--images={crops}", PATTERN)[1]
+    assert (
+        "0 added, 10 known" in verb("add", "--weights=w", f"--images={zipped(crops, tmp_path / 'c.zip')}", PATTERN)[1]
+    )
+    with open_gallery("gallery") as gallery:
+        assert gallery.crop(1).startswith(b"\xff\xd8")
+        assert Image.open(tmp_path / "crops/day/0_c0_100.png").size == (40, 90)
+    query = crops / "day" / "1_c0_104.png"
+    code, said, _ = verb("search", query, "--weights=w", "--k=3", "--json=found.json")
+    assert code == 0
+    assert said.splitlines()[0].endswith(": the 3 nearest of 10 entries")
+    first = said.splitlines()[3].split()
+    assert first == ["0.000", "?", "4", "day/1_c0_104.png", "1", "0", "1970-01-01T00:01:44Z", "today"]
+    matches = json.loads((tmp_path / "found.json").read_text())["answers"][0]["matches"]
+    assert [matches[0][key] for key in ("id", "person", "time", "distance")] == [4, "1", 104, 0]
+    code, said, _ = verb("search", query, "--weights=w", "--camera", "1", "--threshold=0.0001")
+    assert "nobody nearer than 0.000 in 5 entries that the filter leaves\nthe nearest is " in said
+    listed = verb("list", "--person", "1", "--since=1970-01-01T00:01:44")[1]
+    assert "10 entries, 4 people by name, 10 crops" in listed
+    assert "cameras: 0 5, 1 5" in listed
+    assert re.findall(r"^(\d+) +day", listed, re.M) == ["4", "6"]
+    assert "3 of 10 entries would be erased; add --yes" in verb("erase", "--person", "1")[1]
+    assert "3 entries erased; 7 left" in verb("erase", "--person", "1", "--yes")[1]
+    assert "7 entries are sound" in verb("check")[1]
+
+
+def test_thresholds_come_with_a_calibration(verb, crops, tmp_path, encoder):
+    at = Thresholds(5, 1000, (Threshold(0.01, 0.5, 0.2), Threshold(0.001, 1e-6, None)))
+    write_calibration(tmp_path / "t.json", Calibration(at, at, 1, encoder.digest))
+    write_calibration(tmp_path / "other.json", Calibration(at, at, 1, "00" * 32))
+    code, _, error = verb("add", "--weights=w", f"--images={crops}", "--calibration=other.json")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "not of the weights" in error
+    assert verb("add", "--weights=w", f"--images={crops}", "--calibration=t.json")[0] == 0
+    said = verb("search", crops / "day" / "1_c0_104.png", "--weights=w", "--rate=0.01", "--by_person")[1]
+    assert "of 10 entries nearer than 0.500" in said
+    assert "rate 0.01: about 0.1 of 10 entries of others would be nearer" in said
+    assert said.splitlines()[3].split()[:2] == ["0.000", "0.001"]
+    assert "knows no threshold of rate 0.5 (known: 0.001, 0.01)" in verb("search", "x", "--weights=w", "--rate=0.5")[2]
+    assert "thresholds: 0.000 (false-positive rate 0.001), 0.500" in verb("list")[1]
+
+
+def test_what_is_exported_is_what_is_added_elsewhere(verb, crops, tmp_path):
+    facts = tmp_path / "facts.csv"
+    names = sorted(f"day/{path.name}" for path in (crops / "day").iterdir())
+    with facts.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("name", "person", "tags", "time"),
+                *((name, "'=x", "a b|c", "2026-11-29T14:30:05+01:00") for name in names),
+            ]
+        )
+    assert verb("add", "--weights=w", f"--images={crops}", f"--facts={facts}", "--camera=door")[0] == 0
+    assert "10 descriptors of 3 numbers" in verb("export", "--out=out.npz", "--facts=out.csv")[1]
+    assert read_descriptors(tmp_path / "out.npz").name.tolist() == names
+    assert "10 added" in verb("add", "--gallery=two", "--embeddings=out.npz", "--facts=out.csv")[1]
+    assert "10 added" in verb("copy", "--to=three")[1]
+    with open_gallery("gallery") as one, open_gallery("two") as two, open_gallery("three") as three:
+        assert one.page().entries == three.page().entries
+        assert one.crop(4) == three.crop(4)
+        for entry, other in zip(one.page().entries, two.page().entries, strict=True):
+            assert (entry.person, entry.camera, entry.tags) == ("=x", "door", ("a b", "c"))
+            assert time_text(entry.time) == "2026-11-29T13:30:05Z"
+            assert {**vars(entry), "has_crop": False} == vars(other)
+        np.testing.assert_array_equal(one.vectors([1, 9])[1], two.vectors([1, 9])[1])
+    assert "0 added, 10 known" in verb("add", "--gallery=two", "--weights=w", f"--images={crops}")[1]
+
+
+def test_sound_images_are_added_and_the_others_named(verb, crops, tmp_path):
+    (crops / "bad.jpg").write_bytes(b"no image")
+    Image.new("1", (20_000, 10_000)).save(crops / "day" / "huge.png")
+    code, said, error = verb("add", "--weights=w", f"--images={crops}", "--no_crops")
+    assert code == 2
+    assert "10 added" in said
+    assert error.count("\n") == 1
+    assert "2 of 12 images in" in error
+    assert "day/huge.png (it has more than the 50,000,000 pixels" in error
+    assert "0 crops" in verb("list")[1]
+    assert "0 added, 10 known" in verb("add", "--weights=w", f"--images={crops}")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "--weights=w"], "give --weights and --images, or --embeddings alone"),
+        (["add", "--weights=w", "--images=crops", "--time=noon"], "'noon' is not a time such as 2026-11-29T14:30"),
+        (["add", "--weights=w", "--images=crops", "--pattern=(?P<cam>.)"], "a group cam; did you mean camera?"),
+        (["add", "--weights=w", "--images=crops", "--pattern=("], "no regular expression"),
+        (["add", "--weights=w", "--images=crops", "--pattern=(?P<person>.)"], "10 of 10 images do not match"),
+        (["add", "--weights=w", "--images=crops", "--facts=table.csv"], "a column 'camra'; did you mean camera?"),
+        (["add", "--weights=w", "--images=crops", "--gallery=crops"], "crops is there and no gallery"),
+        (["search", "crops/a.png", "--weights=w"], "there is no gallery gallery; make one by"),
+        (["erase", "--yes"], "nothing is named, and all would be erased"),
+        (["list", "--gallery=postgresql://nobody@127.0.0.1:9/none"], "cannot be reached"),
+        (["index", "--gallery=made"], "an index takes --gallery=postgresql://"),
+        (["list", "--gallery=made", "--since=x"], "--since: 'x' is not a time"),
+    ],
+)
+def test_bad_input_is_one_line(verb, crops, tmp_path, arguments, message):
+    if "nobody" in arguments[-1]:
+        pytest.importorskip("psycopg")
+    (tmp_path / "table.csv").write_text("name,camra\n")
+    verb("add", "--gallery=made", "--weights=w", f"--images={crops}")
+    code, _, error = verb(*arguments)
+    assert code == 2
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "gallery").exists()

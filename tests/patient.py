@@ -11,12 +11,15 @@ from reid_jax.processes import signals
 from reid_jax.training.checkpoint import Checkpoints
 
 _asked = Checkpoints.stop_requested
+_AGREED = 3.0  # seconds in which JAX tells all processes where to stop, while this one keeps them from going on
 
 
 def _patient(self: Checkpoints) -> bool:
     stop = _asked(self)
-    while self.latest is None and self._chunks == 2 and signals._noticed is None:
-        time.sleep(0.05)
+    if self.latest is None and self._chunks == 2:
+        while signals._noticed is None:
+            time.sleep(0.05)
+        time.sleep(_AGREED)
     return stop
 
 

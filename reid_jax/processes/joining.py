@@ -1,23 +1,26 @@
 """Joining the processes of a run, and what they do in turn or together."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
 from jax._src import distributed
 
 from reid_jax.errors import InputError, one_line
-from reid_jax.processes import peers, relay, signals
+from reid_jax.processes import output, peers, relay, signals
 from reid_jax.processes.platforms import require_platforms
 
 T = TypeVar("T")
 
 _BARE = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _ADVICE = f"or name the processes yourself by {', '.join(_BARE[:-1])} and {_BARE[-1]}"
+_PATIENCE = 280.0  # seconds for all to come: JAX aborts the process with pages of text after 300
 _NEVER = 10 * 365 * 24 * 3600  # seconds
 _A_DAY = 24 * 3600 * 1000  # milliseconds: longer than any data set's preparation
 _meetings = itertools.count()
@@ -30,7 +33,7 @@ def initialize() -> None:
     JAX_PROCESS_ID; on TPU VMs, under `srun`, Open MPI and in indexed Kubernetes jobs JAX finds them. A single process
     is initialised too: that is what turns SIGTERM into a notice at which the run can save, instead of the end of the
     process. Several leave together: one that dies, fails or is stopped before it trains ends the others in seconds,
-    with a line (`reid_jax.processes.peers`).
+    with a line (`reid_jax.processes.peers`). One that waits in vain for the others leaves with a line and 1.
 
     Raises InputError for variables that do not fit together, where the other processes cannot be reached, and as
     `require_platforms` does.
@@ -39,7 +42,7 @@ def initialize() -> None:
         return
     bare = _bare_processes()
     try:
-        with relay.between_jax_and_process_zero():
+        with _leaving_in_time(), relay.between_jax_and_process_zero():
             if bare is not None:
                 jax.distributed.initialize(*bare, cluster_detection_method="deactivate")
             elif not _is_one_of_several() or not _found_by_jax():
@@ -65,6 +68,25 @@ def join_several() -> tuple[int, int]:
         return 0, 1
     initialize()
     return jax.process_index(), jax.process_count()
+
+
+@contextlib.contextmanager
+def _leaving_in_time() -> Iterator[None]:
+    """Ends the process with a line where the others have not come while the block ran: JAX waits in C++."""
+
+    def leave():
+        output.print_at_once(
+            f"reid-jax: after {_PATIENCE:.0f} s not all processes of this run have come; start all of them again"
+        )
+        os._exit(1)
+
+    timer = threading.Timer(_PATIENCE, leave)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _bare_processes() -> tuple[str, int, int] | None:

@@ -148,3 +148,21 @@ def test_a_process_that_ends_early_ends_the_others_as_itself(pair, work, words, 
         assert told.startswith("reid-jax: process 2 of 3 ")
         assert told.count("\n") == 1
         assert process.returncode == code
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_one_that_waits_in_vain_for_the_others_leaves_with_a_line(process):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": str(process),
+    }
+    program = PROGRAM.replace("joining.initialize()", "joining._PATIENCE = 1; joining.initialize()")
+    line = [sys.executable, "-c", program, WAIT]
+    done = subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    told = "reid-jax: after 1 s not all processes of this run have come; start all of them again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)

@@ -8,8 +8,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 
 def detect(covered: np.ndarray, rng: np.random.Generator, looseness: float) -> Box:
-    """Draws a box about a figure (bool [h, w]), twice as high as wide, within the picture.
+    """Draws a box about a figure (bool [h, w]), nearly three times as high as wide, within the picture.
 
+    Made an image of 2:1, its figure is as squat as detectors' crops of people are there.
     `looseness` is the margin above and below, in heights of the figure.
     """
     height, width = covered.shape

@@ -102,8 +102,6 @@ def test_images_stay_on_the_device_up_to_a_share_of_its_memory(monkeypatch):
         assert residence.is_resident("auto", 1000, SIZE)[0]
         assert not residence.is_resident("auto", 1001, SIZE)[0]
         assert residence.is_resident("resident", 10**9, SIZE)[0]
-        patch.setattr(residence, "_memory", lambda: None)  # of a device that does not say
-        assert residence.is_resident("auto", 10**9, SIZE)[0]
     resident, told = residence.is_resident("streamed", 1, SIZE)
     assert not resident
     assert told.startswith("streamed from disk: 1 of 16x8 pixels")

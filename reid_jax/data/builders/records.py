@@ -23,6 +23,8 @@ from reid_jax.files.writing import new_folder
 from reid_jax.progress import progress_bar
 
 _VERSION = "2.0.0"
+_PART_BYTES = 2**29  # of images that are written as one split of TFDS
+_LEAST_BYTES = 2**12  # that an image counts for: those that are drawn say no size
 _SIZES = "sizes.json"  # in the records' folder: the bytes of each of its files, so that a file cut short is noticed
 _ORIGIN = "origin.json"  # likewise: which split of which source it holds; last changed when last used
 
@@ -71,12 +73,14 @@ class PersonImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager):
         del dl_manager  # users bring the files: nothing is downloaded
-        return {self._split: self._generate_examples()}
+        parts = _parts(self._files)
+        names = [self._split] if len(parts) == 1 else [f"{self._split}_{number}" for number in range(len(parts))]
+        return {name: self._generate_examples(part, name) for name, part in zip(names, parts, strict=True)}
 
-    def _generate_examples(self):
-        title = f"preparing {self._source.key} {self._split}"
-        with self._source.reader() as read, progress_bar(len(self._files), title) as bar:
-            for index, file in enumerate(self._files):
+    def _generate_examples(self, files, name):
+        title = f"preparing {self._source.key} {name}"
+        with self._source.reader() as read, progress_bar(len(files), title) as bar:
+            for index, file in enumerate(files):
                 image = read(file.name)
                 if not image:
                     raise InputError(
@@ -107,7 +111,9 @@ class Prepared:
 
     def read(self) -> Any:
         """The records as a random-access sequence; the images stay encoded."""
-        return self.builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
+        names = [self.split] if self.split in self.builder.info.splits else list(self.builder.info.splits)
+        names.sort(key=lambda name: int(name.rpartition("_")[2]) if len(names) > 1 else 0)
+        return self.builder.as_data_source("+".join(names), decoders={"image": tfds.decode.SkipDecoding()})
 
 
 def prepare(source: Source, split: str, data_dir: str | os.PathLike) -> Prepared:
@@ -157,6 +163,16 @@ def prune(data_dir: str | os.PathLike) -> list[tuple[pathlib.Path, str, int]]:
             if not folder.exists():
                 pruned.append((folder, "of an older version of its source", size))
     return pruned
+
+
+def _parts(files: Sequence[ImageFile]) -> list[Sequence[ImageFile]]:
+    """The files in their order, cut so that each part can be written.
+
+    TFDS keeps what it writes of a split in memory, and beyond a gigabyte in files that only TensorFlow opens.
+    """
+    part = np.cumsum([max(file.size, _LEAST_BYTES) for file in files]) // _PART_BYTES
+    bounds = np.flatnonzero(np.diff(part)) + 1
+    return [files[begin:end] for begin, end in zip([0, *bounds], [*bounds, len(files)], strict=True)]
 
 
 def _origin(source: Source, split: str, base: pathlib.Path) -> dict[str, str]:

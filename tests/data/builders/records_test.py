@@ -8,6 +8,7 @@ import pytest
 from made_sets import write_set
 
 from reid_jax.data.builders import market1501, records
+from reid_jax.data.datasets import find_source
 from reid_jax.errors import InputError
 from reid_jax.files.leftovers import size_of
 from reid_jax.retrieval.protocol import JUNK
@@ -42,6 +43,19 @@ def test_records_keep_the_files_bytes_and_labels_in_order_without_junk(market):
         assert record["image"] == (root / file.name).read_bytes()
         assert (record["identity"], record["camera"], record["tracklet"]) == (file.identity, file.camera, -1)
     assert sorted(path.name for path in (market / "prepared").iterdir()) == [prepared.folder.name]
+
+
+def test_a_set_beyond_what_is_written_at_once_is_in_parts_that_are_read_as_one(tmp_path, monkeypatch):
+    # TFDS would keep a large one's records in files that only TensorFlow opens.
+    name = "synthetic:train_identities=3,test_identities=2,cameras=2,images_per_camera=2"
+    source = find_source(name, tmp_path)
+    monkeypatch.setattr(records, "_PART_BYTES", records._LEAST_BYTES)
+    prepared = records.prepare(source, "train", tmp_path)
+    assert len(prepared.builder.info.splits) == len(prepared.files) == 12
+    found = read(prepared)
+    assert [record["name"].decode() for record in found] == [file.name for file in prepared.files]
+    monkeypatch.undo()
+    assert read(records.prepare(source, "train", tmp_path)) == found  # those that are there are read
 
 
 def test_names_with_spaces_and_other_alphabets_are_kept(market):

@@ -87,8 +87,8 @@ def test_an_unchanged_source_is_not_prepared_again(market, monkeypatch):
 def test_an_interrupted_preparation_leaves_nothing(market, monkeypatch):
     original = records.PersonImages._generate_examples
 
-    def interrupted(self):
-        yield from [next(original(self))]
+    def interrupted(self, files, name):
+        yield from [next(original(self, files, name))]
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -149,10 +149,10 @@ def test_two_processes_that_prepare_at_once_share_the_first_ones_records(market,
     original = records.PersonImages._generate_examples
     inner = []
 
-    def overtaken(self):
+    def overtaken(self, files, name):
         monkeypatch.setattr(records.PersonImages, "_generate_examples", original)
         inner.append(prepare(market, "query"))  # as another process would, meanwhile
-        yield from original(self)
+        yield from original(self, files, name)
 
     monkeypatch.setattr(records.PersonImages, "_generate_examples", overtaken)
     outer = prepare(market, "query")

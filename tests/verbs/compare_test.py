@@ -3,35 +3,21 @@
 import argparse
 import dataclasses
 import re
-import types
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from first_pixel import first_pixel_encoder
 from PIL import Image
 
-from reid_jax import parallel
-from reid_jax.describe import Encoder
 from reid_jax.errors import InputError
 from reid_jax.extractor import Extractor
 from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds, write_calibration
 from reid_jax.verbs import compare
 
 
-class FirstPixel:
-    """A network that describes an image by its first pixel."""
-
-    streams = (3,)
-
-    def apply(self, variables, image, train):
-        del variables, train
-        pixel = image[:, 0, 0]
-        return types.SimpleNamespace(embedding=pixel / jnp.linalg.norm(pixel, axis=1, keepdims=True))
-
-
 @pytest.fixture(scope="module")
 def extractor():
-    return Extractor(Encoder(FirstPixel(), {"params": {}, "batch_stats": {}}, (16, 8), parallel.create_mesh()))
+    return Extractor(first_pixel_encoder())
 
 
 @pytest.fixture

@@ -1,35 +1,22 @@
 """`embed` finds images as the data sets do: in folders, zips and single files, and says what it leaves out."""
 
 import argparse
-import types
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from first_pixel import first_pixel_encoder
 from made_sets import png, write_leavings, zipped
 
-from reid_jax import extractor, parallel
-from reid_jax.describe import Encoder
+from reid_jax import extractor
 from reid_jax.descriptors import read_descriptors
 from reid_jax.errors import InputError
 from reid_jax.extractor import Extractor
 from reid_jax.verbs import embed
 
 
-class FirstPixel:
-    """A network that describes an image by its first pixel."""
-
-    streams = (3,)
-
-    def apply(self, variables, image, train):
-        del variables, train
-        pixel = image[:, 0, 0]
-        return types.SimpleNamespace(embedding=pixel / jnp.linalg.norm(pixel, axis=1, keepdims=True))
-
-
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder(FirstPixel(), {"params": {}, "batch_stats": {}}, (16, 8), parallel.create_mesh())
+    return first_pixel_encoder()
 
 
 @pytest.fixture

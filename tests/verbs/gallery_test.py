@@ -3,16 +3,13 @@
 import csv
 import json
 import re
-import types
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from first_pixel import first_pixel_encoder
 from made_sets import png, zipped
 from PIL import Image
 
-from reid_jax import parallel
-from reid_jax.describe import Encoder
 from reid_jax.descriptors import read_descriptors
 from reid_jax.extractor import Extractor
 from reid_jax.gallery import adding, open_gallery
@@ -22,20 +19,9 @@ from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds, wr
 from reid_jax.verbs.gallery import add, search
 
 
-class FirstPixel:
-    """A network that describes an image by its first pixel."""
-
-    streams = (3,)
-
-    def apply(self, variables, image, train):
-        del variables, train
-        pixel = image[:, 0, 0]
-        return types.SimpleNamespace(embedding=pixel / jnp.linalg.norm(pixel, axis=1, keepdims=True))
-
-
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder(FirstPixel(), {"params": {}, "batch_stats": {}}, (16, 8), parallel.create_mesh())
+    return first_pixel_encoder()
 
 
 @pytest.fixture

@@ -43,12 +43,15 @@ def start_from(config: ConfigDict, weights: Any, fresh: dict[str, Any], people: 
     `people` is the digest of the run's identities. Classifiers stay as initialised where the weights are of other
     identities or have none; weights without a digest are of the same ones where data set and held-out number agree.
 
+    The run's image size may be another than the weights': convolutions and pooling take any.
+
     Returns (variables, a line that tells what was taken); raises InputError where the weights are another network's.
     """
     _check_network(config, weights)
     mine = flatten_dict(fresh["params"], sep="/")
     theirs = flatten_dict(weights.variables["params"], sep="/")
     classifiers = [path for path in mine if is_classifier(path)]
+    _check_shapes(config, weights, mine, theirs)
     if people and weights.people:
         same_people = people == weights.people
     else:
@@ -59,8 +62,10 @@ def start_from(config: ConfigDict, weights: Any, fresh: dict[str, Any], people: 
         {path: leaf if path in left else jnp.asarray(theirs[path]) for path, leaf in mine.items()}, sep="/"
     )
     batch_stats = jax.tree.map(jnp.asarray, weights.variables["batch_stats"])
+    size, learnt_at = (f"{height}x{width}" for height, width in (config.image_size, weights.config.image_size))
+    resized = f"; learnt from images of {learnt_at}, goes on with {size}" if size != learnt_at else ""
     without = f"; {', '.join(left)} as initialised" if left else ""
-    return {"params": params, "batch_stats": batch_stats}, f"starts from  {config.init_from}{without}"
+    return {"params": params, "batch_stats": batch_stats}, f"starts from  {config.init_from}{resized}{without}"
 
 
 def _check_network(config: ConfigDict, weights: Any) -> None:
@@ -70,10 +75,19 @@ def _check_network(config: ConfigDict, weights: Any) -> None:
     else:
         keys = [field.name for field in fields_of(type(mine)) if field.name not in _FREE]
         different = [f"model.{key}" for key in keys if getattr(mine, key) != getattr(theirs, key)]
-    if config.image_size != weights.config.image_size:
-        different.append("image_size")
     if different:
         raise InputError(
             f"config.init_from {config.init_from} holds weights of another network (its config differs in "
             f"{different[0]}); set the same network, or start from other weights"
         )
+
+
+def _check_shapes(config: ConfigDict, weights: Any, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Raises InputError where parameters other than classifiers' have other shapes, as another image size may make."""
+    for path, leaf in mine.items():
+        if not is_classifier(path) and theirs[path].shape != leaf.shape:
+            raise InputError(
+                f"config.init_from {config.init_from} has {path} as {list(theirs[path].shape)}, this run as "
+                f"{list(leaf.shape)}; its images were of {weights.config.image_size}, config.image_size is "
+                f"{config.image_size}: set the same size, or start from other weights"
+            )

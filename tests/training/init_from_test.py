@@ -130,8 +130,17 @@ def test_another_network_is_refused_by_its_field(stored, model, word):
         start(config, variables(config, 5, seed=2))
 
 
-def test_another_image_size_is_refused(stored):
-    _, config = stored(settings(), 5)
+def test_another_image_size_is_taken_and_told(stored):
+    theirs, config = stored(settings(), 5)
     config.image_size = (96, 32)
-    with pytest.raises(InputError, match="differs in image_size"):
-        start(config, variables(config, 5, seed=2))
+    taken, line = start(config, variables(config, 5, seed=2))
+    jax.tree.map(np.testing.assert_array_equal, taken, theirs)
+    assert "learnt from images of 64x32, goes on with 96x32" in line
+
+
+def test_parameters_of_another_shape_are_refused(stored):
+    theirs, config = stored(settings(), 5)
+    fresh = variables(config, 5, seed=2)
+    fresh["params"]["fc_global"] = jax.tree.map(lambda leaf: leaf[..., :4], fresh["params"]["fc_global"])
+    with pytest.raises(InputError, match=r"has fc_global/.* as \[.*\], this run as \[.*4\]; its images were of \(64, 32\)"):
+        start(config, fresh)

@@ -250,6 +250,11 @@ def _check_batch(config: ConfigDict) -> None:
             f"{batch.identities}; make them agree"
         )
     images = batch.identities * batch.images
+    if images % batch.groups or images == batch.groups:
+        raise InputError(
+            f"config.batch.groups is {batch.groups}, but a batch has {batch.identities} x {batch.images} = {images} "
+            f"images; give a number that divides them into groups of at least two"
+        )
     if images * height * width > _MOST_PIXELS:
         raise InputError(
             f"config.batch.identities={batch.identities} of config.batch.images={batch.images} with config.image_size="

@@ -35,6 +35,8 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "model.name": (registry.DEFAULT, Text(filled=True)),  # of `registry.NETWORKS`, or MODULE:CLASS
     "batch.identities": (8, whole(2, 4096)),  # [P 4]; a triplet needs two
     "batch.images": (4, whole(1, 4096)),  # of each identity [P 4]
+    # Parts of a batch that BatchNorm normalises by their own statistics; as many as devices: each device by its own.
+    "batch.groups": (1, whole(1, 4096)),
     # Of joined sets: identities of a batch that each gives; empty mixes them by their size.
     "batch.shares": ((), Numbers(whole(1, 4096))),
     "augment.pad": (10, whole(0, 1023)),  # pixels on each side before the random crop

@@ -134,8 +134,8 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
         say(f"metrics.jsonl has {writer.damaged} damaged lines, which are left out")
 
     objective, augmentation = assemble.objective_of(config), assemble.augmentation_of(config)
-    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, source.kind)
-    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, step_key)
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, source.kind, config.batch.groups)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, step_key, config.batch.groups)
     run_chunk = ChunkRunner(chunk, diagnosis, source, step_key)
     names = metric_names(objective, state.params)
     log = TrainingLog(plan, schedule, sampler.batch_size, writer, names, lambda: source.waited)

@@ -203,6 +203,8 @@ def test_overrides_are_read_as_their_keys_types():
         ("model.logit_scale=0", ("config.model.logit_scale", "above 0")),
         ("batch.identities=1", ("config.batch.identities", "from 2")),
         ("batch.images=1000000", ("config.batch.images", "from 1 to 4,096")),
+        ("batch.groups=5", ("config.batch.groups is 5", "8 x 4 = 32 images")),
+        ("batch.groups=32", ("config.batch.groups is 32", "groups of at least two")),
         ("batch.shares=(4,2)", ("config.batch.shares", "add up to 6", "is 8")),
         ("batch.shares=(-4,12)", ("config.batch.shares", "(-4, 12)", "whole numbers, each from 1")),
         ("augment.pad=100000", ("config.augment.pad", "100000")),

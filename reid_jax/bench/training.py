@@ -100,7 +100,8 @@ def bench_training(
     image = make_images(len(label), config.image_size)
     variables = make_variables(network, config.image_size)
     optimizer = optimizer_of(config, schedule_of(config, sampler.steps_per_epoch), variables["params"])
-    chunk = compile_chunk(network, optimizer, objective_of(config), assemble.augmentation_of(config), mesh)
+    objective, augmentation = objective_of(config), assemble.augmentation_of(config)
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, groups=config.batch.groups)
 
     whole = parallel.replicated(mesh)
     state = jax.device_put(create_state(variables, optimizer), whole)

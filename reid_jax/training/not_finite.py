@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation
-from reid_jax.models.calls import recorded_calls
+from reid_jax.models.calls import Seen, recorded_calls
 from reid_jax.training.batches import Batches
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
@@ -37,6 +37,7 @@ class Diagnosis:
     augmentation: Augmentation
     mesh: Mesh
     key: jax.Array
+    groups: int = 1
 
     def __call__(self, begin: TrainState, batches: Batches, offset: int) -> str:
         """Returns what was not finite first in step `offset`, from 0, of the chunk that began with the state `begin`.
@@ -46,8 +47,8 @@ class Diagnosis:
         norm. At most a chunk is taken again; `begin` is donated to it. All processes call this alike.
         """
         state, _ = self.chunk(begin, batches, offset, self.key)
-        taken = state, batches, offset, self.key
-        findings = jax.device_get(_look(self.network, self.objective, self.augmentation, self.mesh, *taken))
+        fixed = self.network, self.objective, self.augmentation, self.mesh, self.groups
+        findings = jax.device_get(_look(*fixed, state, batches, offset, self.key))
         first = next((name for name, good in zip(findings.names, findings.finite, strict=True) if not good), None)
         return first or "nothing that is found when the step is taken once more: it is at the edge of float32"
 
@@ -65,19 +66,37 @@ def _findings(named: list[tuple[str, Any]]) -> _Findings:
     return _Findings([_all_finite(tree) for _, tree in named], tuple(name for name, _ in named))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _look(network, objective, augmentation, mesh, state, batches, offset, key) -> _Findings:
+def _in_turn(*parts: _Findings) -> _Findings:
+    finite = [each for part in parts for each in part.finite]
+    return _Findings(finite, tuple(name for part in parts for name in part.names))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watched:
+    """A network that returns beside its output whether all is finite that `calls` saw while it was applied."""
+
+    network: Any
+    calls: list[Seen]
+
+    def apply(self, *arguments, **options) -> tuple[tuple[Any, list[jax.Array]], Any]:
+        output, changed = self.network.apply(*arguments, **options)
+        return (output, [_all_finite(call.value) for call in self.calls]), changed
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _look(network, objective, augmentation, mesh, groups, state, batches, offset, key) -> _Findings:
     """Looks at all that a step computes, in its order."""
     with recorded_calls() as calls:
 
-        def observed(output, label):  # within the gradient's trace, which nothing else that is seen there may leave
+        def observed(watched, label):
+            output, finite = watched  # each a value for every group
             loss, metrics = objective(output, label)
-            modules = [(f"the {side} of {path or 'the network'}", value) for path, side, value in calls]
+            names = tuple(f"the {side} of {path or 'the network'}" for path, side, _ in calls)
             losses = [(f"the {name} of the batch", metrics[name]) for name in _LOSSES if name in metrics]
-            return loss, _findings(modules + losses)
+            return loss, _in_turn(_Findings([jnp.all(each) for each in finite], names), _findings(losses))
 
         batch = draw_batch(batches, offset, augmentation, mesh, key, state.step)
-        gradients, (forward, _) = gradients_of(network, observed, state, *batch)
+        gradients, (forward, _) = gradients_of(_Watched(network, calls), observed, state, *batch, groups)
     order = {call.path: position for position, call in enumerate(calls) if call.side == "input"}
 
     def by_module(what: str, tree: Any) -> list[tuple[str, jax.Array]]:
@@ -89,8 +108,7 @@ def _look(network, objective, augmentation, mesh, state, batches, offset, key) -
     before = _findings(by_module("parameter", state.params))
     backward = reversed(by_module("gradient of", gradients))
     after = _findings([*backward, ("the norm of the gradients", norm_of(gradients))])
-    every = _Findings(before.finite + forward.finite + after.finite, before.names + forward.names + after.names)
-    return jax.lax.with_sharding_constraint(every, parallel.replicated(mesh))
+    return jax.lax.with_sharding_constraint(_in_turn(before, forward, after), parallel.replicated(mesh))
 
 
 def _all_finite(tree: Any) -> jax.Array:

@@ -13,6 +13,7 @@ from reid_jax import parallel
 from reid_jax.data.augment import Augmentation, augment
 from reid_jax.models import ops
 from reid_jax.models.pooling import gem_exponents
+from reid_jax.training.batch_groups import forward_in_groups
 from reid_jax.training.batches import Batches, Resident
 from reid_jax.training.losses import Objective
 from reid_jax.training.state import TrainState
@@ -25,9 +26,13 @@ def train_step(
     state: TrainState,
     image: jax.Array,
     label: jax.Array,
+    groups: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Takes one step on normalised images [n, h, w, 3] and labels int32 [n]: (next state, metrics)."""
-    gradients, (metrics, batch_stats) = gradients_of(network, objective, state, image, label)
+    """Takes one step on normalised images [n, h, w, 3] and labels int32 [n]: (next state, metrics).
+
+    BatchNorm's statistics are those of each of `groups` parts of the batch, as in `forward_in_groups`.
+    """
+    gradients, (metrics, batch_stats) = gradients_of(network, objective, state, image, label, groups)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = norm_of(gradients)
@@ -37,16 +42,20 @@ def train_step(
 
 
 def gradients_of(
-    network, objective: Callable[..., tuple[jax.Array, Any]], state: TrainState, image: jax.Array, label: jax.Array
+    network,
+    objective: Callable[..., tuple[jax.Array, Any]],
+    state: TrainState,
+    image: jax.Array,
+    label: jax.Array,
+    groups: int = 1,
 ) -> tuple[Any, tuple[Any, Any]]:
     """Returns (gradients, (what the objective returns beside the loss, next BatchNorm statistics)) of a step."""
 
     def loss_of(params):
-        output, changed = network.apply(
-            {"params": params, "batch_stats": state.batch_stats}, image, train=True, mutable=["batch_stats"]
-        )
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        output, batch_stats = forward_in_groups(network, variables, image, groups)
         loss, metrics = objective(output, label)
-        return loss, (metrics, changed.get("batch_stats", {}))
+        return loss, (metrics, batch_stats)
 
     return jax.grad(loss_of, has_aux=True)(state.params)
 
@@ -89,12 +98,13 @@ def compile_chunk(
     augmentation: Augmentation,
     mesh: Mesh,
     kind: type[Batches] = Resident,
+    groups: int = 1,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """Returns the jitted `chunk(state, batches, steps, key)` that takes `steps` steps in one dispatch.
 
     `batches`, of that kind, are those of up to k steps, of which the first `steps` are used, so that a shorter chunk
     runs the same compiled code. Returns (state, {metric: float32 [k]}). The state is donated. Step s draws its
-    augmentation from fold_in(key, s).
+    augmentation from fold_in(key, s), and has BatchNorm's statistics from each of `groups` parts of its batch.
     """
     whole = parallel.replicated(mesh)
     platform = mesh.devices.flat[0].platform
@@ -104,7 +114,7 @@ def compile_chunk(
         def take_step(offset, carry):
             state, history = carry
             batch = draw_batch(batches, offset, augmentation, mesh, key, state.step)
-            state, metrics = train_step(network, optimizer, objective, state, *batch)
+            state, metrics = train_step(network, optimizer, objective, state, *batch, groups)
             return state, jax.tree.map(lambda values, new: values.at[offset].set(new), history, metrics)
 
         history = {name: jnp.zeros(batches.count) for name in metric_names(objective, state.params)}

@@ -20,7 +20,8 @@ from reid_jax.training.metric_writer import read_records
 
 # On the first 1, 2, 4 and 8 of the devices that there are, or on all processes': two batches as they are drawn and
 # augmented; on 1 and 8, or all processes', two steps on them, weights collected twice, and BatchNorm's statistics
-# computed anew.
+# computed anew, and then two steps with BatchNorm by four groups; how many sums over devices a forward pass takes, with
+# one group and with four.
 PROGRAM = """
 import hashlib, json, sys
 import jax, numpy as np
@@ -31,6 +32,7 @@ from reid_jax.averaging.cycles import WeightAverages
 from reid_jax.models.registry import network_of
 from reid_jax.processes import joining
 from reid_jax.training import assemble
+from reid_jax.training.batch_groups import forward_in_groups
 from reid_jax.training.batches import Resident
 from reid_jax.training.sources import batch_indices
 from reid_jax.training.state import create_state, init_variables
@@ -63,14 +65,23 @@ for mesh in meshes:
     state = parallel.place_whole(mesh, create_state(variables, optimizer))
     averages = WeightAverages(network, image, mesh, augmentation, swag.Settings(2, 2, 0, 0.5, 0.0))
     moments = averages.collect(averages.init(state.params), state.params)
-    chunk = compile_chunk(network, optimizer, assemble.objective_of(config), augmentation, mesh)
-    state, history = chunk(state, given, 2, key)
+    objective = assemble.objective_of(config)
+    state, history = compile_chunk(network, optimizer, objective, augmentation, mesh)(state, given, 2, key)
     moments = averages.collect(moments, state.params)
     statistics = recalibrate(network, moments.mean, image, mesh, augmentation=augmentation, batch=8)
     trees = read((state.params, state.batch_stats, moments, statistics))
     numbers = {name: np.asarray(values).tolist() for name, values in history.items() if name != "accuracy"}
+    in_groups = compile_chunk(network, optimizer, objective, augmentation, mesh, groups=4)(state, given, 2, key)[1]
+    numbers["in_groups"] = np.asarray(in_groups["loss"]).tolist()
     numbers["norms"] = [float(np.linalg.norm(np.asarray(leaf, np.float64))) for leaf in jax.tree.leaves(trees)]
+    sums = []
+    shapes = jax.eval_shape(lambda: (variables, batches[0][0]))
+    for groups in (1, 4):
+        forward = lambda variables, image: forward_in_groups(network, variables, image, groups)[0]
+        spread = jax.jit(forward, in_shardings=(parallel.replicated(mesh), parallel.by_example(mesh)))
+        sums.append(spread.lower(*shapes).compile().as_text().count(" all-reduce("))
     if jax.process_index() == 0:
+        numbers["sums"] = sums
         print(json.dumps({"devices": mesh.size, "bits": bits, **numbers}))
 """
 CONFIG = ROOT / "tests" / "own_network" / "config.py"
@@ -114,6 +125,9 @@ def test_batches_are_the_same_bit_for_bit_and_all_else_but_for_rounding():
     rows = [json.loads(line) for line in (end(eight) + end(four)).splitlines() if line.startswith("{")]
     assert [row.pop("devices") for row in rows] == [1, 2, 4, 8, 4]
     assert len({row.pop("bits") for row in rows}) == 1
+    sums = [row.pop("sums") for row in rows if "sums" in row]
+    assert sums[0] == [0, 0]
+    assert sums[-1] == [2, 0]  # four processes: a group each, whose statistics stay there
     one, _, _, *others = rows
     assert {"loss", "triplet", "gradient_norm", "norms"} <= set(one)
     for row in others:

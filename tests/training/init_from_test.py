@@ -142,5 +142,7 @@ def test_parameters_of_another_shape_are_refused(stored):
     theirs, config = stored(settings(), 5)
     fresh = variables(config, 5, seed=2)
     fresh["params"]["fc_global"] = jax.tree.map(lambda leaf: leaf[..., :4], fresh["params"]["fc_global"])
-    with pytest.raises(InputError, match=r"has fc_global/.* as \[.*\], this run as \[.*4\]; its images were of \(64, 32\)"):
+    with pytest.raises(
+        InputError, match=r"has fc_global/.* as \[.*\], this run as \[.*4\]; its images were of \(64, 32\)"
+    ):
         start(config, fresh)

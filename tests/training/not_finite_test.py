@@ -52,7 +52,7 @@ class Steep(Objective):
 
 
 @functools.cache
-def setup(slope=0.0):
+def setup(slope=0.0, groups=1):
     """(state, diagnosis, batches) of one compiled chunk."""
     network, mesh, augmentation = OneStage(), parallel.create_mesh(), Augmentation(pad=2)
     random, whole, objective = np.random.default_rng(0), parallel.replicated(mesh), Steep(slope=slope)
@@ -61,14 +61,14 @@ def setup(slope=0.0):
     indices = np.stack([random.permutation(16)[:8] for _ in range(STEPS)]).astype(np.int32)
     optimizer = optax.sgd(lambda step: jnp.where(step == EXPLODES, jnp.inf, 1e-3))
     state = create_state(init_variables(network, jax.random.key(0), SIZE), optimizer)
-    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh)
-    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, jax.random.key(1))
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, groups=groups)
+    diagnosis = Diagnosis(chunk, network, objective, augmentation, mesh, jax.random.key(1), groups)
     return jax.device_get(state), diagnosis, Resident(image, label, indices)
 
 
-def first(changes, slope=0.0):
+def first(changes, slope=0.0, groups=1):
     """The first step that is not finite, from 0, of a chunk from parameters with `changes` {path: value}; and why."""
-    state, diagnosis, batches = setup(slope)
+    state, diagnosis, batches = setup(slope, groups)
 
     def changed(path, leaf):
         return np.full_like(leaf, changes.get(jax.tree_util.keystr(path, simple=True, separator="/"), leaf))
@@ -98,6 +98,10 @@ def first(changes, slope=0.0):
 )
 def test_the_first_of_a_step_is_named(changes, what):
     assert first(changes) == (0, what)
+
+
+def test_with_batch_norm_by_groups_it_is_named_alike():
+    assert first({"conv1/norm/scale": 3e38}, groups=2) == (0, "the output of conv1/norm")
 
 
 def test_gradients_whose_squares_leave_float32_are_named_by_their_norm():

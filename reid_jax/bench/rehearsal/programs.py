@@ -51,7 +51,8 @@ def training(config: ConfigDict, identities: int, mesh: Mesh) -> Program:
     schedule = assemble.schedule_of(config, sampler.steps_per_epoch)
     optimizer = assemble.optimizer_of(config, schedule, variables["params"])
     augmentation = assemble.augmentation_of(config)
-    chunk = compile_chunk(network, optimizer, assemble.objective_of(config), augmentation, mesh)
+    objective, groups = assemble.objective_of(config), config.batch.groups
+    chunk = compile_chunk(network, optimizer, objective, augmentation, mesh, groups=groups)
     steps, size = config.steps_per_dispatch, tuple(config.image_size)
     lowered = chunk.lower(
         jax.eval_shape(lambda variables: create_state(variables, optimizer), variables),

@@ -1,7 +1,8 @@
 """The training step: the compiled chunk of steps that a run dispatches, on made images that lie on the device."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,10 +16,14 @@ from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.embedding import gflop_of, reference
 from reid_jax.bench.input import index_seconds
+from reid_jax.bench.kernel_times import KernelTimes, kernel_times
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
+from reid_jax.bench.rehearsal.hardware import hardware_of
+from reid_jax.bench.rehearsal.kernels import Kernel
+from reid_jax.bench.rehearsal.model import kernel_seconds
 from reid_jax.data.augment import normalise
 from reid_jax.data.resident import ResidentImages
 from reid_jax.models.registry import dtype_of, network_of
@@ -42,7 +47,7 @@ class Training:
 
     memory: bytes of one dispatch on a device, by XLA's plan ('arguments', 'outputs', 'temporaries'); None where the
     backend has no plan. host_memory: the most bytes that the process had held after our rounds and before any peer's.
-    index_seconds: what the host spends on a batch's image numbers.
+    index_seconds: what the host spends on a batch's image numbers. kernels: where the time of a step goes, if asked.
     """
 
     contest: Contest
@@ -53,6 +58,7 @@ class Training:
     batch: int
     steps: int
     index_seconds: float
+    kernels: KernelTimes | None
 
     @property
     def step_seconds(self) -> float:
@@ -70,6 +76,7 @@ class Training:
                 f"a step      {format_seconds(self.step_seconds)}; the host's part, image numbers, "
                 f"{format_seconds(self.index_seconds)}, {share:.2f} %",
                 self.contest.table(),
+                *([] if self.kernels is None else [str(self.kernels)]),
             )
         )
 
@@ -78,11 +85,19 @@ class Training:
         figures = {field: getattr(self, field) for field in ("memory", "host_memory", "batch", "steps")}
         figures |= {"machine": dataclasses.asdict(self.machine), "compile": dataclasses.asdict(self.compile)}
         figures |= {"step_seconds": self.step_seconds, "index_seconds": self.index_seconds}
+        if self.kernels is not None:
+            figures["kernels"] = self.kernels.figures()
         return figures | {"contestants": self.contest.figures()}
 
 
 def bench_training(
-    config: ConfigDict, identities: int, steps: int, rounds: int, peers: Sequence[str], mesh: Mesh
+    config: ConfigDict,
+    identities: int,
+    steps: int,
+    rounds: int,
+    peers: Sequence[str],
+    mesh: Mesh,
+    kernels: bool = False,
 ) -> Training:
     """Measures chunks of `steps` steps, as `reid_jax.train` runs them, in turn with steps of `peers`.
 
@@ -140,7 +155,20 @@ def bench_training(
     # seconds, which a run in training pays once: so an untimed chunk goes before each timed one.
     contest = run_contest(contestants, rounds, "images", gflop, machine.gflops[dtype_of(config)], preceded=True)
     spent = index_seconds(sampler, rounds)
-    return Training(contest, machine, times, _memory_of(compiled), host_memory, sampler.batch_size, steps, spent)
+    profiled = None
+    if kernels:
+        profiled = kernel_times(work, compiled.as_text(), steps, _model_of(mesh, dtype_of(config)))
+    memory = _memory_of(compiled)
+    return Training(contest, machine, times, memory, host_memory, sampler.batch_size, steps, spent, profiled)
+
+
+def _model_of(mesh: Mesh, dtype: str) -> Callable[[Kernel], float] | None:
+    """What a kernel should take on the mesh's devices; None where that is not modelled kernel by kernel."""
+    device = mesh.devices.flat[0]
+    hardware = hardware_of(device.device_kind)
+    if hardware is None or device.platform != "gpu":
+        return None
+    return functools.partial(kernel_seconds, hardware=hardware, dtype=dtype)
 
 
 def _memory_of(compiled: jax.stages.Compiled) -> dict[str, int] | None:

@@ -75,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--identities", type=whole(1, 100_000), default=751, help=text)
     text = "in a dispatch, and in a round (default: config.steps_per_dispatch)"
     train.add_argument("--steps", type=whole(1, 10_000), help=text)
+    text = "also print where a step's time goes, by kinds of kernel, from a profile of one more round"
+    train.add_argument("--kernels", action="store_true", help=text)
     text = f"also time {_PEERS}; on the same few batches in memory, normalised and not augmented, which favours them"
     _add_against(train, against.TRAINING, text)
 
@@ -154,7 +156,7 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
         steps = args.steps or config.steps_per_dispatch
         batch = config.batch.identities * config.batch.images
         print(f"{text}, batches of {batch}, {steps} steps a round, {args.identities} identities", flush=True)
-        measured = bench_training(config, args.identities, steps, args.rounds, peers, mesh)
+        measured = bench_training(config, args.identities, steps, args.rounds, peers, mesh, args.kernels)
         settings["identities"] = args.identities
     elif args.work == "embed":
         print(text, flush=True)

@@ -143,7 +143,7 @@ def run(tmp_path, *arguments):
 
 
 def test_bench_train_measures_a_step(tmp_path, capsys):
-    options = ["--config.batch.identities=2", "--identities=4", "--steps=2", "--rounds=1"]
+    options = ["--config.batch.identities=2", "--identities=4", "--steps=2", "--rounds=1", "--kernels"]
     report = run(tmp_path, "train", *NETWORK, *options)
     (ours,) = report["contestants"]
     assert ours["name"] == OURS
@@ -158,6 +158,7 @@ def test_bench_train_measures_a_step(tmp_path, capsys):
     assert report["memory"]["arguments"] > 16 * 4 * 64 * 32 * 3  # the images lie on the device
     assert report["overrides"] == [NETWORK[1], options[0]]
     assert (report["dtype"], report["network"], report["identities"]) == ("float32", "nano", 4)
+    assert report["kernels"]["by_kind"]["matrix products"]["seconds"] > 0
     said = capsys.readouterr().out
     assert "batches of 4, 2 steps a round, 4 identities" in said
     assert re.search(r"^compiling   .* cold, from the persistent cache ", said, re.MULTILINE)

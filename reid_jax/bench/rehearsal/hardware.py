@@ -64,3 +64,8 @@ HARDWARE: dict[str, dict[str, Hardware]] = {
         "h200": _gpu("H200", 989, 150_108_635_136, 4_800, 900, _HOPPER),
     },
 }
+
+
+def hardware_of(kind: str) -> Hardware | None:
+    """The figures of a device that is here, by the name that JAX has for its kind; None where none are known."""
+    return next((each for kinds in HARDWARE.values() for each in kinds.values() if each.kind == kind), None)

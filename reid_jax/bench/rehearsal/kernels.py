@@ -25,12 +25,13 @@ COPIES, ELEMENTWISE, COLLECTIVE, OTHERS = "copies", "element-wise", "collectives
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """One launch: `times` it happens in a step (0 < times; a fraction where it is beside the steps of a dispatch).
+    """One launch, of the instruction `name`, which happens `times` a step: a fraction where it is beside the steps.
 
     moved: bytes that it reads and writes, of an array updated in place the update alone. operations: of a matrix
     product called from a library.
     """
 
+    name: str
     kind: str
     scope: str
     moved: int
@@ -74,7 +75,7 @@ def _kernel(module: Module, each: Instruction, times: float) -> Kernel:
     library = each.custom_call or next((inner.custom_call for inner in fused if inner.custom_call), "")
     opcodes = {inner.opcode for inner in fused} or {each.opcode}
     operations = _product(module, each) if "gemm" in library or "cublas" in library else 0
-    return Kernel(_kind(each.opcode, opcodes, library), each.scope, moved, operations, times)
+    return Kernel(each.name, _kind(each.opcode, opcodes, library), each.scope, moved, operations, times)
 
 
 def _kind(opcode: str, opcodes: set[str], library: str) -> str:

@@ -151,10 +151,10 @@ def test_the_kernels_of_a_program_without_a_loop_count_once():
 
 def test_the_models_times_follow_its_formulas():
     gpu, tpu = HARDWARE["gpu"]["h100"], HARDWARE["tpu"]["v5e"]
-    assert model.kernel_seconds(Kernel(kernels.ELEMENTWISE, "", 100, 0, 1), gpu, "bfloat16") == model.FLOOR
-    large = Kernel(kernels.SUMS, "", 3_352_000_000, 0, 1)
+    assert model.kernel_seconds(Kernel("a", kernels.ELEMENTWISE, "", 100, 0, 1), gpu, "bfloat16") == model.FLOOR
+    large = Kernel("a", kernels.SUMS, "", 3_352_000_000, 0, 1)
     assert model.kernel_seconds(large, gpu, "bfloat16") == pytest.approx(1e-6 + 1e-3 / 0.50)
-    product = Kernel(kernels.PRODUCTS, "", 10, 989 * 10**9, 1)
+    product = Kernel("a", kernels.PRODUCTS, "", 10, 989 * 10**9, 1)
     assert model.kernel_seconds(product, gpu, "bfloat16") == pytest.approx(1e-6 + 1e-3 / 0.4)
     assert model.kernel_seconds(product, gpu, "float32") == pytest.approx(1e-6 + 2e-3 / 0.4)
     assert model.roofline_seconds(197e9, 1, tpu, "bfloat16") == pytest.approx(1e-3)

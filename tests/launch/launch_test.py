@@ -309,3 +309,24 @@ def test_two_processes_train_as_one_stop_together_and_resume(one_step_run, tiny_
     ((data, two),), ((same, one),) = (result.items() for result in results)
     assert data == same
     assert two["untrained"] == pytest.approx(one["untrained"], abs=1 / 16)
+
+
+def test_measurements_that_fail_are_told_and_made_again_alone(commands, tmp_path):
+    writes = '[[ $* != *torch* ]] || exit 1; for each; do [[ $each != --json=* ]] || echo {} > "${each#--json=}"; done'
+    line = [LAUNCH / "measure.sh", "--short", tmp_path / "out"]
+    assert subprocess.run(line, env=commands(reid_jax=writes), check=False).returncode == 1
+    made = len(calls(tmp_path))
+    assert len(list((tmp_path / "out").glob("*.json"))) == made - 1
+    assert subprocess.run(line, env=commands(reid_jax=writes.partition(";")[2]), check=False).returncode == 0
+    assert len(calls(tmp_path)) == made + 1
+    assert "--against torch torch_compiled" in calls(tmp_path)[-1]
+
+
+def test_what_would_be_measured_is_printed_as_a_shell_takes_it(commands, tmp_path):
+    line = [LAUNCH / "measure.sh", "--dry-run", "a folder"]
+    done = subprocess.run(line, env=commands(reid_jax=""), check=True, capture_output=True, text=True, cwd=tmp_path)
+    words = [shlex.split(each) for each in done.stdout.splitlines()]
+    assert all(each[2:4] == ["reid-jax", "bench"] for each in words)
+    assert words[0][-1] == "--json=a folder/train.json"
+    assert not (tmp_path / "calls").exists()
+    assert not (tmp_path / "a folder").exists()

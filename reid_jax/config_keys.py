@@ -8,6 +8,7 @@ network's class, whose ranges and defaults stand beside them, as do those of the
 from collections.abc import Iterable
 from typing import Any
 
+from reid_jax.data.augment import FILLS, MEAN_FILL
 from reid_jax.models import registry
 from reid_jax.ranges import Numbers, Range, Switch, Text, choice, real, whole
 from reid_jax.training import optim, residence
@@ -40,10 +41,13 @@ KEYS: dict[str, tuple[Any, Range]] = {
     # Of joined sets: identities of a batch that each gives; empty mixes them by their size.
     "batch.shares": ((), Numbers(whole(1, 4096))),
     "augment.pad": (10, whole(0, 1023)),  # pixels on each side before the random crop
+    # How much larger half of the images are made before a window is cut out; 1: none; torchreid's crop: 1.125.
+    "augment.enlarge": (1.0, real(1, 4)),
     "augment.flip_probability": (0.5, _PROBABILITY),
     "augment.erase_probability": (0.5, _PROBABILITY),  # random erasing [P 3.1]
     "augment.erase_area": ((0.02, 0.4), Numbers(real(0, 1, above=True, below=True), 2)),  # part of the image [P 3.1]
     "augment.erase_aspect": ((0.3, 3.3), Numbers(real(0, 1000, above=True), 2)),  # height over width [P 3.1]
+    "augment.erase_fill": (MEAN_FILL, choice(FILLS)),
     # Other light, contrast, saturation and cast: standard deviation of their logarithms; the paper has none.
     "augment.jitter": (0.0, real(0, 2)),
     "loss.cross_entropy_weight": (1.0, _LOSS_WEIGHT),
@@ -57,8 +61,11 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "loss.nonzero_mean": (False, Switch()),  # average over the triplet terms above zero only
     "optimizer.momentum": (0.9, optim.RANGES["momentum"]),
     "optimizer.nesterov": (False, Switch()),
-    # None on BatchNorm, biases, GeM's p and the logit scale.
     "optimizer.weight_decay": (5e-4, optim.RANGES["weight_decay"]),
+    # What it is for: kernels, so none on BatchNorm, biases, GeM's p and the logit scale; or all of these too.
+    "optimizer.decayed": (optim.KERNELS, choice(optim.DECAYED)),
+    # Multiple of the learning rate for GeM's p; 0 leaves it at 3.
+    "optimizer.pooling_rate": (1.0, optim.RANGES["pooling_rate"]),
     # Multiple of the learning rate for the logit scale's logarithm.
     "optimizer.logit_scale_rate": (0.1, optim.RANGES["scale_rate"]),
     # The same for the centres of the hard attention's regions.

@@ -1,7 +1,7 @@
 """Augmentation on the device, and the normalisation that training and evaluation share.
 
-In this order, which is ours: pad and crop, horizontal flip, colour jitter (none unless asked for), normalise, random
-erasing (Zhong et al., AAAI 2020; its numbers as in arXiv 1910.07038, section 3.1).
+In this order, which is ours: enlarge (not unless asked for), pad and crop, horizontal flip, colour jitter (none unless
+asked for), normalise, random erasing (Zhong et al., AAAI 2020; its numbers as in arXiv 1910.07038, section 3.1).
 """
 
 import dataclasses
@@ -13,14 +13,17 @@ MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of RGB in [0, 1]
 STD = (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)
 _ERASE_ATTEMPTS = 16
+MEAN_FILL, NOISE_FILL = FILLS = ("mean", "noise")
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """Strengths: padding in pixels, probabilities, the erased part of the image and its height over width.
 
-    `jitter` is the standard deviation, as a natural logarithm, of an image's gain, contrast and saturation, and half
-    that of each channel's gain against the others.
+    `enlarge`, where above 1, is how much larger half of the images are made before a window of their size is cut out,
+    at a random place: torchreid's crop, with 1.125. `erase_fill` is one of `FILLS`: the mean, or noise in each pixel,
+    with the images' mean and deviation. `jitter` is the standard deviation, as a natural logarithm, of an image's gain,
+    contrast and saturation, and half that of each channel's gain against the others.
     """
 
     pad: int = 10
@@ -29,6 +32,8 @@ class Augmentation:
     erase_area: tuple[float, float] = (0.02, 0.4)
     erase_aspect: tuple[float, float] = (0.3, 3.3)
     jitter: float = 0.0
+    enlarge: float = 1.0
+    erase_fill: str = MEAN_FILL
 
 
 def normalise(image: jax.Array) -> jax.Array:
@@ -49,13 +54,29 @@ def augment(key: jax.Array, image: jax.Array, strength: Augmentation, number: ja
 
 def _augment_one(key, image, strength):
     crop_key, flip_key, erase_key = jax.random.split(key, 3)
+    if strength.enlarge > 1:
+        image = _enlarge(jax.random.fold_in(key, 2), image, strength.enlarge)
     image = _pad_and_crop(crop_key, image, strength.pad)
     flip = jax.random.bernoulli(flip_key, strength.flip_probability)
     image = jnp.where(flip, image[:, ::-1], image)
     if strength.jitter:
         image = _jitter(jax.random.fold_in(key, 1), image, strength.jitter)
-    # The mean is 0 once normalised: that is what the erased rectangle is filled with.
-    return jnp.where(_erased(erase_key, image.shape[:2], strength)[..., None], 0.0, normalise(image))
+    # Once normalised, the images' mean is 0 and their deviation 1.
+    fill = 0.0
+    if strength.erase_fill == NOISE_FILL:
+        fill = jax.random.normal(jax.random.fold_in(key, 3), image.shape)
+    return jnp.where(_erased(erase_key, image.shape[:2], strength)[..., None], fill, normalise(image))
+
+
+def _enlarge(key, image, times):
+    """Float32 [h, w, 3] in 0..255: half of the time a window of 1 / `times` of height and width, scaled up to all."""
+    chance_key, place_key = jax.random.split(key)
+    size = jnp.asarray(image.shape[:2], jnp.float32)
+    corner = jax.random.uniform(place_key, (2,)) * size * (times - 1)
+    scale = jnp.full(2, times, jnp.float32)
+    image = image.astype(jnp.float32)
+    window = jax.image.scale_and_translate(image, image.shape, (0, 1), scale, -corner, "linear", antialias=False)
+    return jnp.where(jax.random.bernoulli(chance_key), window, image)
 
 
 def _pad_and_crop(key, image, pad):

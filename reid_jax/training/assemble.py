@@ -103,10 +103,13 @@ def objective_of(config: ConfigDict) -> Objective:
 def rules_of(config: ConfigDict) -> list[optim.Rule]:
     """Returns the optimiser's rules: which parameters decay, and at which multiple of the rate they move.
 
-    A user's own network may name its parameters as it likes: those that no rule knows are not decayed.
+    A user's own network may name its parameters as it likes: those that no rule knows are decayed with all alone.
     """
-    rates = {"scale_rate": config.optimizer.logit_scale_rate, "regions_rate": config.optimizer.regions_rate}
-    return optim.default_rules(**rates) + [(".*", False, 1.0)] * is_own(config.model.name)
+    o = config.optimizer
+    rules = optim.default_rules(
+        scale_rate=o.logit_scale_rate, regions_rate=o.regions_rate, pooling_rate=o.pooling_rate, decayed=o.decayed
+    )
+    return rules + [(".*", o.decayed == optim.ALL, 1.0)] * is_own(config.model.name)
 
 
 def augmentation_of(config: ConfigDict) -> Augmentation:

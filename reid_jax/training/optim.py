@@ -37,6 +37,8 @@ RANGES: dict[str, Range] = {
     "pooling_rate": real(0, _MOST_MULTIPLE),
 }
 
+KERNELS, ALL = DECAYED = ("kernels", "all")  # which parameters weight decay is for
+
 # (regular expression searched in a parameter's path 'a/b/kernel', whether it is decayed, multiple of the rate)
 Rule = tuple[str, bool, float]
 
@@ -138,7 +140,9 @@ def check_floor(floor: float, peak: float) -> None:
         raise InputError(f"learning-rate floor is {floor} with a peak of {peak}: give a floor of at most the peak")
 
 
-def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, pooling_rate: float = 1.0) -> list[Rule]:
+def default_rules(
+    *, scale_rate: float = 0.1, regions_rate: float = 0.01, pooling_rate: float = 1.0, decayed: str = KERNELS
+) -> list[Rule]:
     """The rules of our networks: only kernels are decayed; the logit scale and the regions' centres move slowly.
 
     Args:
@@ -146,6 +150,7 @@ def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, poolin
       regions_rate: the same for the layer that places the hard attention's regions. At the full rate the first,
         large gradients push the centres to the image's corners, into the flat part of their tanh, where they stay.
       pooling_rate: the same for GeM's exponent p.
+      decayed: of `DECAYED`: 'kernels' alone, or 'all' parameters, as torchreid does.
 
     Returns:
       Rules, of which the first that matches a parameter's path holds.
@@ -154,13 +159,14 @@ def default_rules(*, scale_rate: float = 0.1, regions_rate: float = 0.01, poolin
       InputError: a multiple is out of range.
     """
     _require(scale_rate=scale_rate, regions_rate=regions_rate, pooling_rate=pooling_rate)
+    others = decayed == ALL
     return [
         (r"(^|/)hard/linear/kernel$", True, regions_rate),
-        (r"(^|/)hard/linear/bias$", False, regions_rate),
+        (r"(^|/)hard/linear/bias$", others, regions_rate),
         (r"(^|/)kernel$", True, 1.0),
-        (r"(^|/)(bias|scale)$", False, 1.0),
-        (r"(^|/)p$", False, pooling_rate),
-        (r"(^|/)log_scale$", False, scale_rate),
+        (r"(^|/)(bias|scale)$", others, 1.0),
+        (r"(^|/)p$", others, pooling_rate),
+        (r"(^|/)log_scale$", others, scale_rate),
     ]
 
 

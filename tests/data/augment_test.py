@@ -93,3 +93,33 @@ def test_jitter_keeps_greys_nearly_grey_and_places_alike():
     assert 0.05 < np.log(means / plain.mean((1, 2))).std() < 0.4
     casts = np.log(means[:, 0] / means[:, 2])
     assert 0.08 < casts.std() < 0.2
+
+
+def test_half_of_the_images_are_windows_of_enlarged_ones():
+    """A ramp tells which place and scale a window has: its slope is the image's divided by the scale."""
+    ramp = np.linspace(40, 200, SIZE[0])[:, None, None] + np.linspace(0, 40, SIZE[1])[:, None]
+    image = np.broadcast_to(np.rint(ramp), (300, *SIZE, 3)).astype(np.uint8)
+    plain = np.asarray(normalise(jnp.asarray(image[0])))
+    out = _augment(image, dataclasses.replace(OFF, enlarge=1.25))
+    same = np.isclose(out, plain, atol=1e-5).all((1, 2, 3))
+    assert 0.38 < same.mean() < 0.62
+    rise = (out[:, -3] - out[:, 2]).mean((1, 2)) / (plain[-3] - plain[2]).mean()
+    np.testing.assert_allclose(rise[~same], 1 / 1.25, atol=0.03)
+    level = out[~same].mean((1, 2, 3))
+    assert level.min() < plain.mean() - 0.2
+    assert level.max() > plain.mean() + 0.2
+    assert out.min() >= plain.min() - 1e-5
+    assert out.max() <= plain.max() + 1e-5
+
+
+def test_erasing_can_fill_with_noise_like_the_images():
+    image = _images(200)
+    strength = dataclasses.replace(OFF, erase_probability=1.0, erase_area=(0.3, 0.4))
+    mean = _augment(image, strength)
+    noise = _augment(image, dataclasses.replace(strength, erase_fill="noise"))
+    erased = np.all(mean == 0, -1)
+    np.testing.assert_allclose(noise[~erased], mean[~erased], atol=1e-5)
+    filled = noise[erased]
+    assert abs(filled.mean()) < 0.02
+    assert abs(filled.std() - 1) < 0.02
+    assert len(np.unique(filled)) > 0.9 * filled.size

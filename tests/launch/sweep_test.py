@@ -112,7 +112,7 @@ def load(run):
     return run_config.load(run.config, run.overrides)
 
 
-@pytest.mark.parametrize("file", ["seeds.py", "scale_and_rate.py"])
+@pytest.mark.parametrize("file", ["seeds.py", "scale_and_rate.py", "choices.py"])
 def test_a_sweeps_own_config_loads_by_itself(file):
     # In a process of its own: what the launcher imported is not there.
     program = "import sys; from reid_jax import config; config.load(sys.argv[1])"
@@ -163,6 +163,19 @@ def test_choices_are_made_on_held_out_identities():
     for run in arguments_of("scale_and_rate.py").values():
         assert load(run).val_identities == 50
     assert load(arguments_of("scale_and_rate.py", "val=30")["scale8-fixed"]).val_identities == 30
+
+
+def test_open_choices_change_one_thing_each_against_the_same_base():
+    runs = arguments_of("choices.py", "small,epochs=15")
+    configs = {name: load(run).to_dict() for name, run in runs.items()}
+    assert len(configs) == 2 * 12
+    base = configs["base-seed1"]
+    assert (base["val_identities"], base["image_size"], base["epochs"], base["seed"]) == (50, (96, 32), 15.0, 1)
+    differences = {name: run_config.differences(base, configs[f"{name}-seed1"]) for name in ("half_pad", "gem_fixed")}
+    assert differences == {"half_pad": ["augment.pad: 6 -> 3"], "gem_fixed": ["optimizer.pooling_rate: 1.0 -> 0.0"]}
+    assert all(run_config.differences(base, other) for name, other in configs.items() if name != "base-seed1")
+    with pytest.raises(InputError, match="choices has 'padding'"):
+        arguments_of("choices.py", "choices=base-padding")
 
 
 def test_without_an_option_the_commands_are_printed_and_nothing_is_done(folder, capsys):

@@ -170,6 +170,12 @@ def test_optimizer_accepts_shapes():
     np.testing.assert_allclose(updates["head"]["log_scale"], -0.1)
 
 
+def test_all_parameters_can_be_decayed():
+    usual, all_of_them = (resolve_rules(params_of_every_kind(), default_rules(decayed=of)) for of in ("kernels", "all"))
+    assert {decayed for decayed, _ in usual.values()} == {True, False}
+    assert all_of_them == {path: (True, multiple) for path, (_, multiple) in usual.items()}
+
+
 def test_default_rules_by_kind():
     assert resolve_rules(params_of_every_kind(), default_rules()) == {
         "attention1/hard/linear/bias": (False, 0.01),

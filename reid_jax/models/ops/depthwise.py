@@ -5,10 +5,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from reid_jax.models.ops import windows
-from reid_jax.models.ops.flat import as_image, fits, flat, together
+from reid_jax.models.ops.flat import LANES, as_image, fits, flat, together
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.sums import sums
 
@@ -123,19 +124,51 @@ def _shifted_by(kernel_gradient, pad):
 
 
 def _flat(x, kernel, stride):
+    return _plain(x, kernel, stride) if not fits(x) else _with_turned_gradients(x, kernel, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _with_turned_gradients(x, kernel, stride):
+    """Nine products shifted along the row of pixels where no gradient is taken, else `_turned`.
+
+    A step down is then one of w pixels to the right. What a step to the left or right brings in from the row beyond is
+    set to 0.
+    """
+    if stride != 1:
+        return _plain(x, kernel, stride)
+    height, width = x.shape[1:3]
+    pixels, beside, taps = height * width, width + 1, kernel.reshape(9, -1, 1)
+    padded = jnp.pad(flat(x), ((0, 0), (0, 0), (beside, beside)))
+    column = np.arange(pixels) % width
+    total = 0
+    for j, inside in enumerate((column > 0, None, column < width - 1)):
+        views = [lax.slice_in_dim(padded, start, start + pixels, axis=2) for start in range(j, j + 3 * width, width)]
+        sum_of_column = sum(view * taps[3 * i + j] for i, view in enumerate(views))
+        total += sum_of_column if inside is None else jnp.where(inside, sum_of_column, 0)
+    return as_image(total, height, width)
+
+
+def _turned(x, kernel, stride):
     """XLA's own, of maps that come and go with pixels in the lanes and are convolved with channels there.
 
     A step across the map is then one from row to row of a TPU's memory, where pixels would have to be moved along the
-    lanes for each of the nine products. Several images stand together, so that narrow maps fill the lanes.
+    lanes for each of the nine products, and for the gradients three times as many. Several images stand together, so
+    that narrow maps fill the lanes. Maps that leave some of their own rows empty, XLA lays out better itself.
     """
-    if not fits(x):
-        return _plain(x, kernel, stride)
     n, height, width, c = x.shape
+    if height * width % LANES:
+        return _plain(x, kernel, stride)
     group = together(n, c)
     # Kept as they are written: XLA would turn them round after widening them to float32 for the sums of a BatchNorm.
     x = lax.optimization_barrier(flat(x, group))
     y = _plain(as_image(x, height, width), jnp.tile(kernel, group), stride)
     return as_image(lax.optimization_barrier(flat(y)), *y.shape[1:3], group)
+
+
+_with_turned_gradients.defvjp(
+    lambda x, kernel, stride: jax.vjp(lambda *arrays: _turned(*arrays, stride), x, kernel),
+    lambda stride, pull_back, gradient: pull_back(gradient),
+)
 
 
 FORMS = {

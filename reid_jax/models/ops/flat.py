@@ -13,7 +13,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-_LANES = 128
+LANES = 128
 _MOST_TOGETHER = 4
 _MOST_PADDING = 1.25  # what a map may grow by to whole rows
 
@@ -23,7 +23,7 @@ def fits(x: jax.Array) -> bool:
     if x.ndim != 4:
         return False
     pixels = x.shape[1] * x.shape[2]
-    return -(-pixels // _LANES) * _LANES <= _MOST_PADDING * pixels
+    return -(-pixels // LANES) * LANES <= _MOST_PADDING * pixels
 
 
 def together(images: int, channels: int) -> int:
@@ -31,7 +31,7 @@ def together(images: int, channels: int) -> int:
 
     At most 4: they are neighbours, which should lie on the same chip.
     """
-    return math.gcd(images, 1 << max(0, min(_LANES // channels, _MOST_TOGETHER).bit_length() - 1))
+    return math.gcd(images, 1 << max(0, min(LANES // channels, _MOST_TOGETHER).bit_length() - 1))
 
 
 def flat(x: jax.Array, group: int = 1) -> jax.Array:

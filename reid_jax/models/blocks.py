@@ -221,9 +221,10 @@ def _branches_of_b(
     def pointwise(name, order=None):
         return ConvNorm(half, order=order, dtype=dtype, name=name)
 
-    first = depthwise(x.shape[-1], "shortcut_depthwise", order)(x, train)
+    first, second = ops.share(x)
+    first = depthwise(x.shape[-1], "shortcut_depthwise", order)(first, train)
     first = pointwise("shortcut_expand", order)(first, train)
-    second = pointwise("reduce", order)(x, train)
+    second = pointwise("reduce", order)(second, train)
     second = depthwise(half, "depthwise")(second, train)
     return first, pointwise("expand")(second, train)
 

@@ -49,6 +49,11 @@ class Instruction:
         found = self._found(r'known_trip_count":\{"n":"(\d+)"')
         return int(found) if found else None
 
+    @property
+    def estimated_cycles(self) -> int:
+        """What XLA for a TPU expects it to take, 0 where it does not say."""
+        return int(self._found(r'"estimated_cycles":"(\d+)"') or 0)
+
     def called(self, role: str) -> str:
         """The computation that it calls as `role`: 'calls', 'body', 'to_apply'; '' where there is none."""
         return self._found(role + r"=%?([\w.\-]+)")

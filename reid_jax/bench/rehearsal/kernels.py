@@ -28,7 +28,7 @@ class Kernel:
     """One launch, of the instruction `name`, which happens `times` a step: a fraction where it is beside the steps.
 
     moved: bytes that it reads and writes, of an array updated in place the update alone. operations: of a matrix
-    product called from a library.
+    product called from a library. cycles: what XLA for a TPU expects it to take, 0 for what it moves beside others.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Kernel:
     moved: int
     operations: int
     times: float
+    cycles: int = 0
 
 
 def kernels_of(module: Module, steps: int = 1) -> list[Kernel]:
@@ -75,7 +76,8 @@ def _kernel(module: Module, each: Instruction, times: float) -> Kernel:
     library = each.custom_call or next((inner.custom_call for inner in fused if inner.custom_call), "")
     opcodes = {inner.opcode for inner in fused} or {each.opcode}
     operations = _product(module, each) if "gemm" in library or "cublas" in library else 0
-    return Kernel(each.name, _kind(each.opcode, opcodes, library), each.scope, moved, operations, times)
+    kind = _kind(each.opcode, opcodes, library)
+    return Kernel(each.name, kind, each.scope, moved, operations, times, each.estimated_cycles)
 
 
 def _kind(opcode: str, opcodes: set[str], library: str) -> str:

@@ -29,6 +29,8 @@ class Rehearsal:
       an argument's place; None where there is no plan.
     gflop: what the network takes. compiled_gflop, counted_bytes: what XLA counts in the compiled program, its loop over
       steps once and all that lies beside it too; None where it does not.
+    estimated_cycles: what XLA for a TPU expects its kernels to take, one after another; None where it does not say.
+      Compare programs by it: most of the bytes that XLA counts may lie within the chip, in its fast memory.
     moved: bytes that kernels read and write, without what a layout pads. kernels: how many are launched. by_kind: both,
       by kind. collectives: (bytes, how often).
     seconds, assumptions: by the model of `reid_jax.bench.rehearsal.model`, and the model in words.
@@ -44,6 +46,7 @@ class Rehearsal:
     gflop: float
     compiled_gflop: float | None
     counted_bytes: float | None
+    estimated_cycles: float | None
     moved: float
     kernels: float
     by_kind: dict[str, dict[str, float]]
@@ -76,11 +79,15 @@ class Rehearsal:
         counted = ""
         if self.compiled_gflop is not None:
             counted = f"{format_rate(self.compiled_gflop)} GFLOP, {self.counted_bytes / 1e9:.2f} GB accessed"
+        cycles = ""
+        if self.estimated_cycles is not None:
+            cycles = f"cycles      {self.estimated_cycles / 1e6:,.2f} million by XLA's estimate"
         lines = [
             f"compiling   {format_seconds(self.compile_seconds)} here"
             + ("" if self.code is None else f", {self.code / 1e6:,.1f} MB of code"),
             f"memory      {planned or 'no plan'} of {format_bytes(self.device_memory)}{room}",
             f"products    {format_rate(self.gflop)} GFLOP of the network",
+            cycles,
             counted and f"XLA counts  {counted}, the loop over steps once and all beside it",
             f"collectives {count:,.0f}, {format_bytes(sent)}" if self.devices > 1 else "",
             format_table(rows, rules=[0, len(rows) - 2]),
@@ -124,6 +131,7 @@ def rehearse(program: Program, target: Target, dtype: str) -> Rehearsal:
         gflop=operations / 1e9,
         compiled_gflop=counted["flops"] / 1e9 if "flops" in counted else None,
         counted_bytes=counted.get("bytes accessed"),
+        estimated_cycles=sum(each.times * each.cycles for each in work) or None,
         moved=moved,
         kernels=sum(each.times for each in work),
         by_kind=_by_kind(work),

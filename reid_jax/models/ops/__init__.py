@@ -20,6 +20,7 @@ from reid_jax.models.ops.normalised_convolution import normalised_conv
 from reid_jax.models.ops.permutation import permute
 from reid_jax.models.ops.pointwise import pointwise_conv
 from reid_jax.models.ops.region_crop import crop_regions
+from reid_jax.models.ops.sharing import share
 from reid_jax.models.ops.splitting import split
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "pointwise_conv",
     "resize",
     "resize_matrix",
+    "share",
     "split",
     "traced_for",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from reid_jax.models.ops import windows
-from reid_jax.models.ops.flat import as_image, fits, flat
+from reid_jax.models.ops.flat import LANES, as_image, fits, flat, together
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.sums import sums
 
@@ -124,53 +124,51 @@ def _shifted_by(kernel_gradient, pad):
 
 
 def _flat(x, kernel, stride):
-    """Nine shifted products as above, of maps whose pixels lie in one row: a step down is one of w pixels to the right.
-
-    What a step to the left or right brings in from the row beyond is set to 0. The kernel's gradient is nine sums over
-    the batch and the row, which XLA for a TPU takes in one reading.
-    """
-    if stride != 1 or not fits(x):
-        return _plain(x, kernel, stride)
-    height, width = x.shape[1:3]
-    return as_image(_flat_conv(flat(x), kernel, width), height, width)
+    return _plain(x, kernel, stride) if not fits(x) else _with_turned_gradients(x, kernel, stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _flat_conv(x, kernel, width):
-    taps = kernel.reshape(3, 3, -1, 1)
-    columns = []
-    for j, inside in enumerate(_inside(x.shape[-1], width)):
-        column = sum(view * taps[i, j] for i, view in enumerate(_flat_views(x, width, j)))
-        columns.append(column if inside is None else jnp.where(inside, column, 0))
-    return sum(columns)
+def _with_turned_gradients(x, kernel, stride):
+    """Nine products shifted along the row of pixels where no gradient is taken, else `_turned`.
 
-
-def _flat_conv_backward(width, saved, gradient):
-    x, kernel = saved
-    sums_of_products = []
-    for j, inside in enumerate(_inside(x.shape[-1], width)):
-        kept = gradient if inside is None else jnp.where(inside, gradient, 0)
-        wide = kept.astype(jnp.float32)
-        products = [view.astype(jnp.float32) * wide for view in _flat_views(x, width, j)]
-        sums_of_products.append([jnp.sum(product, (0, 2)) for product in products])
-    to_kernel = jnp.stack([jnp.stack(column) for column in sums_of_products], 1)
-    return _flat_conv(gradient, kernel[::-1, ::-1], width), to_kernel.reshape(kernel.shape).astype(kernel.dtype)
-
-
-_flat_conv.defvjp(lambda x, kernel, width: (_flat_conv(x, kernel, width), (x, kernel)), _flat_conv_backward)
-
-
-def _inside(pixels, width):
-    """Of each column of the window, where in the row it lies within the image; None where it always does."""
+    A step down is then one of w pixels to the right. What a step to the left or right brings in from the row beyond is
+    set to 0.
+    """
+    if stride != 1:
+        return _plain(x, kernel, stride)
+    height, width = x.shape[1:3]
+    pixels, beside, taps = height * width, width + 1, kernel.reshape(9, -1, 1)
+    padded = jnp.pad(flat(x), ((0, 0), (0, 0), (beside, beside)))
     column = np.arange(pixels) % width
-    return column > 0, None, column < width - 1
+    total = 0
+    for j, inside in enumerate((column > 0, None, column < width - 1)):
+        views = [lax.slice_in_dim(padded, start, start + pixels, axis=2) for start in range(j, j + 3 * width, width)]
+        sum_of_column = sum(view * taps[3 * i + j] for i, view in enumerate(views))
+        total += sum_of_column if inside is None else jnp.where(inside, sum_of_column, 0)
+    return as_image(total, height, width)
 
 
-def _flat_views(x, width, j):
-    """The three views of [n, c, h w] that column j of the window reads, from top to bottom."""
-    pixels, beside = x.shape[-1], width + 1
-    padded = jnp.pad(x, ((0, 0), (0, 0), (beside, beside)))
-    return [lax.slice_in_dim(padded, start, start + pixels, axis=2) for start in range(j, j + 3 * width, width)]
+def _turned(x, kernel, stride):
+    """XLA's own, of maps that come and go with pixels in the lanes and are convolved with channels there.
+
+    A step across the map is then one from row to row of a TPU's memory, where pixels would have to be moved along the
+    lanes for each of the nine products, and for the gradients three times as many. Several images stand together, so
+    that narrow maps fill the lanes. Maps that leave some of their own rows empty, XLA lays out better itself.
+    """
+    n, height, width, c = x.shape
+    if height * width % LANES:
+        return _plain(x, kernel, stride)
+    group = together(n, c)
+    # Kept as they are written: XLA would turn them round after widening them to float32 for the sums of a BatchNorm.
+    x = lax.optimization_barrier(flat(x, group))
+    y = _plain(as_image(x, height, width), jnp.tile(kernel, group), stride)
+    return as_image(lax.optimization_barrier(flat(y)), *y.shape[1:3], group)
+
+
+_with_turned_gradients.defvjp(
+    lambda x, kernel, stride: jax.vjp(lambda *arrays: _turned(*arrays, stride), x, kernel),
+    lambda stride, pull_back, gradient: pull_back(gradient),
+)
 
 
 FORMS = {

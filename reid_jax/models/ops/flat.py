@@ -8,10 +8,13 @@ A form takes a map apart as it begins and puts it together as it ends. Between t
 steps for what they are: none.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
-_LANES = 128
+LANES = 128
+_MOST_TOGETHER = 4
 _MOST_PADDING = 1.25  # what a map may grow by to whole rows
 
 
@@ -20,16 +23,24 @@ def fits(x: jax.Array) -> bool:
     if x.ndim != 4:
         return False
     pixels = x.shape[1] * x.shape[2]
-    return -(-pixels // _LANES) * _LANES <= _MOST_PADDING * pixels
+    return -(-pixels // LANES) * LANES <= _MOST_PADDING * pixels
 
 
-def flat(x: jax.Array) -> jax.Array:
-    """Lays [n, h, w, c] out as [n, c, h w]."""
+def together(images: int, channels: int) -> int:
+    """How many images stand together, that their channels make up to 128: a power of two that divides `images`.
+
+    At most 4: they are neighbours, which should lie on the same chip.
+    """
+    return math.gcd(images, 1 << max(0, min(LANES // channels, _MOST_TOGETHER).bit_length() - 1))
+
+
+def flat(x: jax.Array, group: int = 1) -> jax.Array:
+    """Lays [n, h, w, c] out as [n / group, group c, h w], the channels of one image behind those of the other."""
     n, h, w, c = x.shape
-    return jnp.swapaxes(x.reshape(n, h * w, c), 1, 2)
+    return jnp.swapaxes(x.reshape(n, h * w, c), 1, 2).reshape(n // group, group * c, h * w)
 
 
-def as_image(x: jax.Array, height: int, width: int) -> jax.Array:
-    """Lays [n, c, height width] out as [n, height, width, c]."""
-    n, c, _ = x.shape
-    return jnp.swapaxes(x, 1, 2).reshape(n, height, width, c)
+def as_image(x: jax.Array, height: int, width: int, group: int = 1) -> jax.Array:
+    """Lays [n / group, group c, height width] out as [n, height, width, c]."""
+    x = x.reshape(x.shape[0] * group, x.shape[1] // group, height * width)
+    return jnp.swapaxes(x, 1, 2).reshape(len(x), height, width, -1)

@@ -22,6 +22,7 @@ TABLE: dict[str, dict[str, str]] = {
     "batch_norm": {"cpu": "runs", "gpu": "pairs", "tpu": "flat"},
     "normalised_conv": {"gpu": "folded", "tpu": "flat"},
     "concatenate": {"tpu": "flat"},
+    "share": {"tpu": "flat"},
     "split": {"tpu": "flat"},
     "max_pool": {"cpu": "shifts", "gpu": "shifts"},
     "average_pool": {"cpu": "shifts", "gpu": "shifts"},

@@ -69,7 +69,8 @@ backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting
   %history = f32[100,64]{1,0} get-tuple-element(%state), index=1
   %image = bf16[32,64]{1,0} constant({...})
   %q.1 = f32[64]{0} constant({...})
-  %sum.1 = f32[64]{0} fusion(%image, %q.1), kind=kInput, calls=%fused_sum, metadata={op_name="jit(chunk)/norm/sum"}
+  %sum.1 = f32[64]{0} fusion(%image, %q.1), kind=kInput, calls=%fused_sum, metadata={op_name="jit(chunk)/norm/sum"}, \
+backend_config={"estimated_cycles":"700"}
   %everywhere = f32[64]{0} all-reduce-start(%sum.1), channel_id=1, to_apply=%add
   %done = f32[64]{0} all-reduce-done(%everywhere)
   %seen = f32[1,64]{1,0} fusion(%history), kind=kLoop, calls=%fused_slice
@@ -91,7 +92,7 @@ backend_config={"known_trip_count":{"n":"3"}}
 
 ENTRY %main (given: f32[100,64]) -> f32[100,64] {
   %given = f32[100,64]{1,0} parameter(0)
-  %laid = f32[100,64]{0,1} copy(%given)
+  %laid = f32[100,64]{0,1} copy(%given), backend_config={"window_config":{},"estimated_cycles":"5000"}
   %begin = (s32[], f32[100,64]{1,0}) tuple(%laid)
   %steps = (s32[], f32[100,64]{1,0}) while(%begin), condition=%c, body=%steps_body
   %after = f32[100,64]{1,0} get-tuple-element(%steps), index=1
@@ -134,6 +135,12 @@ def test_kernels_are_counted_a_step_with_what_they_move():
         (kernels.PRODUCTS, 3 * 64 * 64 * 4, 2 * 64**3, 3.0),  # not the library's scratch space
         (kernels.ELEMENTWISE, 2 * whole, 0, 0.1),
     ]
+
+
+def test_the_cycles_that_a_compiler_estimates_come_with_the_kernels():
+    found = kernels_of(parse(PROGRAM), steps=10)
+    assert [each.cycles for each in found] == [5000, 700, 0, 0, 0, 0, 0]
+    assert sum(each.times * each.cycles for each in found) == 5000 / 10 + 700
 
 
 def test_a_loop_of_unknown_length_within_a_step_counts_once():
@@ -206,6 +213,7 @@ def test_a_rehearsal_gathers_memory_kernels_and_a_time():
     assert figures["fits"] is True
     assert figures["kernels"] >= 1
     assert figures["moved"] >= 2 * 64 * 64 * 4
+    assert figures["estimated_cycles"] is None  # a CPU's compiler says nothing of them
     assert figures["seconds"] == pytest.approx(max(2e9 / 197e12, figures["counted_bytes"] / 819e9))
     assert "text" not in figures
     assert "fits" in str(told)
@@ -248,6 +256,7 @@ def test_the_verb_compiles_for_hardware_that_is_not_here(text, package, extra, t
     for work in ("train", "embed"):
         assert told[work]["fits"] is True
         assert told[work]["kernels"] > 10
+        assert (told[work]["estimated_cycles"] is not None) == (extra == "tpu")
         assert told[work]["seconds"] > 0
         assert parse((tmp_path / f"{work}.hlo.txt").read_text())
     chips = 4 if extra == "tpu" else 1

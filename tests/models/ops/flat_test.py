@@ -5,14 +5,23 @@ import numpy as np
 import pytest
 from same_gradients import random
 
-from reid_jax.models.ops.flat import as_image, fits, flat
+from reid_jax.models.ops.flat import as_image, fits, flat, together
 
 
-def test_there_and_back():
-    x = random(0, 2, 3, 5, 4)
-    assert flat(x).shape == (2, 4, 15)
-    np.testing.assert_array_equal(flat(x)[1, 2], x[1, :, :, 2].reshape(-1))
-    np.testing.assert_array_equal(as_image(flat(x), 3, 5), x)
+@pytest.mark.parametrize("group", [1, 2])
+def test_there_and_back(group):
+    x = random(0, 4, 3, 5, 6)
+    assert flat(x, group).shape == (4 // group, group * 6, 15)
+    np.testing.assert_array_equal(flat(x, group).reshape(4, 6, 15)[1, 2], x[1, :, :, 2].reshape(-1))
+    np.testing.assert_array_equal(as_image(flat(x, group), 3, 5, group), x)
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "group"),
+    [(32, 32, 4), (32, 48, 2), (32, 96, 1), (32, 200, 1), (32, 1, 4), (6, 16, 2), (7, 16, 1)],
+)
+def test_as_many_images_together_as_their_channels_fill_a_row(images, channels, group):
+    assert together(images, channels) == group
 
 
 @pytest.mark.parametrize(

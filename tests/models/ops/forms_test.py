@@ -19,6 +19,7 @@ FILES = {
     "average_pool": "average_pooling",
     "keep_gradient": "kept_gradient",
     "concatenate": "concatenation",
+    "share": "sharing",
     "split": "splitting",
 }
 FORMS = {name: importlib.import_module(f"reid_jax.models.ops.{file}").FORMS for name, file in FILES.items()}
@@ -43,6 +44,7 @@ OPERATIONS = {
     "average_pool": (ops.average_pool, IMAGE),
     "keep_gradient": (ops.keep_gradient, IMAGE),
     "concatenate": (lambda x, y: ops.concatenate([x, y]), IMAGE, IMAGE),
+    "share": (lambda x: jnp.multiply(*ops.share(x)), IMAGE),
     "split": (lambda x: ops.split(x, (1, 3))[1], IMAGE),
     "permute": (lambda x: ops.permute(x, (2, 0, 3, 1)), IMAGE),
     "l2_normalise": (ops.l2_normalise, (3, 4)),

@@ -13,6 +13,6 @@ def sum_over_channels(x, kernel):
 
 
 @pytest.mark.parametrize("form", pointwise.FORMS)
-@pytest.mark.parametrize("size", [(5, 4), (16, 8)])
-def test_values_and_gradients(form, size):
-    assert_same(pointwise.FORMS[form], sum_over_channels, random(2, 3, *size, 6), random(3, 6, 8))
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (3, 16, 8, 6), (4, 16, 8, 6)])
+def test_values_and_gradients(form, shape):
+    assert_same(pointwise.FORMS[form], sum_over_channels, random(2, *shape), random(3, 6, 8))

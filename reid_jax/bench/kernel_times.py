@@ -114,7 +114,7 @@ def _launches(profile: Any) -> Iterator[list[tuple[str, float, float]]]:
         launches = []
         for line in plane.lines:
             for event in line.events:
-                # A GPU's kernel has a name of its own and tells its instruction; a TPU's event is the instruction's text.
+                # A GPU's kernel, which has a name of its own, tells its instruction; a TPU's event is its text.
                 name = dict(event.stats).get("hlo_op") or event.name.partition(" ")[0].lstrip("%")
                 begin = event.start_ns / 1e9
                 launches.append((str(name), begin, begin + event.duration_ns / 1e9))

@@ -98,7 +98,7 @@ def test_those_of_the_package_are_what_their_entry_and_card_say(capsys):
             assert digest_of(weights.variables) == entry.digest
             assert weights.identities == 0
     extractor = Extractor()
-    assert "Extractor: zoo:street, nano at 96x32, trained on drawn people alone" in capsys.readouterr().err
+    assert "Extractor: zoo:street, nano at 160x64, trained on drawn people alone" in capsys.readouterr().err
     assert extractor.digest == zoo.ENTRIES[zoo.DEFAULT].digest
     assert main(["zoo", "show", "street"]) == 0
     assert "What it must not be used for" in capsys.readouterr().out

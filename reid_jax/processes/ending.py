@@ -19,8 +19,8 @@ def run_process(verb: str, work: Callable[[], int]) -> int:
     """
     end_by_signal = _signal_ending(verb)
     output.keep_going()
-    signals.install(lambda signum: os._exit(end_by_signal(signum)))
     try:
+        signals.install(lambda signum: os._exit(end_by_signal(signum)))
         try:
             code = work()
         finally:  # --help leaves by SystemExit

@@ -6,17 +6,25 @@ between two dispatches and saves (`Checkpoints.stop_requested`).
 
 Python runs a handler only once the main thread is back from C, and a compilation keeps it there for minutes. So a
 thread of its own hears of each signal at once: it passes notices on, and ends a process that does not end itself.
+
+While a module written in C initialises, no exception is raised: such modules crash of one, or say that they cannot be
+imported. The thread sends the signal again until they are done.
 """
 
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from importlib.machinery import ExtensionFileLoader
+from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GRACE = 5.0  # seconds for the way out
+_AGAIN = 0.1  # seconds after which a signal is sent again that nothing has come of
+_INITIALISE = {method.__code__ for method in (ExtensionFileLoader.create_module, ExtensionFileLoader.exec_module)}
 
 _ours = None  # the C handler that Python installs for its own; None until `install`
 _notify = None  # JAX's handler of SIGTERM: starts the agreement of all processes on a step to stop after
@@ -82,24 +90,33 @@ def finish() -> None:
     _ending = 0
 
 
-def _heard(signum: int, frame: object) -> None:
+def _heard(signum: int, frame: FrameType | None) -> None:
     global _ending
-    if _ending is not None or (_training and signum != signal.SIGINT):
+    if _ending is not None or (_training and signum != signal.SIGINT) or _initialises_c(frame):
         return
     _ending = signum
     raise KeyboardInterrupt if signum == signal.SIGINT else Stopped(signum)
 
 
+def _initialises_c(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code not in _INITIALISE:
+        frame = frame.f_back
+    return frame is not None
+
+
 def _listen(pipe: int, leave: Callable[[int], None]) -> None:
     global _noticed
-    leaving = False
+    leaving = None  # the signal that the process leaves for
     while True:
+        unanswered = leaving is not None and _ending is None
+        if unanswered and not select.select([pipe], [], [], _AGAIN)[0]:
+            signal.pthread_kill(threading.main_thread().ident, leaving)
         for signum in os.read(pipe, 64):
             if _training and signum != signal.SIGINT:
                 _noticed = signum
                 _notify(signal.SIGTERM)
-            elif not leaving:
-                leaving = True
+            elif leaving is None:
+                leaving = signum
                 timer = threading.Timer(_GRACE, leave, [signum])
                 timer.daemon = True
                 timer.start()

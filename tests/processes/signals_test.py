@@ -65,6 +65,21 @@ print("saved", flush=True)
 signals.stop_deferring()
 print("not reached")
 """
+# What Python calls to initialise a module in C, and a module that takes its time.
+INITIALISING = """
+import contextlib, functools, importlib.machinery
+class Slow:
+    origin = "slow.so"
+    @functools.cached_property
+    def name(self):
+        print("begun", flush=True)
+        time.sleep(0.5)
+        print("initialised", flush=True)
+        return "slow"
+with contextlib.suppress(ImportError):
+    importlib.machinery.ExtensionFileLoader("slow", "slow.so").create_module(Slow())
+time.sleep(60)
+"""
 PRINT = """
 for number in range(3):
     print("line", number, flush=True)
@@ -125,6 +140,16 @@ def test_a_run_in_training_is_left_to_save_itself():
     assert out == "saved\n"
     assert told == "reid-jax train: stopped by SIGHUP; the same command resumes the run\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 0), ("SIGHUP", 0), ("SIGINT", 130)])
+def test_a_module_in_c_comes_to_the_end_of_its_initialisation_before_a_signal_is_answered(name, code):
+    process = begun("train", INITIALISING)
+    process.send_signal(getattr(signal, name))
+    out, told = process.communicate(timeout=20)
+    assert out == "initialised\n"
+    assert told.count("\n") == 1
+    assert process.returncode == code
 
 
 def test_a_signal_that_the_parent_ignores_stays_ignored():

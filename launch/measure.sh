@@ -40,7 +40,7 @@ measure train_without_graphs --xla_gpu_enable_command_buffer= "${train[@]}"
 measure train_as_one_graph "--xla_gpu_enable_command_buffer=+WHILE --xla_gpu_graph_min_graph_size=1" "${train[@]}"
 measure train_graphs_profiled --xla_enable_command_buffers_during_profiling=true "${train[@]}" --kernels
 measure train_beside_torch "" "${train[@]}" --against torch torch_compiled
-measure embed "" embed "${network[@]}" --images=$images
+measure embed "" embed "${network[@]}" --images=$images --kernels
 measure embed_float32 "" embed "${network[0]}" --images=$images
 measure rank "" rank --size=$entries
 exit "$code"

@@ -146,6 +146,12 @@ class Encoder(Describer):
         """See `Describer`."""
         return digest_of(self.variables)
 
+    def lower(self, image: np.ndarray) -> jax.stages.Lowered:
+        """Returns the program that describes the first dispatch of `image`, uint8 [n, h, w, 3], yet to be compiled."""
+        self._check(image)
+        _, batch = next(_dispatches(image, self.mesh))
+        return describe_batch.lower(*self._forward(batch), batch, self.mesh, False)
+
     def _described(self, blocks: Iterable[np.ndarray], flip: bool) -> Iterator[np.ndarray]:
         pending = []
         for image in blocks:
@@ -158,12 +164,15 @@ class Encoder(Describer):
             yield self._collect(*dispatched, flip)
 
     def _dispatch(self, batch: jax.Array, flip: bool) -> jax.Array:
+        return describe_batch(*self._forward(batch), batch, self.mesh, flip)
+
+    def _forward(self, batch: jax.Array) -> tuple[ClosedJaxpr, list[jax.Array]]:
+        """The forward pass but for what the weights alone decide, and the latter, computed."""
         at_a_time = images_at_a_time(batch.shape[0], self.mesh)
         if at_a_time not in self._prepared:
             ahead, rest = forward_of(self.network, self.variables, (at_a_time, *batch.shape[1:]), self.mesh)
             self._prepared[at_a_time] = rest, prepare(ahead, self.variables, self.mesh)
-        rest, prepared = self._prepared[at_a_time]
-        return describe_batch(rest, prepared, batch, self.mesh, flip)
+        return self._prepared[at_a_time]
 
     def _collect(self, count: int, embedding: jax.Array, flip: bool) -> np.ndarray:
         """Brings the first `count` descriptors of a batch to the host."""

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from reid_jax.bench import against
 from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
+from reid_jax.bench.kernel_times import KernelTimes, kernel_times, model_of
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory, seconds_of
@@ -30,13 +31,18 @@ _COMPARED = 8  # images whose descriptors are compared
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """What was measured of embedding; host_memory: the most bytes held after our rounds and before any peer's."""
+    """What was measured of embedding.
+
+    host_memory: the most bytes held after our rounds and before any peer's. kernels: where the time of a dispatch goes,
+    if asked.
+    """
 
     contest: Contest
     machine: Machine
     compile: CompileTimes
     host_memory: int
     images: int
+    kernels: KernelTimes | None
 
     def __str__(self) -> str:
         return "\n".join(
@@ -45,6 +51,7 @@ class Embedding:
                 f"compiling   {self.compile}",
                 f"memory      host at most {format_bytes(self.host_memory)}",
                 self.contest.table(),
+                *([] if self.kernels is None else [str(self.kernels)]),
             )
         )
 
@@ -52,10 +59,14 @@ class Embedding:
         """The same as plain values for JSON."""
         figures = {"machine": dataclasses.asdict(self.machine), "compile": dataclasses.asdict(self.compile)}
         figures |= {"host_memory": self.host_memory, "images": self.images}
+        if self.kernels is not None:
+            figures["kernels"] = self.kernels.figures()
         return figures | {"contestants": self.contest.figures()}
 
 
-def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: Sequence[str], mesh: Mesh) -> Embedding:
+def bench_embedding(
+    config: ConfigDict, images: int | None, rounds: int, peers: Sequence[str], mesh: Mesh, kernels: bool = False
+) -> Embedding:
     """Measures `Encoder.describe` on `images` images, or what takes about a second, in turn with `peers`.
 
     Raises InputError for what is wrong with the config or missing for a peer.
@@ -94,7 +105,11 @@ def bench_embedding(config: ConfigDict, images: int | None, rounds: int, peers: 
     contest = run_contest(
         contestants, rounds, "images", gflop_of(network, config.image_size), machine.gflops[dtype_of(config)]
     )
-    return Embedding(contest, machine, times.less(spent), host_memory, images)
+    profiled = None
+    if kernels:
+        few, text = image[:block], encoder.lower(image).compile().as_text()
+        profiled = kernel_times(lambda: encoder.describe(few), text, "dispatch", model=model_of(mesh, dtype_of(config)))
+    return Embedding(contest, machine, times.less(spent), host_memory, images, profiled)
 
 
 def gflop_of(network: Any, image_size: tuple[int, int]) -> float:

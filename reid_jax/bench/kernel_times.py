@@ -1,24 +1,28 @@
 """Where a compiled program's time goes: the device's own profile of its kernels, summed by kind."""
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from reid_jax.bench.measure import seconds_of
 from reid_jax.bench.quantities import format_seconds
+from reid_jax.bench.rehearsal.hardware import hardware_of
 from reid_jax.bench.rehearsal.hlo import parse
 from reid_jax.bench.rehearsal.kernels import Kernel, kernels_of
+from reid_jax.bench.rehearsal.model import kernel_seconds
 from reid_jax.errors import InputError
 from reid_jax.text_table import format_table
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What the kernels of one kind take in a step: launches, seconds, bytes that they read and write.
+    """What the kernels of one kind take in a unit: launches, seconds, bytes that they read and write.
 
     modelled: their seconds by the model of `reid_jax.bench.rehearsal.model`; None where it does not know the device.
     """
@@ -31,13 +35,15 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class KernelTimes:
-    """A step's kernels as they ran, on one device: the mean over the devices.
+    """A unit's kernels as they ran, on one device: the mean over the devices.
 
-    by_kind: {kind: its share}, with seconds summed over kernels, which may run beside each other. busy: seconds in
-    which at least one ran. profiled: seconds of the step as it was profiled, which slows it. launched: kernels that the
-    program's text has; those that the profile does not have count in no share.
+    unit: what was counted and timed, 'step' or 'dispatch'. by_kind: {kind: its share}, with seconds summed over
+    kernels, which may run beside each other. busy: seconds in which at least one ran. profiled: seconds of the unit as
+    it was profiled, which slows it. launched: kernels that the program's text has; those that the profile does not have
+    count in no share.
     """
 
+    unit: str
     by_kind: dict[str, Share]
     busy: float
     profiled: float
@@ -57,7 +63,7 @@ class KernelTimes:
         busy = f"{100 * self.busy / self.profiled:.0f} % of it a kernel ran"
         return "\n".join(
             (
-                f"kernels     of a step: {seen:,.0f} of {self.launched:,.0f} in the profile; the step "
+                f"kernels     of a {self.unit}: {seen:,.0f} of {self.launched:,.0f} in the profile; the {self.unit} "
                 f"{format_seconds(self.profiled)} while it was made, {busy}",
                 format_table(rows, rules=[0, len(rows) - 2]),
             )
@@ -68,12 +74,25 @@ class KernelTimes:
         return dataclasses.asdict(self)
 
 
-def kernel_times(
-    work: Callable[[], Any], text: str, steps: int, model: Callable[[Kernel], float] | None = None
-) -> KernelTimes:
-    """Profiles one call of `work`, which runs the compiled program `text` once and waits for it: `steps` steps.
+def model_of(mesh: Mesh, dtype: str) -> Callable[[Kernel], float] | None:
+    """What a kernel should take on the mesh's devices; None where that is not modelled kernel by kernel."""
+    device = mesh.devices.flat[0]
+    hardware = hardware_of(device.device_kind)
+    if hardware is None or device.platform != "gpu":
+        return None
+    return functools.partial(kernel_seconds, hardware=hardware, dtype=dtype)
 
-    `model` gives the seconds that a kernel should take.
+
+def kernel_times(
+    work: Callable[[], Any],
+    text: str,
+    unit: str,
+    units: int = 1,
+    model: Callable[[Kernel], float] | None = None,
+) -> KernelTimes:
+    """Profiles one call of `work`, which runs the compiled program `text` once and waits for it.
+
+    It does `units` of what `unit` says, 'step' or 'dispatch'. `model` gives the seconds that a kernel should take.
     A profile on a GPU launches kernels one by one, unless XLA_FLAGS has --xla_enable_command_buffers_during_profiling.
     Raises InputError where the profile has none of the program's kernels.
     """
@@ -82,14 +101,14 @@ def kernel_times(
             spent = seconds_of(work)
         (profile,) = Path(folder).rglob("*.xplane.pb")
         by_device = list(_launches(jax.profiler.ProfileData.from_file(str(profile))))
-    known = {kernel.name: kernel for kernel in kernels_of(parse(text), steps)}
+    known = {kernel.name: kernel for kernel in kernels_of(parse(text), units)}
     devices = [[each for each in launches if each[0] in known] for launches in by_device]
     devices = [launches for launches in devices if launches]
     if not devices:
         raise InputError(
             "the device's profile has none of the program's kernels: this JAX does not tell their names here"
         )
-    each_way = len(devices) * steps
+    each_way = len(devices) * units
     by_kind: dict[str, Share] = {}
     for launches in devices:
         for name, begin, end in launches:
@@ -103,7 +122,7 @@ def kernel_times(
             )
     busy = sum(_covered([(begin, end) for _, begin, end in launches]) for launches in devices)
     launched = sum(kernel.times for kernel in known.values())
-    return KernelTimes(by_kind, busy / each_way, spent / steps, launched)
+    return KernelTimes(unit, by_kind, busy / each_way, spent / units, launched)
 
 
 def _launches(profile: Any) -> Iterator[list[tuple[str, float, float]]]:

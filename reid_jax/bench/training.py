@@ -1,8 +1,7 @@
 """The training step: the compiled chunk of steps that a run dispatches, on made images that lie on the device."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,14 +15,11 @@ from reid_jax.bench.compilation import CompileTimes, compile_times
 from reid_jax.bench.contest import OURS, Contest, Contestant, run_contest
 from reid_jax.bench.embedding import gflop_of, reference
 from reid_jax.bench.input import index_seconds
-from reid_jax.bench.kernel_times import KernelTimes, kernel_times
+from reid_jax.bench.kernel_times import KernelTimes, kernel_times, model_of
 from reid_jax.bench.machine import Machine, measure_machine
 from reid_jax.bench.made import make_images, make_variables
 from reid_jax.bench.measure import peak_memory
 from reid_jax.bench.quantities import format_bytes, format_seconds
-from reid_jax.bench.rehearsal.hardware import hardware_of
-from reid_jax.bench.rehearsal.kernels import Kernel
-from reid_jax.bench.rehearsal.model import kernel_seconds
 from reid_jax.data.augment import normalise
 from reid_jax.data.resident import ResidentImages
 from reid_jax.models.registry import dtype_of, network_of
@@ -157,18 +153,9 @@ def bench_training(
     spent = index_seconds(sampler, rounds)
     profiled = None
     if kernels:
-        profiled = kernel_times(work, compiled.as_text(), steps, _model_of(mesh, dtype_of(config)))
+        profiled = kernel_times(work, compiled.as_text(), "step", steps, model_of(mesh, dtype_of(config)))
     memory = _memory_of(compiled)
     return Training(contest, machine, times, memory, host_memory, sampler.batch_size, steps, spent, profiled)
-
-
-def _model_of(mesh: Mesh, dtype: str) -> Callable[[Kernel], float] | None:
-    """What a kernel should take on the mesh's devices; None where that is not modelled kernel by kernel."""
-    device = mesh.devices.flat[0]
-    hardware = hardware_of(device.device_kind)
-    if hardware is None or device.platform != "gpu":
-        return None
-    return functools.partial(kernel_seconds, hardware=hardware, dtype=dtype)
 
 
 def _memory_of(compiled: jax.stages.Compiled) -> dict[str, int] | None:

@@ -75,14 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--identities", type=whole(1, 100_000), default=751, help=text)
     text = "in a dispatch, and in a round (default: config.steps_per_dispatch)"
     train.add_argument("--steps", type=whole(1, 10_000), help=text)
-    text = "also print where a step's time goes, by kinds of kernel, from a profile of one more round"
-    train.add_argument("--kernels", action="store_true", help=text)
+    _add_kernels(train, "a step's")
     text = f"also time {_PEERS}; on the same few batches in memory, normalised and not augmented, which favours them"
     _add_against(train, against.TRAINING, text)
 
     embed = add("embed", "embed made images: from uint8 to descriptors, both on the host; compile time, memory")
     _add_config(embed)
     embed.add_argument("--images", type=whole(1, 10_000_000), help="in a round (default: what takes about a second)")
+    _add_kernels(embed, "a dispatch's")
     text = f"also time {_PEERS}, and onnxruntime and openvino (float32 and bfloat16) on our export of any network; on "
     text += "batches in memory, normalised, which favours them"
     _add_against(embed, against.EMBEDDING, text)
@@ -119,6 +119,11 @@ def _add_dimensions(action: argparse.ArgumentParser) -> None:
 
 def _add_config(action: argparse.ArgumentParser) -> None:
     action.add_argument("--config", metavar="FILE.py[:ARG]", required=True, help="the config of the network and run")
+
+
+def _add_kernels(action: argparse.ArgumentParser, whose: str) -> None:
+    text = f"also print where {whose} time goes, by kinds of kernel, from a profile of one more"
+    action.add_argument("--kernels", action="store_true", help=text)
 
 
 def _add_against(action: argparse.ArgumentParser, peers: tuple[str, ...], text: str) -> None:
@@ -160,7 +165,7 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
         settings["identities"] = args.identities
     elif args.work == "embed":
         print(text, flush=True)
-        measured = bench_embedding(config, args.images, args.rounds, peers, mesh)
+        measured = bench_embedding(config, args.images, args.rounds, peers, mesh, args.kernels)
     else:
         print(f"{text}, {args.dataset}", flush=True)
         measured = bench_input(config, args.dataset, args.data_dir, args.rounds, mesh)

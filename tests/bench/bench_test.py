@@ -166,13 +166,16 @@ def test_bench_train_measures_a_step(tmp_path, capsys):
 
 
 def test_bench_embed_measures_descriptors(tmp_path, capsys):
-    report = run(tmp_path, "embed", *NETWORK, "--images=8", "--rounds=1")
+    report = run(tmp_path, "embed", *NETWORK, "--images=8", "--rounds=1", "--kernels")
     (ours,) = report["contestants"]
     assert (ours["images"], report["images"], len(ours["seconds"])) == (8, 8, 1)
     assert ours["images_per_second"] == pytest.approx(8 / ours["seconds"][0])
     assert report["host_memory"] > 0
     assert report["machine"]["memory"] > 0
-    assert "reid_jax" in capsys.readouterr().out
+    assert report["kernels"]["by_kind"]["matrix products"]["seconds"] > 0
+    said = capsys.readouterr().out
+    assert "reid_jax" in said
+    assert "kernels     of a dispatch: " in said
 
 
 def test_bench_data_measures_each_part_and_both_at_once(tmp_path, data_dir, capsys):

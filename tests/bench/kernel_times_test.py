@@ -31,7 +31,7 @@ def program():
 
 
 def test_kernels_are_counted_a_step_and_have_times(program):
-    seen = kernel_times(*program, STEPS, model=lambda kernel: 2.0)
+    seen = kernel_times(*program, "step", STEPS, lambda kernel: 2.0)
     products = seen.by_kind[kernels.PRODUCTS]
     assert products.kernels == pytest.approx(1)
     assert products.modelled == pytest.approx(2.0)
@@ -40,11 +40,12 @@ def test_kernels_are_counted_a_step_and_have_times(program):
     assert 0 < seen.busy <= total * (1 + 1e-9)
     assert seen.busy <= seen.profiled
     assert sum(share.kernels for share in seen.by_kind.values()) <= seen.launched * (1 + 1e-9)
+    assert "kernels     of a step: " in str(seen)
     assert "matrix products" in str(seen)
 
 
 def test_without_a_model_there_are_no_modelled_times(program):
-    seen = kernel_times(*program, STEPS)
+    seen = kernel_times(*program, "step", STEPS)
     assert {share.modelled for share in seen.by_kind.values()} == {None}
 
 
@@ -52,7 +53,7 @@ def test_a_profile_without_the_programs_kernels_is_told(program):
     other = jax.jit(lambda x: x + 1).lower(jnp.ones(3)).compile().as_text()
     work, _ = program
     with pytest.raises(InputError, match="none of the program's kernels"):
-        kernel_times(work, other.replace("fusion", "another").replace("add", "another"), STEPS)
+        kernel_times(work, other.replace("fusion", "another").replace("add", "another"), "step", STEPS)
 
 
 def test_times_of_kernels_beside_each_other_count_once():

@@ -57,8 +57,8 @@ _COUNTS = {
 class Options:
     """What may stand behind the name: 'mars:frames=0' takes every frame, 'mars:gallery=all' ranks as test_mars.m does.
 
-    frames: at most that many frames of a tracklet, evenly spaced; 0 for all. A training split is held in memory, and
-      the set has 509,914 training frames: 14.6 GiB at 160x64. The default of 8 makes 66,257 of them, 1.9 GiB. Where a
+    frames: at most that many frames of a tracklet, evenly spaced; 0 for all, 509,914 of training, which are 14.6 GiB at
+      160x64: they are streamed where memory does not hold them. The default of 8 makes 66,257 of them, 1.9 GiB. Where a
       figure is to be compared with one that pools over all frames, evaluate with 0: the test set is decoded in blocks.
     gallery: the tracklets of the test set to rank: 'rest' those that are no queries, 'all' the queries as well.
     """

@@ -79,7 +79,8 @@ class AttentionNetwork(nn.Module):
       crop_align_corners: the grid of the region crop; see `ops.crop_regions`.
       instance_norms: after how many of Conv1 and the first stages an instance normalisation stands (none in the
         paper), on the part `instance_share` of the channels: for images of cameras that training has not seen.
-      dtype: of the activations and convolutions; parameters, statistics and vectors stay float32.
+      dtype: of the activations and convolutions, on a CPU of matrix products alone; parameters, statistics and vectors
+        stay float32.
     Raises InputError for a field or an image size outside these.
     """
 

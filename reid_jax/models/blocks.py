@@ -1,7 +1,7 @@
 """Convolution blocks: shuffle units (ShuffleNet V2, Ma et al., ECCV 2018) and HA-CNN's inception units.
 
 Layer tables: arXiv 1910.07038, Table 1; the inception units as in the public PyTorch HA-CNN. Activations are
-NHWC in the compute dtype; parameters and BatchNorm statistics are float32.
+NHWC, in the dtype that `ops.map_dtype` gives for the network's; parameters and BatchNorm statistics are float32.
 """
 
 from collections.abc import Callable
@@ -128,7 +128,7 @@ class ConvNorm(nn.Module):
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
         kernel = _ordered(kernel, self.order, -1 if self.depthwise else 2)
         order = self.order if self.depthwise else None
-        x = x.astype(self.dtype)
+        x = x.astype(ops.map_dtype(self.dtype))
 
         def convolve(x, kernel):
             return (ops.depthwise_conv if self.depthwise else ops.conv)(x, kernel, self.stride)

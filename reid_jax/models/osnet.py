@@ -66,8 +66,6 @@ class AggregationGate(nn.Module):
     hidden layer of c / 16, for all the streams.
     """
 
-    dtype: jnp.dtype = jnp.float32
-
     @nn.compact
     def __call__(self, streams: list[jax.Array]) -> jax.Array:
         channels = streams[0].shape[-1]
@@ -75,7 +73,7 @@ class AggregationGate(nn.Module):
         pooled = jnp.stack([jnp.mean(stream, (1, 2), dtype=jnp.float32) for stream in streams], 1)
         hidden = nn.Dense(max(1, channels // _GATE_REDUCTION), kernel_init=kernel_init, name="reduce")(pooled)
         gate = nn.sigmoid(nn.Dense(channels, kernel_init=kernel_init, name="expand")(nn.relu(hidden)))
-        gate = gate.astype(self.dtype)
+        gate = gate.astype(streams[0].dtype)
         return sum(stream * gate[:, number, None, None] for number, stream in enumerate(streams))
 
 
@@ -102,7 +100,7 @@ class OmniScaleBlock(nn.Module):
             for layer in range(1, scale + 1):
                 stream = Lite(self.dtype, name=f"stream{scale}_lite{layer}")(stream, train)
             streams.append(stream)
-        x = AggregationGate(self.dtype, name="gate")(streams)
+        x = AggregationGate(name="gate")(streams)
         x = ConvNorm(self.features, relu=False, dtype=self.dtype, name="expand")(x, train)
         with jax.named_scope("relu"):
             return nn.relu(x + shortcut)
@@ -152,7 +150,8 @@ class OSNet(nn.Module):
       pooling: 'average', as in the paper, 'gem', 'max' or 'average_max'; gem_per_channel: one p a channel.
       normalisation, classifier_reads, classifier_bias, logit_scale, logit_scale_learned: see `heads.HeadFields`. As
         published: raw vectors in training, a classifier with bias, no scale on its logits.
-      dtype: of the activations and convolutions; parameters, statistics, gates and vectors stay float32.
+      dtype: of the activations and convolutions, on a CPU of matrix products alone; parameters, statistics, gates and
+        vectors stay float32.
     Raises InputError for a field or an image size outside these.
     """
 

@@ -1,8 +1,9 @@
 """The array operations under the networks: a file an operation, each with its plain form and its fast ones.
 
-Images are NHWC. Every function is pure and traces under `jit` with a sharded batch. The plain form is what an
-operation means, in a few lines of JAX, with the gradients that JAX derives; a fast form computes the same values and
-gradients, quicker on the platforms that `forms.TABLE` gives it to. `jax.named_scope` marks what
+Images are NHWC. Matrix products are taken in the kernel's dtype, which may be narrower than the maps' (`map_dtype`).
+Every function is pure and traces under `jit` with a sharded batch. The plain form is what an operation means, in a few
+lines of JAX, with the gradients that JAX derives; a fast form computes the same values and gradients, quicker on the
+platforms that `forms.TABLE` gives it to. `jax.named_scope` marks what
 `reid_jax.models.summary` counts. What has a `jit` of its own is traced once a shape instead of once a layer.
 """
 
@@ -19,6 +20,7 @@ from reid_jax.models.ops.max_pooling import max_pool
 from reid_jax.models.ops.normalised_convolution import normalised_conv
 from reid_jax.models.ops.permutation import permute
 from reid_jax.models.ops.pointwise import pointwise_conv
+from reid_jax.models.ops.precision import map_dtype
 from reid_jax.models.ops.region_crop import crop_regions
 from reid_jax.models.ops.sharing import share
 from reid_jax.models.ops.splitting import split
@@ -33,6 +35,7 @@ __all__ = [
     "depthwise_conv",
     "interpolation_matrix",
     "keep_gradient",
+    "map_dtype",
     "l2_normalise",
     "max_pool",
     "normalise",

@@ -9,12 +9,14 @@ from jax import lax
 from reid_jax.models.ops import windows
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.pointwise import pointwise_conv
+from reid_jax.models.ops.precision import product
 
 
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Convolves with zero padding of (k - 1) / 2 on both sides.
 
-    `x` [n, h, w, ci], `kernel` [k, k, ci, co] with odd k -> [n, ceil(h / stride), ceil(w / stride), co].
+    `x` [n, h, w, ci], `kernel` [k, k, ci, co] with odd k -> [n, ceil(h / stride), ceil(w / stride), co] in `x`'s dtype,
+    multiplied in the kernel's.
     'SAME' would pad (0, 1) at stride 2 on even sizes and shift the grid by a pixel.
     """
     if kernel.shape[0] == 1 and stride == 1:
@@ -25,7 +27,12 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 def _plain(x, kernel, stride):
     pad = (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
-        x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x.astype(kernel.dtype),
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        preferred_element_type=x.dtype,
     )
 
 
@@ -56,10 +63,14 @@ def _forward(x, kernel, stride):
 def _conv_backward(stride, saved, gradient):
     x, kernel = saved
     x, gradient = lax.optimization_barrier((x, gradient))  # else computed anew for each element of a window
-    kernel_gradient = _kernel_gradient(x, gradient, kernel.shape, stride)
+    kernel_gradient = _kernel_gradient(x.astype(kernel.dtype), gradient.astype(kernel.dtype), kernel.shape, stride)
     if (kernel.shape[0], stride) == (3, 2):  # a quarter of the products that a spread gradient takes
         wide = windows.with_window_after(gradient)
-        x_gradient = windows.input_gradient_at_stride_2(lambda i, j, those: wide[those] @ kernel[i, j].T, *x.shape[1:3])
+
+        def term(i, j, those):
+            return product(wide[those], kernel[i, j].T)
+
+        x_gradient = windows.input_gradient_at_stride_2(term, *x.shape[1:3])
     else:
         spread = windows.spread(gradient, stride, *x.shape[1:3])
         x_gradient = _plain(spread, kernel[::-1, ::-1].swapaxes(2, 3), 1)

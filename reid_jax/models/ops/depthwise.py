@@ -17,7 +17,8 @@ from reid_jax.models.ops.sums import sums
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Convolves each channel with its own 3x3 kernel, padding 1 on both sides.
 
-    `x` [n, h, w, c], `kernel` [3, 3, 1, c] -> [n, ceil(h / stride), ceil(w / stride), c].
+    `x` [n, h, w, c], `kernel` [3, 3, 1, c] -> [n, ceil(h / stride), ceil(w / stride), c], multiplied in `x`'s dtype: a
+    channel's nine products are no matrix's.
     """
     return chosen("depthwise_conv", FORMS)(x, kernel, stride)
 
@@ -25,7 +26,7 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arra
 def _plain(x, kernel, stride):
     return lax.conv_general_dilated(
         x,
-        kernel,
+        kernel.astype(x.dtype),
         (stride, stride),
         ((1, 1), (1, 1)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),

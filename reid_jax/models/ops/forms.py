@@ -16,6 +16,7 @@ ANY = "any"  # no platform in particular: the plain forms throughout
 # operation -> platform -> form. A platform that is not named was neither measured nor rehearsed, and gets
 # the plain form.
 TABLE: dict[str, dict[str, str]] = {
+    "map_dtype": {"cpu": "wide"},
     "conv": {"cpu": "products"},
     "pointwise_conv": {"cpu": "rows", "gpu": "rows", "tpu": "flat"},
     "depthwise_conv": {"cpu": "blocks", "gpu": "runs", "tpu": "flat"},

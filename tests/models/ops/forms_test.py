@@ -10,6 +10,7 @@ from reid_jax.models import ops
 from reid_jax.models.ops.forms import PLAIN, TABLE
 
 FILES = {
+    "map_dtype": "precision",
     "conv": "convolution",
     "pointwise_conv": "pointwise",
     "depthwise_conv": "depthwise",

@@ -3,8 +3,8 @@
 Images are NHWC. Matrix products are taken in the kernel's dtype, which may be narrower than the maps' (`map_dtype`).
 Every function is pure and traces under `jit` with a sharded batch. The plain form is what an operation means, in a few
 lines of JAX, with the gradients that JAX derives; a fast form computes the same values and gradients, quicker on the
-platforms that `forms.TABLE` gives it to. `jax.named_scope` marks what
-`reid_jax.models.summary` counts. What has a `jit` of its own is traced once a shape instead of once a layer.
+platforms that `forms.TABLE` gives it to. `jax.named_scope` marks what `reid_jax.models.summary` counts. What has a
+`jit` of its own is traced once a shape instead of once a layer.
 """
 
 from reid_jax.models.ops.average_pooling import average_pool
@@ -35,8 +35,8 @@ __all__ = [
     "depthwise_conv",
     "interpolation_matrix",
     "keep_gradient",
-    "map_dtype",
     "l2_normalise",
+    "map_dtype",
     "max_pool",
     "normalise",
     "normalised_conv",

@@ -1,4 +1,4 @@
-"""What a network's dtype means on a platform: its products' and, where that costs nothing, its maps'."""
+"""What a network's dtype means on a platform: that of its matrix products and, but on a CPU, of its maps."""
 
 import jax
 import jax.numpy as jnp

@@ -27,8 +27,9 @@ COPIES, ELEMENTWISE, COLLECTIVE, OTHERS = "copies", "element-wise", "collectives
 class Kernel:
     """One launch, of the instruction `name`, which happens `times` a step: a fraction where it is beside the steps.
 
-    moved: bytes that it reads and writes, of an array updated in place the update alone. operations: of a matrix
-    product called from a library. cycles: what XLA for a TPU expects it to take, 0 for what it moves beside others.
+    moved: bytes that it reads and writes, each array once, of one updated in place the update alone. operations: of a
+    matrix product called from a library. cycles: what XLA for a TPU expects it to take, 0 for what it moves beside
+    others.
     """
 
     name: str
@@ -72,7 +73,7 @@ def _kernel(module: Module, each: Instruction, times: float) -> Kernel:
     if fused:
         moved = _written(module, fused) + sum(_read(fused).values())
     else:
-        moved = _of_results(each.shape) + sum(size(module.shape_of(operand)) for operand in each.operands)
+        moved = _of_results(each.shape) + sum(size(module.shape_of(operand)) for operand in set(each.operands))
     library = each.custom_call or next((inner.custom_call for inner in fused if inner.custom_call), "")
     opcodes = {inner.opcode for inner in fused} or {each.opcode}
     operations = _product(module, each) if "gemm" in library or "cublas" in library else 0
@@ -138,11 +139,11 @@ def _written(module: Module, fused: Sequence[Instruction]) -> int:
     root = next(each for each in fused if each.is_root)
     total = 0
     for name in root.operands if root.opcode == "tuple" else [root.name]:
-        each = by_name[name]
-        while each.opcode in ("bitcast", "convert") and each.operands[0] in by_name:
-            each = by_name[each.operands[0]]
-        place = _PLACE_OF_UPDATE.get(each.opcode)
-        total += size(each.shape if place is None else module.shape_of(each.operands[place]))
+        result = updated = by_name[name]
+        while updated.opcode in ("bitcast", "convert") and updated.operands[0] in by_name:
+            updated = by_name[updated.operands[0]]
+        place = _PLACE_OF_UPDATE.get(updated.opcode)
+        total += size(result.shape if place is None else module.shape_of(updated.operands[place]))
     return total
 
 

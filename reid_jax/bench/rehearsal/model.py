@@ -15,7 +15,7 @@ LAUNCH, FLOOR = 1.0e-6, 2.0e-6  # seconds: beside the bytes, and the shortest ke
 LATENCY = 10e-6  # seconds that a collective takes however little it sends
 # Of the bandwidth, and of the peak of large products: set so that the model gives an H100's profile of the 1x step.
 EFFICIENCY = {kernels.SUMS: 0.50, kernels.PRODUCTS: 0.70}
-OTHERS_EFFICIENCY = 0.56
+OTHERS_EFFICIENCY = 0.51
 SMALL_PRODUCTS = 0.4
 
 

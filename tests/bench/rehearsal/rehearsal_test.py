@@ -41,18 +41,20 @@ HloModule jit_chunk, is_scheduled=true
   ROOT %all = f32[64]{0} add(%sums, %q)
 }
 
-%fused_update (whole: f32[100,64], row: f32[1,64], at: s32[]) -> f32[100,64] {
+%fused_update (whole: f32[100,64], row: bf16[1,64], at: s32[]) -> f32[100,64] {
   %whole = f32[100,64]{1,0} parameter(0)
-  %row = f32[1,64]{1,0} parameter(1)
+  %narrow = bf16[1,64]{1,0} parameter(1)
+  %row = f32[1,64]{1,0} convert(%narrow)
   %at = s32[] parameter(2)
   %none = s32[] constant(0)
   ROOT %new = f32[100,64]{1,0} dynamic-update-slice(%whole, %row, %at, %none)
 }
 
-%fused_slice (source: f32[100,64]) -> f32[1,64] {
+%fused_slice (source: f32[100,64]) -> bf16[1,64] {
   %source = f32[100,64]{1,0} parameter(0)
   %cut = f32[1,64]{1,0} slice(%source), slice={[3:4], [0:64]}
-  ROOT %twice = f32[1,64]{1,0} add(%cut, %cut)
+  %twice = f32[1,64]{1,0} add(%cut, %cut)
+  ROOT %rounded = bf16[1,64]{1,0} convert(%twice)
 }
 
 %three_body (state.1: (s32[], f32[64,64])) -> (s32[], f32[64,64]) {
@@ -73,7 +75,7 @@ backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting
 backend_config={"estimated_cycles":"700"}
   %everywhere = f32[64]{0} all-reduce-start(%sum.1), channel_id=1, to_apply=%add
   %done = f32[64]{0} all-reduce-done(%everywhere)
-  %seen = f32[1,64]{1,0} fusion(%history), kind=kLoop, calls=%fused_slice
+  %seen = bf16[1,64]{1,0} fusion(%history), kind=kLoop, calls=%fused_slice
   %kept = f32[100,64]{1,0} fusion(%history, %seen, %i), kind=kLoop, calls=%fused_update
   %start.1 = (s32[], f32[64,64]{1,0}) tuple(%i)
   %three = (s32[], /*index=1*/f32[64,64]{1,0}) while(%start.1), condition=%c, body=%three_body, \
@@ -130,9 +132,9 @@ def test_kernels_are_counted_a_step_with_what_they_move():
         (kernels.COPIES, 2 * whole, 0, 0.1),
         (kernels.SUMS, 32 * 64 * 2 + row + row, 0, 1.0),
         (kernels.COLLECTIVE, 2 * row, 0, 1.0),
-        (kernels.ELEMENTWISE, 2 * row, 0, 1.0),  # reads as far as its slice goes
-        (kernels.ELEMENTWISE, 2 * row + 4, 0, 1.0),  # writes the row alone, and reads where to
-        (kernels.PRODUCTS, 3 * 64 * 64 * 4, 2 * 64**3, 3.0),  # not the library's scratch space
+        (kernels.ELEMENTWISE, row + row // 2, 0, 1.0),  # reads as far as its slice goes, writes what it rounded
+        (kernels.ELEMENTWISE, row // 2 + row + 4, 0, 1.0),  # writes the row alone, and reads where to
+        (kernels.PRODUCTS, 2 * 64 * 64 * 4, 2 * 64**3, 3.0),  # its factors are one array; no scratch space
         (kernels.ELEMENTWISE, 2 * whole, 0, 0.1),
     ]
 

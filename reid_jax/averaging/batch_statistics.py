@@ -27,7 +27,7 @@ from jax.sharding import Mesh
 from reid_jax import parallel
 from reid_jax.data.augment import Augmentation, augment, normalise
 from reid_jax.errors import InputError
-from reid_jax.models.blocks import BatchNorm
+from reid_jax.models.blocks import Normalisation
 
 BATCH = 256  # images: large enough that who shares a batch hardly matters
 _SEED = 0  # the same batches and augmentation each time: the statistics are a function of weights and images
@@ -59,7 +59,7 @@ def recalibrate(
 
     Raises:
       InputError: there are fewer than two images, `batch` is below 1, or the network has statistics of a layer that is
-        neither `flax.linen.BatchNorm` nor `reid_jax.models.blocks.BatchNorm`.
+        neither `flax.linen.BatchNorm` nor a `reid_jax.models.blocks.Normalisation`.
     """
     if len(image) < 2:
         raise InputError(f"BatchNorm statistics were asked for over {len(image)} images; give at least 2")
@@ -114,7 +114,7 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
 
     def record(call, arguments, options, context):
         module = context.module
-        if isinstance(module, BatchNorm | nn.BatchNorm) and context.method_name == "__call__":
+        if isinstance(module, Normalisation | nn.BatchNorm) and context.method_name == "__call__":
             count, mean, squares = moments = _moments_read(module, arguments, kept)
             # A layer that is called again, its weights shared, reads more of the same.
             found[module.path] = _merged(found[module.path], moments) if module.path in found else moments
@@ -138,7 +138,7 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
     return found
 
 
-def _moments_read(module: BatchNorm | nn.BatchNorm, arguments: tuple, kept: jax.Array) -> tuple:
+def _moments_read(module: Normalisation | nn.BatchNorm, arguments: tuple, kept: jax.Array) -> tuple:
     """(count, mean, sum of squared deviations), by channel as in the module's statistics, of what it is called with."""
     x = arguments[0].astype(jnp.float32)
     if len(x) % len(kept):
@@ -147,7 +147,7 @@ def _moments_read(module: BatchNorm | nn.BatchNorm, arguments: tuple, kept: jax.
             "statistics are computed anew where images are the first axis"
         )
     shift = None
-    if isinstance(module, BatchNorm):
+    if isinstance(module, Normalisation):
         shift = arguments[2] if len(arguments) > 2 else None
     else:
         x = jnp.moveaxis(x, module.axis, -1)
@@ -159,7 +159,7 @@ def _moments_read(module: BatchNorm | nn.BatchNorm, arguments: tuple, kept: jax.
     squares = jnp.sum(weight * (x - mean) ** 2, axes)
     if shift is not None:
         mean = mean + shift
-    if isinstance(module, BatchNorm):
+    if isinstance(module, Normalisation):
         mean, squares = module.in_plain_order(mean), module.in_plain_order(squares)
     return count, mean, squares
 

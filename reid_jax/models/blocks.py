@@ -5,6 +5,7 @@ NHWC, in the dtype that `ops.map_dtype` gives for the network's; parameters and 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -26,7 +27,53 @@ def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
     return parameter if order is None else ops.permute(parameter, order, axis)
 
 
-class BatchNorm(nn.Module):
+class Scaled(NamedTuple):
+    """slope * x + offset by channel, not computed yet: `x` [..., c], `slope` and `offset` float32 [c].
+
+    What BatchNorm makes of a map where no ReLU follows. A 1x1 convolution takes the slope into its kernel instead, and
+    the BatchNorm behind that one takes the offset away with the mean.
+    """
+
+    x: jax.Array
+    slope: jax.Array
+    offset: jax.Array
+
+
+class Normalisation(nn.Module):
+    """What layers of BatchNorm share: scale, bias and running statistics by channel, in the plain order.
+
+    The running variance is the biased one, as is usual in Flax; PyTorch's is unbiased (a factor n / (n - 1)).
+    """
+
+    use_bias: bool = True
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    order: Order = None
+
+    def in_plain_order(self, statistic: jax.Array) -> jax.Array:
+        """Returns a statistic [c] of what this layer reads in the order of its parameters."""
+        return statistic if self.order is None else statistic[np.argsort(self.order)]
+
+    def _scale_and_bias(self, features: int) -> tuple[jax.Array, jax.Array]:
+        scale = _ordered(self.param("scale", nn.initializers.ones, (features,)), self.order)
+        if not self.use_bias:
+            return scale, jnp.zeros((features,))
+        return scale, _ordered(self.param("bias", nn.initializers.zeros, (features,)), self.order)
+
+    def _running(self, features: int) -> list[nn.Variable]:
+        return [
+            self.variable("batch_stats", name, first, (features,))
+            for name, first in (("mean", jnp.zeros), ("var", jnp.ones))
+        ]
+
+    def _move(self, running: list[nn.Variable], of_batch: tuple[jax.Array, jax.Array]) -> None:
+        if not self.is_initializing():
+            for each, seen in zip(running, of_batch, strict=True):
+                seen = self.in_plain_order(jax.lax.stop_gradient(seen))
+                each.value = self.momentum * each.value + (1 - self.momentum) * seen
+
+
+class BatchNorm(Normalisation):
     """BatchNorm over all axes but the last, with an optional ReLU: [..., c] -> [..., c].
 
     `shift` float32 [c], in the order of `x`, is a bias still to be added to it, or None. Training takes it away again
@@ -34,14 +81,9 @@ class BatchNorm(nn.Module):
     running mean alone.
     `scaled(slope, offset)`, if given, is called for slope * x + offset and ReLU by fixed statistics: `x` is then the
     result of a convolution, which may take both in.
-    The running variance is the biased one, as is usual in Flax; PyTorch's is unbiased (a factor n / (n - 1)).
     """
 
     relu: bool = False
-    use_bias: bool = True
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    order: Order = None
 
     @nn.compact
     def __call__(
@@ -51,33 +93,35 @@ class BatchNorm(nn.Module):
         shift: jax.Array | None = None,
         scaled: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
-        features = x.shape[-1]
-        scale = _ordered(self.param("scale", nn.initializers.ones, (features,)), self.order)
-        bias = jnp.zeros((features,))
-        if self.use_bias:
-            bias = _ordered(self.param("bias", nn.initializers.zeros, (features,)), self.order)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
-        variance = self.variable("batch_stats", "var", jnp.ones, (features,))
+        scale, bias = self._scale_and_bias(x.shape[-1])
+        running = self._running(x.shape[-1])
         if not train:
-            slope = scale * jax.lax.rsqrt(_ordered(variance.value, self.order) + self.epsilon)
-            centre = _ordered(mean.value, self.order)
+            centre, variance = (_ordered(each.value, self.order) for each in running)
+            slope = scale * jax.lax.rsqrt(variance + self.epsilon)
             if shift is not None:
                 centre = centre - shift
             offset = bias - centre * slope
             return ops.normalise(x, slope, offset, self.relu) if scaled is None else scaled(slope, offset)
-        y, batch_mean, batch_variance = ops.batch_norm(x, scale, bias, self.relu, self.epsilon)
-        if shift is not None:
-            batch_mean = batch_mean + shift
-        if not self.is_initializing():
-            keep = self.momentum
-            for running, of_batch in ((mean, batch_mean), (variance, batch_variance)):
-                of_batch = self.in_plain_order(jax.lax.stop_gradient(of_batch))
-                running.value = keep * running.value + (1 - keep) * of_batch
+        y, mean, variance = ops.batch_norm(x, scale, bias, self.relu, self.epsilon)
+        self._move(running, (mean if shift is None else mean + shift, variance))
         return y
 
-    def in_plain_order(self, statistic: jax.Array) -> jax.Array:
-        """Returns a statistic [c] of what this layer reads in the order of its parameters."""
-        return statistic if self.order is None else statistic[np.argsort(self.order)]
+
+class BatchScaling(Normalisation):
+    """BatchNorm without ReLU that leaves its result to be computed: [..., c] -> `Scaled`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> Scaled:
+        scale, bias = self._scale_and_bias(x.shape[-1])
+        running = self._running(x.shape[-1])
+        if train:
+            x, again = ops.share(x)
+            mean, variance = ops.batch_statistics(again)
+            self._move(running, (mean, variance))
+        else:
+            mean, variance = (_ordered(each.value, self.order) for each in running)
+        slope = scale * jax.lax.rsqrt(variance + self.epsilon)
+        return Scaled(x, slope, bias - mean * slope)
 
 
 class InstanceNorm(nn.Module):
@@ -110,7 +154,8 @@ class ConvNorm(nn.Module):
     """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR and CB of the layer table.
 
     [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features. `order`
-    is that of the channels that come in; they go out in the plain one, for `depthwise` in the same.
+    is that of the channels that come in; they go out in the plain one, for `depthwise` in the same. A 1x1 convolution
+    also takes what a `DepthwiseScaling` returns.
     """
 
     features: int
@@ -123,25 +168,46 @@ class ConvNorm(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | Scaled, train: bool) -> jax.Array:
+        x, *scaling = x if isinstance(x, Scaled) else (x,)
         inputs = 1 if self.depthwise else x.shape[-1]
         kernel = self.param("kernel", kernel_init, (self.size, self.size, inputs, self.features))
         kernel = _ordered(kernel, self.order, -1 if self.depthwise else 2)
         order = self.order if self.depthwise else None
         x = x.astype(ops.map_dtype(self.dtype))
+        shift = None
+        if scaling:
+            x, kernel, shift = ops.scale_kernel(x, *scaling, kernel)
 
         def convolve(x, kernel):
             return (ops.depthwise_conv if self.depthwise else ops.conv)(x, kernel, self.stride)
 
         y = convolve(x, kernel.astype(self.dtype))
-        bias = None
         if self.use_bias:
             bias = _ordered(self.param("bias", nn.initializers.zeros, (self.features,)), order)
+            shift = bias if shift is None else shift + bias
 
         def scaled(slope, offset):
             return ops.normalised_conv(convolve, x, kernel, y, slope, offset, self.relu)
 
-        return BatchNorm(relu=self.relu, order=order, name="norm")(y, train, bias, scaled)
+        return BatchNorm(relu=self.relu, order=order, name="norm")(y, train, shift, scaled)
+
+
+class DepthwiseScaling(nn.Module):
+    """Depth-wise 3x3 convolution and a BatchNorm that is left to the 1x1 `ConvNorm` behind it: the table's DCB.
+
+    [n, h, w, c] -> `Scaled` [n, ceil(h / stride), ceil(w / stride), c]. The channels come and go in `order`.
+    """
+
+    stride: int = 1
+    order: Order = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> Scaled:
+        kernel = _ordered(self.param("kernel", kernel_init, (3, 3, 1, x.shape[-1])), self.order)
+        y = ops.depthwise_conv(x.astype(ops.map_dtype(self.dtype)), kernel.astype(self.dtype), self.stride)
+        return BatchScaling(order=self.order, name="norm")(y, train)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -181,7 +247,7 @@ class ShuffleABranch(nn.Module):
 def _branch_of_a(x: jax.Array, train: bool, order: Order, dtype: jnp.dtype) -> jax.Array:
     half = x.shape[-1]
     x = ConvNorm(half, order=order, dtype=dtype, name="reduce")(x, train)
-    x = ConvNorm(half, 3, depthwise=True, relu=False, dtype=dtype, name="depthwise")(x, train)
+    x = DepthwiseScaling(dtype=dtype, name="depthwise")(x, train)
     return ConvNorm(half, dtype=dtype, name="expand")(x, train)
 
 
@@ -215,17 +281,14 @@ class ShuffleBBranches(nn.Module):
 def _branches_of_b(
     x: jax.Array, train: bool, half: int, stride: int, order: Order, dtype: jnp.dtype
 ) -> tuple[jax.Array, jax.Array]:
-    def depthwise(features, name, order=None):
-        return ConvNorm(features, 3, stride, depthwise=True, relu=False, order=order, dtype=dtype, name=name)
-
     def pointwise(name, order=None):
         return ConvNorm(half, order=order, dtype=dtype, name=name)
 
     first, second = ops.share(x)
-    first = depthwise(x.shape[-1], "shortcut_depthwise", order)(first, train)
+    first = DepthwiseScaling(stride, order, dtype, name="shortcut_depthwise")(first, train)
     first = pointwise("shortcut_expand", order)(first, train)
     second = pointwise("reduce", order)(second, train)
-    second = depthwise(half, "depthwise")(second, train)
+    second = DepthwiseScaling(stride, dtype=dtype, name="depthwise")(second, train)
     return first, pointwise("expand")(second, train)
 
 

@@ -88,3 +88,53 @@ def test_fixed_statistics_give_the_same_on_every_platform(unit):
     assert np.any(expected)
     for platform in ("cpu", "gpu"):
         np.testing.assert_allclose(on(platform), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize(
+    "unit", [ShuffleABranch((2, 0, 3, 1, 4, 7, 6, 5)), ShuffleB(12, 2, (1, 0, 2, 3, 7, 6, 5, 4))], ids=["a", "b"]
+)
+def test_a_units_values_statistics_and_gradients_are_the_plain_ones_on_every_platform(unit, platform):
+    x = random(0, 3, 16, 8, 8)  # as many pixels as fill a row of a TPU
+    with ops.traced_for(ops.ANY):
+        variables = jax.jit(lambda x: unit.init(jax.random.key(0), x, True))(x)
+    # No slope 1, no offset 0, and running statistics that are not the first ones.
+    variables = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)), variables)
+
+    def results(platform, train):
+        def apply(params, x):
+            y, changed = unit.apply(variables | {"params": params}, x, train, mutable=["batch_stats"])
+            y = y if isinstance(y, jax.Array) else jnp.concatenate(y, -1)
+            return jnp.sum(jnp.sin(3 * y)), (y, changed)
+
+        with ops.traced_for(platform):
+            return jax.jit(jax.grad(apply, (0, 1), has_aux=True))(variables["params"], x)
+
+    for train in (True, False):
+        expected = results(ops.ANY, train)
+        jax.tree.map(
+            lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-3, atol=2e-4),
+            results(platform, train),
+            expected,
+        )
+
+
+def test_a_bias_that_the_next_mean_takes_away_gets_no_gradient():
+    x, unit = random(0, 3, 16, 8, 8), ShuffleABranch()
+    variables = unit.init(jax.random.key(0), x, True)
+    running = variables["batch_stats"]
+
+    def moved(params):
+        y, changed = unit.apply({"params": params, "batch_stats": running}, x, True, mutable=["batch_stats"])
+        return jnp.sum(jnp.sin(y)), changed["batch_stats"]["expand"]["norm"]["mean"]
+
+    params = variables["params"]
+    with ops.traced_for("cpu"):
+        gradient, mean = jax.grad(moved, has_aux=True)(params)
+        assert not np.any(gradient["depthwise"]["norm"]["bias"])
+        raised = jax.tree.map(lambda leaf: leaf, params)
+        raised["depthwise"]["norm"]["bias"] = jnp.full(8, 0.5)
+        _, higher = jax.grad(moved, has_aux=True)(raised)
+    # Of what it adds to the mean of the layer behind, a tenth moves the running one.
+    kernel = params["expand"]["kernel"][0, 0]
+    np.testing.assert_allclose(higher - mean, 0.1 * 0.5 * kernel.sum(0), rtol=1e-4, atol=1e-6)

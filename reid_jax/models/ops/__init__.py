@@ -9,12 +9,14 @@ platforms that `forms.TABLE` gives it to. `jax.named_scope` marks what `reid_jax
 
 from reid_jax.models.ops.average_pooling import average_pool
 from reid_jax.models.ops.batch_normalisation import batch_norm, normalise
+from reid_jax.models.ops.batch_statistics import batch_statistics
 from reid_jax.models.ops.concatenation import concatenate
 from reid_jax.models.ops.convolution import conv
 from reid_jax.models.ops.depthwise import depthwise_conv
 from reid_jax.models.ops.forms import ANY, traced_for
 from reid_jax.models.ops.interpolation import interpolation_matrix, resize, resize_matrix
 from reid_jax.models.ops.kept_gradient import keep_gradient
+from reid_jax.models.ops.kernel_scaling import scale_kernel
 from reid_jax.models.ops.l2 import l2_normalise
 from reid_jax.models.ops.max_pooling import max_pool
 from reid_jax.models.ops.normalised_convolution import normalised_conv
@@ -29,6 +31,7 @@ __all__ = [
     "ANY",
     "average_pool",
     "batch_norm",
+    "batch_statistics",
     "concatenate",
     "conv",
     "crop_regions",
@@ -44,6 +47,7 @@ __all__ = [
     "pointwise_conv",
     "resize",
     "resize_matrix",
+    "scale_kernel",
     "share",
     "split",
     "traced_for",

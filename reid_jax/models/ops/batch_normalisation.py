@@ -1,15 +1,14 @@
 """BatchNorm by the batch's own statistics, and by fixed ones, each with an optional ReLU."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from reid_jax.models.ops.batch_statistics import of_sums, over, sums_in_pairs, sums_in_runs
 from reid_jax.models.ops.flat import as_image, fits, flat
 from reid_jax.models.ops.forms import chosen
-from reid_jax.models.ops.sums import sums
 
 
 def batch_norm(
@@ -50,9 +49,8 @@ def _flat(x, scale, bias, relu, epsilon):
 def _by_definition(x, scale, bias, relu, epsilon, behind):
     """Of `x` whose channels have as many axes behind them as `behind` has ones."""
     channels = x.ndim - 1 - len(behind)
-    axes, wide = [axis for axis in range(x.ndim) if axis != channels], x.astype(jnp.float32)
-    mean = jnp.mean(wide, axes)
-    variance = jnp.maximum(jnp.mean(wide * wide, axes) - mean * mean, 0.0)  # one reading of x, where var() takes two
+    wide = x.astype(jnp.float32)
+    mean, variance = over(wide, tuple(axis for axis in range(x.ndim) if axis != channels))
     centre, slope, offset = (each.reshape(-1, *behind) for each in (mean, scale * lax.rsqrt(variance + epsilon), bias))
     y = ((wide - centre) * slope + offset).astype(x.dtype)
     return jax.nn.relu(y) if relu else y, lax.stop_gradient(mean), lax.stop_gradient(variance)
@@ -75,11 +73,8 @@ def _by_two_sums(x, scale, bias, relu, epsilon, channel_sums):
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
 def _batch_norm_forward(x, scale, bias, relu, epsilon, channel_sums):
     x = lax.optimization_barrier(x)  # keep x: recomputing it inside both sums and the output costs more
-    count = x.size // x.shape[-1]
     wide = x.astype(jnp.float32)
-    total, squares = channel_sums(wide, wide * wide)
-    mean = total / count
-    variance = jnp.maximum(squares / count - mean * mean, 0.0)
+    mean, variance = of_sums(*channel_sums(wide, wide * wide), x.size // x.shape[-1])
     inverse = lax.rsqrt(variance + epsilon)
     y = normalise(x, scale * inverse, bias - mean * scale * inverse, relu)
     return (y, mean, variance), (x, y if relu else None, mean, inverse, scale)
@@ -104,22 +99,8 @@ def _batch_norm_backward(relu, epsilon, channel_sums, saved, gradients):
 _by_two_sums.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
-def _sums_in_runs(first, second):
-    # As few at a time as a CPU's compiler unrolls, so that both sums take one reading; within an image, which no two
-    # devices share.
-    c = first.shape[-1]
-    run = math.gcd(math.prod(first.shape[1:-1]), 8)
-    by_run = sums([first.reshape(-1, run, c), second.reshape(-1, run, c)], (1,))
-    return [runs.sum(0) for runs in lax.optimization_barrier(by_run)]
-
-
-def _sums_in_pairs(first, second):
-    # XLA for a GPU fuses what the two arrays are made from into one reduction of the pair.
-    return sums([first, second], tuple(range(first.ndim - 1)))
-
-
 def _summed_by(channel_sums):
     return lambda x, scale, bias, relu, epsilon: _by_two_sums(x, scale, bias, relu, epsilon, channel_sums)
 
 
-FORMS = {"plain": _plain, "flat": _flat, "runs": _summed_by(_sums_in_runs), "pairs": _summed_by(_sums_in_pairs)}
+FORMS = {"plain": _plain, "flat": _flat, "runs": _summed_by(sums_in_runs), "pairs": _summed_by(sums_in_pairs)}

@@ -21,6 +21,8 @@ TABLE: dict[str, dict[str, str]] = {
     "pointwise_conv": {"cpu": "rows", "gpu": "rows", "tpu": "flat"},
     "depthwise_conv": {"cpu": "blocks", "gpu": "runs", "tpu": "flat"},
     "batch_norm": {"cpu": "runs", "gpu": "pairs", "tpu": "flat"},
+    "batch_statistics": {"cpu": "runs", "gpu": "pairs", "tpu": "flat"},
+    "scale_kernel": {"cpu": "folded", "gpu": "folded", "tpu": "folded"},
     "normalised_conv": {"gpu": "folded", "tpu": "flat"},
     "concatenate": {"tpu": "flat"},
     "share": {"tpu": "flat"},

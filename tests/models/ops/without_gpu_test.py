@@ -87,6 +87,7 @@ OTHERS = {
         (256,),
     ),
     "batch_norm": (lambda x, s, b: ops.batch_norm(x, s, b, True, 1e-5)[0], (32, 40, 16, 256), (256,), (256,)),
+    "batch_statistics": (lambda x: jnp.multiply(*ops.batch_statistics(x)), (32, 40, 16, 256)),
     "max_pool": (ops.max_pool, (32, 80, 32, 64)),
     "average_pool": (ops.average_pool, (32, 40, 16, 128)),
 }

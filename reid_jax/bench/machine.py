@@ -9,6 +9,7 @@ from jax.sharding import Mesh, PartitionSpec
 from reid_jax import parallel
 from reid_jax.bench.measure import seconds_of
 from reid_jax.bench.quantities import format_rate
+from reid_jax.models import ops
 
 _ROUNDS = 5  # after one that is not counted; the fastest is the peak
 
@@ -31,14 +32,22 @@ class Machine:
 
 
 def measure_machine(mesh: Mesh, dtype: str) -> Machine:
-    """Measures the devices of `mesh`, each at its own part at the same time: products in float32 and in `dtype`."""
+    """Measures the devices of `mesh`, each at its own part at the same time: products in float32 and in `dtype`.
+
+    The factors are of the dtype, the result is of the one that a network's maps then have on the platform.
+    """
     return Machine({each: _product(mesh, each) for each in dict.fromkeys(("float32", dtype))}, _memory(mesh))
 
 
 def _product(mesh: Mesh, dtype: str) -> float:
     side = _SIDE.get(mesh.devices.flat[0].platform, _SIDE_OF_OTHERS)
     spread = PartitionSpec("data")
-    multiply = jax.jit(jax.shard_map(lambda x: (x[0] @ x[0])[None], mesh=mesh, in_specs=spread, out_specs=spread))
+    maps = ops.map_dtype(dtype)
+
+    def square(x):
+        return jnp.matmul(x[0], x[0], preferred_element_type=maps)[None]
+
+    multiply = jax.jit(jax.shard_map(square, mesh=mesh, in_specs=spread, out_specs=spread))
     x = _filled(mesh, (mesh.size, side, side), 1 / side, dtype)
     seconds = _fastest(lambda: jax.block_until_ready(multiply(x)))
     return mesh.size * 2 * side**3 / seconds / 1e9

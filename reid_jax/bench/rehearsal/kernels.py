@@ -20,7 +20,7 @@ _READ_WHOLE = frozenset(
 _PLACE_OF_UPDATE = {"dynamic-update-slice": 1, "scatter": 2}
 
 PRODUCTS, CONVOLUTIONS, SUMS, SCATTERS = "matrix products", "convolutions", "sums", "scatters, sorts"
-COPIES, ELEMENTWISE, COLLECTIVE, OTHERS = "copies", "element-wise", "collectives", "library calls"
+COPIES, ELEMENTWISE, OTHERS = "copies", "element-wise", "library calls"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _kernel(module: Module, each: Instruction, times: float) -> Kernel:
 
 def _kind(opcode: str, opcodes: set[str], library: str) -> str:
     if opcode.removesuffix("-start") in COLLECTIVES:
-        return COLLECTIVE
+        return opcode.removesuffix("-start")
     if "dot" in opcodes or "gemm" in library or "cublas" in library:
         return PRODUCTS
     if "convolution" in opcodes or "cudnn" in library:

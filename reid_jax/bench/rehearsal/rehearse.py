@@ -10,7 +10,7 @@ import jax
 from reid_jax.bench.quantities import format_bytes, format_rate, format_seconds
 from reid_jax.bench.rehearsal import model
 from reid_jax.bench.rehearsal.hlo import parse
-from reid_jax.bench.rehearsal.kernels import COLLECTIVE, Kernel, kernels_of
+from reid_jax.bench.rehearsal.kernels import COLLECTIVES, Kernel, kernels_of
 from reid_jax.bench.rehearsal.programs import Program
 from reid_jax.bench.rehearsal.target import Target
 from reid_jax.errors import InputError, one_line
@@ -32,7 +32,7 @@ class Rehearsal:
     estimated_cycles: what XLA for a TPU expects its kernels to take, one after another; None where it does not say.
       Compare programs by it: most of the bytes that XLA counts may lie within the chip, in its fast memory.
     moved: bytes that kernels read and write, without what a layout pads. kernels: how many are launched. by_kind: both,
-      by kind. collectives: (bytes, how often).
+      by kind. collectives: (kind, bytes, how often) of each.
     seconds, assumptions: by the model of `reid_jax.bench.rehearsal.model`, and the model in words.
     """
 
@@ -50,7 +50,7 @@ class Rehearsal:
     moved: float
     kernels: float
     by_kind: dict[str, dict[str, float]]
-    collectives: tuple[tuple[int, float], ...]
+    collectives: tuple[tuple[str, int, float], ...]
     seconds: float
     assumptions: str
     text: str = dataclasses.field(repr=False)
@@ -68,8 +68,6 @@ class Rehearsal:
     def __str__(self) -> str:
         planned = ", ".join(f"{format_bytes(count)} {name}" for name, count in (self.memory or {}).items())
         room = {None: "", True: ": fits", False: ": DOES NOT FIT"}[self.fits]
-        count = sum(times for _, times in self.collectives)
-        sent = sum(times * moved for moved, times in self.collectives)
         rows = [("kind", "kernels", "MiB", "share of bytes")]
         rows += [
             (kind, f"{its['kernels']:,.0f}", f"{its['moved'] / 2**20:,.0f}", f"{100 * its['moved'] / self.moved:.0f} %")
@@ -89,12 +87,20 @@ class Rehearsal:
             f"products    {format_rate(self.gflop)} GFLOP of the network",
             cycles,
             counted and f"XLA counts  {counted}, the loop over steps once and all beside it",
-            f"collectives {count:,.0f}, {format_bytes(sent)}" if self.devices > 1 else "",
+            self._of_collectives() if self.devices > 1 else "",
             format_table(rows, rules=[0, len(rows) - 2]),
             f"modelled    {format_seconds(self.seconds)}, {format_rate(self.images / self.seconds)} images/s in all",
             f"            ({self.assumptions})",
         ]
         return "\n".join(line for line in lines if line)
+
+    def _of_collectives(self) -> str:
+        count, sent = collections.Counter(), collections.Counter()
+        for kind, moved, times in self.collectives:
+            count[kind] += times
+            sent[kind] += times * moved
+        each = (f"{its:,.0f} {kind} of {format_bytes(sent[kind])}" for kind, its in count.most_common())
+        return f"collectives {', '.join(each) or 'none'}"
 
 
 def rehearse(program: Program, target: Target, dtype: str) -> Rehearsal:
@@ -110,8 +116,8 @@ def rehearse(program: Program, target: Target, dtype: str) -> Rehearsal:
     spent = time.perf_counter() - begin
     hardware, devices, text = target.hardware, program.devices, compiled.as_text()
     launched = kernels_of(parse(text), program.steps)
-    collectives = tuple((each.moved, each.times) for each in launched if each.kind == COLLECTIVE)
-    work = [each for each in launched if each.kind != COLLECTIVE]
+    collectives = tuple((each.kind, each.moved, each.times) for each in launched if each.kind in COLLECTIVES)
+    work = [each for each in launched if each.kind not in COLLECTIVES]
     moved = sum(each.times * each.moved for each in work)
     operations = 1e9 * program.gflop / devices
     planned, counted = compiled.memory_analysis(), compiled.cost_analysis() or {}
@@ -136,7 +142,8 @@ def rehearse(program: Program, target: Target, dtype: str) -> Rehearsal:
         kernels=sum(each.times for each in work),
         by_kind=_by_kind(work),
         collectives=collectives,
-        seconds=seconds + model.collective_seconds(collectives, devices, hardware),
+        seconds=seconds
+        + model.collective_seconds(((moved, times) for _, moved, times in collectives), devices, hardware),
         assumptions=model.assumptions(target.platform, hardware, dtype, devices),
         text=text,
     )

@@ -1,6 +1,7 @@
 """Rehearsals: what a compiled program's text tells, the model's times, the hardware named, and the verb's figures."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 
@@ -131,7 +132,7 @@ def test_kernels_are_counted_a_step_with_what_they_move():
     assert found == [
         (kernels.COPIES, 2 * whole, 0, 0.1),
         (kernels.SUMS, 32 * 64 * 2 + row + row, 0, 1.0),
-        (kernels.COLLECTIVE, 2 * row, 0, 1.0),
+        ("all-reduce", 2 * row, 0, 1.0),
         (kernels.ELEMENTWISE, row + row // 2, 0, 1.0),  # reads as far as its slice goes, writes what it rounded
         (kernels.ELEMENTWISE, row // 2 + row + 4, 0, 1.0),  # writes the row alone, and reads where to
         (kernels.PRODUCTS, 2 * 64 * 64 * 4, 2 * 64**3, 3.0),  # its factors are one array; no scratch space
@@ -220,6 +221,10 @@ def test_a_rehearsal_gathers_memory_kernels_and_a_time():
     assert "text" not in figures
     assert "fits" in str(told)
     assert "TFLOP/s" in str(told)
+    assert "collectives" not in str(told)
+    sent = (("all-gather", 2**20, 1.0), ("all-reduce", 2**20, 2.0), ("all-reduce", 2**21, 1.0))
+    several = str(dataclasses.replace(told, devices=4, collectives=sent))
+    assert "collectives 3 all-reduce of 4 MiB, 1 all-gather of 1 MiB\n" in several
 
 
 def test_the_programs_of_a_config_are_lowered_from_shapes_alone():

@@ -151,7 +151,7 @@ class InstanceNorm(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR and CB of the layer table.
+    """Convolution, BatchNorm and, unless `relu` is off, ReLU: CBR of the layer table.
 
     [n, h, w, ci] -> [n, ceil(h / stride), ceil(w / stride), features]; `depthwise` (3x3) needs ci = features. `order`
     is that of the channels that come in; they go out in the plain one, for `depthwise` in the same. A 1x1 convolution
@@ -194,7 +194,7 @@ class ConvNorm(nn.Module):
 
 
 class DepthwiseScaling(nn.Module):
-    """Depth-wise 3x3 convolution and a BatchNorm that is left to the 1x1 `ConvNorm` behind it: the table's DCB.
+    """Depth-wise 3x3 convolution and BatchNorm, which is left to the 1x1 `ConvNorm` behind: CB of the layer table.
 
     [n, h, w, c] -> `Scaled` [n, ceil(h / stride), ceil(w / stride), c]. The channels come and go in `order`.
     """

@@ -121,7 +121,8 @@ def _moments(network, params, statistics, image, kept) -> dict[tuple[str, ...], 
             if statistics is None:
                 module.put_variable("batch_stats", "mean", mean)
                 module.put_variable("batch_stats", "var", squares / count)
-            arguments = arguments[:3]  # without `scaled`: what is read was computed, and need not be again with a slope
+            # Without `scaled`: what is read was computed, and need not be again with a slope.
+            arguments, options = arguments[:3], {name: each for name, each in options.items() if name != "scaled"}
         return call(*arguments, **options)
 
     # Always train=False: training mode could not leave out the images that fill a batch up. In the first pass `record`

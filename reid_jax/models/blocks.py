@@ -30,8 +30,8 @@ def _ordered(parameter: jax.Array, order: Order, axis: int = -1) -> jax.Array:
 class Scaled(NamedTuple):
     """slope * x + offset by channel, not computed yet: `x` [..., c], `slope` and `offset` float32 [c].
 
-    What BatchNorm makes of a map where no ReLU follows. A 1x1 convolution takes the slope into its kernel instead, and
-    the BatchNorm behind that one takes the offset away with the mean.
+    What BatchNorm makes of a map in training, where no ReLU follows. A 1x1 convolution takes the slope into its kernel
+    instead, and the BatchNorm behind that one takes the offset away with the mean.
     """
 
     x: jax.Array
@@ -108,10 +108,16 @@ class BatchNorm(Normalisation):
 
 
 class BatchScaling(Normalisation):
-    """BatchNorm without ReLU that leaves its result to be computed: [..., c] -> `Scaled`."""
+    """BatchNorm without ReLU that training leaves to the 1x1 convolution behind it: [..., c] -> `Scaled`.
+
+    By fixed statistics it is computed, [..., c] -> [..., c], by `scaled` if given, as in `BatchNorm`: the convolution
+    takes it in at no cost, and maps without their mean lose less by being rounded to bfloat16.
+    """
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> Scaled:
+    def __call__(
+        self, x: jax.Array, train: bool, *, scaled: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    ) -> jax.Array | Scaled:
         scale, bias = self._scale_and_bias(x.shape[-1])
         running = self._running(x.shape[-1])
         if train:
@@ -121,7 +127,10 @@ class BatchScaling(Normalisation):
         else:
             mean, variance = (_ordered(each.value, self.order) for each in running)
         slope = scale * jax.lax.rsqrt(variance + self.epsilon)
-        return Scaled(x, slope, bias - mean * slope)
+        offset = bias - mean * slope
+        if train:
+            return Scaled(x, slope, offset)
+        return ops.normalise(x, slope, offset, False) if scaled is None else scaled(slope, offset)
 
 
 class InstanceNorm(nn.Module):
@@ -194,9 +203,10 @@ class ConvNorm(nn.Module):
 
 
 class DepthwiseScaling(nn.Module):
-    """Depth-wise 3x3 convolution and BatchNorm, which is left to the 1x1 `ConvNorm` behind: CB of the layer table.
+    """Depth-wise 3x3 convolution and BatchNorm, CB of the layer table, for a 1x1 `ConvNorm` behind it.
 
-    [n, h, w, c] -> `Scaled` [n, ceil(h / stride), ceil(w / stride), c]. The channels come and go in `order`.
+    [n, h, w, c] -> [n, ceil(h / stride), ceil(w / stride), c], in training as `Scaled`. The channels come and go in
+    `order`.
     """
 
     stride: int = 1
@@ -204,10 +214,19 @@ class DepthwiseScaling(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> Scaled:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array | Scaled:
         kernel = _ordered(self.param("kernel", kernel_init, (3, 3, 1, x.shape[-1])), self.order)
-        y = ops.depthwise_conv(x.astype(ops.map_dtype(self.dtype)), kernel.astype(self.dtype), self.stride)
-        return BatchScaling(order=self.order, name="norm")(y, train)
+        x = x.astype(ops.map_dtype(self.dtype))
+
+        def convolve(x, kernel):
+            return ops.depthwise_conv(x, kernel, self.stride)
+
+        y = convolve(x, kernel.astype(self.dtype))
+
+        def scaled(slope, offset):
+            return ops.normalised_conv(convolve, x, kernel, y, slope, offset, False)
+
+        return BatchScaling(order=self.order, name="norm")(y, train, scaled=scaled)
 
 
 def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:

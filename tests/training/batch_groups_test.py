@@ -39,7 +39,7 @@ def forward(network, variables, image, groups):
 
 
 def close(one, other):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), one, other)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, other)
 
 
 def test_a_group_is_normalised_as_a_batch_of_its_own(network, variables, image):

@@ -195,6 +195,7 @@ class AttentionNetwork(nn.Module):
             x = InstanceNorm(self.instance_share, relu=True, name="instance_norm1")(x)
         local = None
         for level, (features, repeats) in enumerate(zip(self.widths, self.repeats, strict=True), 1):
+            x, cropped = ops.share(x)
             y = Stage(self.block, features, repeats, self.dtype, name=f"stage{level}")(x, train)
             regions = self.region_count if self.regions else 0
             attention = HarmoniousAttention(regions, biased, self.dtype, name=f"attention{level}")
@@ -203,7 +204,7 @@ class AttentionNetwork(nn.Module):
                 height, width = (-(-side // 2 ** (level - 1)) for side in self.region_size)
                 # The crop reads what this stage read: Conv1's output, later the last attended output. The
                 # regions share their weights, so they are folded into the batch.
-                region = ops.crop_regions(x, centres, height, width, self.region_scale, self.crop_align_corners)
+                region = ops.crop_regions(cropped, centres, height, width, self.region_scale, self.crop_align_corners)
                 local = region if local is None else region + local
                 local = self._local_block(level, features, local, train)
             x = y * soft

@@ -109,7 +109,7 @@ def compile_chunk(
     whole = parallel.replicated(mesh)
     platform = mesh.devices.flat[0].platform
 
-    @ops.traced_for(platform)
+    @ops.traced_for(platform, mesh.size)
     def chunk(state: TrainState, batches: Batches, steps: Any, key: Any):
         def take_step(offset, carry):
             state, history = carry

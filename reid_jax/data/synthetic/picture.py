@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -61,7 +62,10 @@ def draw_image(spec: SyntheticPeople, identity: int, camera_number: int, index: 
 
 def _halve(pixels: np.ndarray) -> np.ndarray:
     """Float32 [h, w] or [h, w, c] of the canvas -> [HEIGHT, WIDTH, c], means over squares of pixels."""
-    return pixels.reshape(HEIGHT, _SUPERSAMPLE, WIDTH, _SUPERSAMPLE, -1).mean((1, 3))
+    squares = pixels.reshape(HEIGHT, _SUPERSAMPLE, WIDTH, _SUPERSAMPLE, -1)
+    pixels_of_square = itertools.product(range(_SUPERSAMPLE), repeat=2)
+    # NumPy's mean over two such short axes takes six times as long.
+    return sum(squares[:, row, :, column] for row, column in pixels_of_square) / _SUPERSAMPLE**2
 
 
 def _draw_passer_by(canvas: Canvas, rng: np.random.Generator, spec: SyntheticPeople, camera: Camera) -> None:

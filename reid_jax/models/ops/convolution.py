@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from reid_jax.models.ops import windows
+from reid_jax.models.ops.flat import as_image, fits, flat
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.pointwise import pointwise_conv
 from reid_jax.models.ops.precision import product
@@ -34,6 +35,26 @@ def _plain(x, kernel, stride):
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         preferred_element_type=x.dtype,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _flat(x, kernel, stride):
+    """The plain form, whose result is written flat where a gradient is taken.
+
+    XLA for a TPU lays it out with the images in the lanes, few as they are, and the BatchNorm behind it likewise.
+    """
+    return _plain(x, kernel, stride)
+
+
+def _written_flat(x, kernel, stride):
+    y = _plain(x, kernel, stride)
+    return as_image(lax.optimization_barrier(flat(y)), *y.shape[1:3]) if fits(y) else y
+
+
+_flat.defvjp(
+    lambda x, kernel, stride: jax.vjp(lambda *arrays: _written_flat(*arrays, stride), x, kernel),
+    lambda stride, pull_back, gradient: pull_back(gradient),
+)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -112,4 +133,4 @@ def _in_slot(x, slot, slots, rows, columns):
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), rows, columns, beside))
 
 
-FORMS = {"plain": _plain, "products": _with_product_gradients}
+FORMS = {"plain": _plain, "flat": _flat, "products": _with_product_gradients}

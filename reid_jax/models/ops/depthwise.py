@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from reid_jax.models.ops import windows
-from reid_jax.models.ops.flat import LANES, as_image, fits, flat, together
+from reid_jax.models.ops.flat import as_image, fits, flat, together
 from reid_jax.models.ops.forms import chosen
 from reid_jax.models.ops.sums import sums
 
@@ -154,11 +154,9 @@ def _turned(x, kernel, stride):
 
     A step across the map is then one from row to row of a TPU's memory, where pixels would have to be moved along the
     lanes for each of the nine products, and for the gradients three times as many. Several images stand together, so
-    that narrow maps fill the lanes. Maps that leave some of their own rows empty, XLA lays out better itself.
+    that narrow maps fill the lanes.
     """
     n, height, width, c = x.shape
-    if height * width % LANES:
-        return _plain(x, kernel, stride)
     group = together(n, c)
     # Kept as they are written: XLA would turn them round after widening them to float32 for the sums of a BatchNorm.
     x = lax.optimization_barrier(flat(x, group))

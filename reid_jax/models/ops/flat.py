@@ -13,25 +13,26 @@ import math
 import jax
 import jax.numpy as jnp
 
+from reid_jax.models.ops.forms import images_on_a_device
+
 LANES = 128
+SUBLANES = 8  # rows of a register
 _MOST_TOGETHER = 4
-_MOST_PADDING = 1.25  # what a map may grow by to whole rows
 
 
 def fits(x: jax.Array) -> bool:
     """Whether the pixels of `x` [n, h, w, c] fill rows of 128; an array of another rank has none."""
-    if x.ndim != 4:
-        return False
-    pixels = x.shape[1] * x.shape[2]
-    return -(-pixels // LANES) * LANES <= _MOST_PADDING * pixels
+    return x.ndim == 4 and x.shape[1] * x.shape[2] % LANES == 0
 
 
 def together(images: int, channels: int) -> int:
     """How many images stand together, that their channels make up to 128: a power of two that divides `images`.
 
-    At most 4: they are neighbours, which should lie on the same chip.
+    At most 4, and so few that a device still has 8 of such groups: a convolution of fewer has its registers' rows left
+    empty.
     """
-    return math.gcd(images, 1 << max(0, min(LANES // channels, _MOST_TOGETHER).bit_length() - 1))
+    most = min(LANES // channels, _MOST_TOGETHER, images_on_a_device(images) // SUBLANES)
+    return math.gcd(images, 1 << max(0, most.bit_length() - 1))
 
 
 def flat(x: jax.Array, group: int = 1) -> jax.Array:

@@ -17,7 +17,7 @@ ANY = "any"  # no platform in particular: the plain forms throughout
 # the plain form.
 TABLE: dict[str, dict[str, str]] = {
     "map_dtype": {"cpu": "wide"},
-    "conv": {"cpu": "products"},
+    "conv": {"cpu": "products", "tpu": "flat"},
     "pointwise_conv": {"cpu": "rows", "gpu": "rows", "tpu": "flat"},
     "depthwise_conv": {"cpu": "blocks", "gpu": "runs", "tpu": "flat"},
     "batch_norm": {"cpu": "runs", "gpu": "pairs", "tpu": "flat"},
@@ -35,24 +35,32 @@ TABLE: dict[str, dict[str, str]] = {
 # Devices of both makers call their platform 'gpu', lowering tells them apart. XLA compiles for both by the same passes.
 _SAME = {"cuda": "gpu", "rocm": "gpu"}
 
-_platform = jax.make_user_context()  # part of the key of JAX's caches: what is traced for one platform serves no other
+# (platform, devices), part of the key of JAX's caches: what is traced for one platform serves no other.
+_hardware = jax.make_user_context()
 
 
 @contextlib.contextmanager
-def traced_for(platform: str) -> Iterator[None]:
+def traced_for(platform: str, devices: int = 1) -> Iterator[None]:
     """Has what is traced within take the forms for `platform`: a context, or a decorator of the function to trace.
 
     `platform` is a device's ('cpu', 'gpu', 'tpu'), a lowering's ('cuda', 'rocm'), or `ANY`, for what has to serve
-    several. To compile for hardware that is not here:
+    several. `devices` is over how many of them the images of an array are spread. To compile for hardware that is not
+    here:
 
         with traced_for("tpu"):
             lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("tpu",))
     """
-    with _platform(_SAME.get(platform, platform)):
+    with _hardware((_SAME.get(platform, platform), devices)):
         yield
 
 
 def chosen(operation: str, forms: Mapping[str, Callable]) -> Callable:
     """Returns the one of an operation's `forms` (name -> function) that the table gives to the platform."""
-    platform = _platform.value or jax.default_backend()
+    platform, _ = _hardware.value or (jax.default_backend(), 1)
     return forms[TABLE[operation].get(platform, PLAIN)]
+
+
+def images_on_a_device(images: int) -> int:
+    """Of the `images` of an array, how many each device has."""
+    _, devices = _hardware.value or (None, 1)
+    return images // devices

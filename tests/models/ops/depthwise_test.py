@@ -7,6 +7,7 @@ import pytest
 from same_gradients import assert_same, random
 
 from reid_jax.models.ops import depthwise
+from reid_jax.models.ops.flat import LANES
 
 
 def windows_one_by_one(stride):
@@ -39,6 +40,8 @@ def windows_one_by_one(stride):
 @pytest.mark.parametrize(
     ("stride", "height", "width"),
     [
+        (1, 16, 8),
+        (2, 16, 8),
         (1, 8, 6),
         (1, 3, 1),
         (1, 11, 4),
@@ -54,7 +57,8 @@ def windows_one_by_one(stride):
     ],
 )
 def test_values_and_gradients(form, stride, height, width):
-    x, kernel = random(0, 4, height, width, 3), random(1, 3, 3, 1, 3)
+    images = 4 if height * width % LANES else 32  # some of which are taken together
+    x, kernel = random(0, images, height, width, 3), random(1, 3, 3, 1, 3)
     convolve = depthwise.FORMS[form]
     assert_same(lambda x, k: convolve(x, k, stride), windows_one_by_one(stride), x, kernel)
     expected, _ = windows_one_by_one(stride)(np.asarray(x), np.asarray(kernel))

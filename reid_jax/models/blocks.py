@@ -229,14 +229,6 @@ class DepthwiseScaling(nn.Module):
         return BatchScaling(order=self.order, name="norm")(y, train, scaled=scaled)
 
 
-def channel_shuffle(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Concatenates two halves of channels and shuffles them with 2 groups, which interleaves them.
-
-    [..., h] twice -> [..., 2h]: first[0], second[0], first[1], second[1], ...
-    """
-    return jnp.stack([first, second], -1).reshape(*first.shape[:-1], -1)
-
-
 class ShuffleA(nn.Module):
     """The shuffle unit of stride 1: [n, h, w, c] -> the same shape.
 
@@ -249,7 +241,7 @@ class ShuffleA(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kept, x = jnp.split(x, 2, -1)
-        return channel_shuffle(kept, _branch_of_a(x, train, None, self.dtype))
+        return ops.interleave(kept, _branch_of_a(x, train, None, self.dtype))
 
 
 class ShuffleABranch(nn.Module):
@@ -283,7 +275,7 @@ class ShuffleB(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return channel_shuffle(*_branches_of_b(x, train, self.features // 2, self.stride, self.order, self.dtype))
+        return ops.interleave(*_branches_of_b(x, train, self.features // 2, self.stride, self.order, self.dtype))
 
 
 class ShuffleBBranches(nn.Module):

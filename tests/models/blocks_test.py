@@ -14,7 +14,6 @@ from reid_jax.models.blocks import (
     ShuffleABranch,
     ShuffleB,
     ShuffleBBranches,
-    channel_shuffle,
 )
 
 IMAGE = (2, 4, 6, 8)
@@ -22,13 +21,6 @@ IMAGE = (2, 4, 6, 8)
 
 def applied(unit, x):
     return jax.jit(lambda x: unit.init_with_output(jax.random.key(0), x, False))(x)
-
-
-def test_channel_shuffle_is_a_transposition_of_the_two_groups():
-    first, second = np.arange(10.0).reshape(2, 5), 100 + np.arange(10.0).reshape(2, 5)
-    joined = np.concatenate([first, second], -1)
-    shuffled = joined.reshape(2, 2, 5).transpose(0, 2, 1).reshape(2, 10)  # ShuffleNet's: (groups, c) -> (c, groups)
-    np.testing.assert_array_equal(channel_shuffle(first, second), shuffled)
 
 
 def test_shuffle_a_keeps_the_first_half_and_computes_on_the_second():

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from reid_jax.models import ops
 from reid_jax.models.attention_network import Stage
-from reid_jax.models.blocks import ShuffleA, ShuffleB, channel_shuffle
+from reid_jax.models.blocks import ShuffleA, ShuffleB
 from reid_jax.models.chain import chain_layout
 
 
@@ -19,10 +20,10 @@ def test_each_unit_reads_what_the_shuffles_would_hand_over(half, units):
     pieces = {}
     for index, channels in enumerate(made):
         pieces |= layout.cut(index, channels)
-    x = np.asarray(channel_shuffle(made[0], made[1]))
+    x = np.asarray(ops.interleave(made[0], made[1]))
     for unit_input, channels in zip(layout.inputs[:-1], made[2:], strict=True):
         np.testing.assert_array_equal(unit_input.concatenated(pieces), x[half:][list(unit_input.order)])
-        x = np.asarray(channel_shuffle(x[:half], channels))
+        x = np.asarray(ops.interleave(x[:half], channels))
     np.testing.assert_array_equal(layout.inputs[-1].concatenated(pieces), x[list(layout.inputs[-1].order)])
 
 

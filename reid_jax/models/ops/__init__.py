@@ -14,6 +14,7 @@ from reid_jax.models.ops.concatenation import concatenate
 from reid_jax.models.ops.convolution import conv
 from reid_jax.models.ops.depthwise import depthwise_conv
 from reid_jax.models.ops.forms import ANY, traced_for
+from reid_jax.models.ops.interleaving import interleave
 from reid_jax.models.ops.interpolation import interpolation_matrix, resize, resize_matrix
 from reid_jax.models.ops.kept_gradient import keep_gradient
 from reid_jax.models.ops.kernel_scaling import scale_kernel
@@ -36,6 +37,7 @@ __all__ = [
     "conv",
     "crop_regions",
     "depthwise_conv",
+    "interleave",
     "interpolation_matrix",
     "keep_gradient",
     "l2_normalise",

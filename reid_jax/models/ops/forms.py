@@ -25,6 +25,7 @@ TABLE: dict[str, dict[str, str]] = {
     "scale_kernel": {"cpu": "folded", "gpu": "folded", "tpu": "folded"},
     "normalised_conv": {"gpu": "folded", "tpu": "flat"},
     "concatenate": {"tpu": "flat"},
+    "interleave": {"tpu": "product"},
     "share": {"tpu": "flat"},
     "split": {"tpu": "flat"},
     "max_pool": {"cpu": "shifts", "gpu": "shifts"},

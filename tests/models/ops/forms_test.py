@@ -22,6 +22,7 @@ FILES = {
     "average_pool": "average_pooling",
     "keep_gradient": "kept_gradient",
     "concatenate": "concatenation",
+    "interleave": "interleaving",
     "share": "sharing",
     "split": "splitting",
 }
@@ -49,6 +50,7 @@ OPERATIONS = {
     "average_pool": (ops.average_pool, IMAGE),
     "keep_gradient": (ops.keep_gradient, IMAGE),
     "concatenate": (lambda x, y: ops.concatenate([x, y]), IMAGE, IMAGE),
+    "interleave": (ops.interleave, IMAGE, IMAGE),
     "share": (lambda x: jnp.multiply(*ops.share(x)), IMAGE),
     "split": (lambda x: ops.split(x, (1, 3))[1], IMAGE),
     "permute": (lambda x: ops.permute(x, (2, 0, 3, 1)), IMAGE),

@@ -1,9 +1,9 @@
 """Watch a network learn to tell people apart: `nano` on synthetic people, on a CPU too.
 
-  reid-jax train --config=configs/quickstart.py --workdir=runs/quickstart
-  reid-jax train --config=configs/quickstart.py:from=zoo:street --workdir=runs/quick
+  reid-jax train --config=configs/quickstart.py:from=zoo:street --workdir=runs/quickstart
+  reid-jax train --config=configs/quickstart.py --workdir=runs/from-nothing
 
-The second starts from weights that there are, those of the package, and needs a quarter of the epochs.
+The first starts from weights that there are, those of the package, and needs a quarter of the epochs.
 How long that takes and what it reaches stands in configs/RESULTS.md.
 
 Cut down from arXiv 1910.07038's recipe to what shows soon: images of 96x32 instead of 160x64, no random

@@ -50,26 +50,7 @@ _with_row_gradients.defvjp(_forward, _pointwise_conv_backward)
 def _flat(x, kernel):
     if not fits(x):
         return _plain(x, kernel)
-    return as_image(_product_of_each_image(flat(x), kernel), *x.shape[1:3])
-
-
-def _of_all_images(x, kernel):
-    return jnp.einsum("nip,io->nop", x, kernel)
-
-
-@jax.custom_vjp
-def _product_of_each_image(x, kernel):
-    """`_of_all_images`, written image by image, as what comes behind reads it.
-
-    As one product of all images XLA would write it channel by channel, and turn it round after that.
-    """
-    return jnp.einsum("nip,nio->nop", x, jnp.broadcast_to(kernel, (len(x), *kernel.shape)))
-
-
-_product_of_each_image.defvjp(
-    lambda x, kernel: (_product_of_each_image(x, kernel), (x, kernel)),
-    lambda saved, gradient: jax.vjp(_of_all_images, *saved)[1](gradient),
-)
+    return as_image(jnp.einsum("nip,io->nop", flat(x), kernel), *x.shape[1:3])
 
 
 FORMS = {"plain": _plain, "rows": _with_row_gradients, "flat": _flat}

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from reid_jax.models.ops.forms import images_on_a_device
 
 LANES = 128
-SUBLANES = 8  # rows of a register
+_SUBLANES = 8  # rows of a register
 _MOST_TOGETHER = 4
 
 
@@ -31,7 +31,7 @@ def together(images: int, channels: int) -> int:
     At most 4, and so few that a device still has 8 of such groups: a convolution of fewer has its registers' rows left
     empty.
     """
-    most = min(LANES // channels, _MOST_TOGETHER, images_on_a_device(images) // SUBLANES)
+    most = min(LANES // channels, _MOST_TOGETHER, images_on_a_device(images) // _SUBLANES)
     return math.gcd(images, 1 << max(0, most.bit_length() - 1))
 
 

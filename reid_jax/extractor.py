@@ -26,6 +26,22 @@ _IMAGES_AT_ONCE = 1024  # decoded at a time: bounds the memory for any number of
 Picture = str | os.PathLike | Image.Image | np.ndarray  # a file, a Pillow image, or pixels uint8 [h, w, 3]
 
 
+class BrokenImages(InputError):
+    """Images that cannot be read or decoded.
+
+    `reasons` has 'name (why)' of each; they were found among `count` images, in a place that the message has as
+    `where`, and `kept` says what is done all the same.
+    """
+
+    def __init__(self, reasons: Sequence[str], count: int, where: str = "", kept: str = ""):
+        """See above."""
+        self.reasons = list(reasons)
+        super().__init__(
+            f"{len(reasons):,} of {count:,} images{where} cannot be decoded: {first_few(reasons)}; fetch these again "
+            f"or take them out{kept}"
+        )
+
+
 class Extractor:
     """Describes person images with the weights of a run.
 
@@ -133,7 +149,7 @@ class Extractor:
 
         `read` gives a file's bytes by its name, and is called from several threads. Messages call what holds the files
         `place`; `progress` names a bar on stderr where it is not empty. Memory beside the descriptors is that of two
-        thousand images. Raises InputError for images that cannot be read or decoded, as `__call__` does.
+        thousand images. Raises BrokenImages for those that cannot be read or decoded, as `__call__` does.
         """
         return self._describe(names, lambda row: decode(read(names[row]), self.image_size), f" in {place}", progress)
 
@@ -161,11 +177,7 @@ class Extractor:
 
         embedding = self.encoder.describe_blocks(blocks(), self.flip)
         if broken:
-            wrong = [broken[row] for row in sorted(broken)]
-            raise InputError(
-                f"{len(broken):,} of {len(names):,} images{where} cannot be decoded: {first_few(wrong)}; fetch these "
-                "again or take them out"
-            )
+            raise BrokenImages([broken[row] for row in sorted(broken)], len(names), where)
         return embedding
 
 

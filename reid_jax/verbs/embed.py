@@ -49,17 +49,17 @@ def run(args: argparse.Namespace) -> None:
     else:
         require_writable("--out", args.out, ".npz")
     tree, images, left_out = find_images(Path(args.images))
-    names = [entry.name for entry in images]
     with tree.reader() as read:
         if args.parts:
             describer = describer_of(open_weights(args.weights), parallel.create_local_mesh())
             extractor = Extractor(describer, flip=args.flip)
-            done, there = embed_parts(Path(args.parts), extractor, names, read, tree.location(), process, processes)
+            done, there = embed_parts(Path(args.parts), extractor, images, read, tree.location(), process, processes)
             joining.meet()  # process 0 speaks for the others as long as it runs
             which = f"process {process} of {processes}: " if processes > 1 else ""
             print(f"{which}{args.parts}: {done:,} images embedded, {there:,} were there already")
         else:
             extractor = Extractor(args.weights, flip=args.flip)
+            names = [entry.name for entry in images]
             embedding = extractor.describe_files(names, read, tree.location(), "embedding")
             write_descriptors(args.out, Descriptors.unlabelled(names, embedding, extractor.streams, extractor.digest))
             print(f"{args.out}: {len(names):,} descriptors of {embedding.shape[1]} numbers")

@@ -92,7 +92,12 @@ def write_descriptors(path: str | os.PathLike, descriptors: Descriptors | Mappin
         f"{prefix}{field}": getattr(one, field) for prefix, one in sets.items() for field in _fields_of(one)
     }
     arrays |= {"streams": np.array(first.streams, np.int64), "weights": np.array(first.weights), "version": _VERSION}
-    replace_file(path, lambda temporary: np.savez(temporary, **arrays))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # given a name, NumPy adds '.npz' where it ends in '.NPZ'
+            np.savez(file, **arrays)
+
+    replace_file(path, write)
 
 
 def read_descriptors(path: str | os.PathLike, name: str = "") -> Descriptors:

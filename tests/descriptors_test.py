@@ -50,6 +50,12 @@ def test_what_is_written_is_read_again(tmp_path, spread):
         assert file["name"].tolist() == made().name.tolist()
 
 
+def test_the_ending_may_be_in_capitals(tmp_path):
+    write_descriptors(tmp_path / "d.NPZ", made())
+    assert [path.name for path in tmp_path.iterdir()] == ["d.NPZ"]
+    assert len(read_descriptors(tmp_path / "d.NPZ")) == len(made())
+
+
 def test_a_file_may_hold_several_sets(tmp_path):
     sets = {"query": made(2), "gallery": made(3, spread=True, seed=1)}
     write_descriptors(tmp_path / "a.npz", sets)

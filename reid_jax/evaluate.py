@@ -94,7 +94,7 @@ class Evaluation:
     @functools.cached_property
     def verification(self) -> Verification:
         """The same-or-different decision at every threshold, by the distance that was ranked by."""
-        labels = _labels(self.query, self.gallery)
+        labels = Labels.of(self.query, self.gallery)
         if self.distances is not None:
             return verification_module.verify_distances(self.distances, labels, self.ranking)
         return verification_module.verify(
@@ -109,10 +109,10 @@ class Evaluation:
         """
         rows = np.asarray(rows)
         if self.distances is not None:
-            labels = _labels(self.query, self.gallery)
+            labels = Labels.of(self.query, self.gallery)
             return nearest_module.nearest_distances(self.distances, labels, k, rows=rows)
         query = self.query.select(rows)
-        labels = _labels(query, self.gallery)
+        labels = Labels.of(query, self.gallery)
         return nearest_module.nearest(query.embedding, self.gallery.embedding, labels, k, mesh=self.mesh)
 
 
@@ -156,7 +156,7 @@ def score(
     """Ranks items and measures, as `protocol` says; `streams` are the widths that a descriptor concatenates."""
     if protocol.multi_query:
         query = _pool_queries(query, gallery if multi_query is None else multi_query, streams, multi_query is not None)
-    labels = _labels(query, gallery)
+    labels = Labels.of(query, gallery)
     if protocol.query_expansion:
         expanded = expand_queries(
             query.embedding, gallery.embedding, labels, protocol.query_expansion, streams=streams, mesh=mesh
@@ -207,7 +207,3 @@ def _pool_queries(query: Items, others: Items, streams: tuple[int, ...], complet
     )
     mean = pool(embedding, member_of, streams)
     return dataclasses.replace(query, embedding=mean[np.searchsorted(groups, query_group)])
-
-
-def _labels(query: Items, gallery: Items) -> Labels:
-    return Labels(query.identity, query.camera, gallery.identity, gallery.camera)

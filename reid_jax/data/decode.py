@@ -193,7 +193,8 @@ def _orientation(image: Image.Image) -> int:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # by Pillow's version
+    # By Pillow's version a PNG; a PGM's range is always stretched to 16 bits.
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
     if sixteen:
         # Pillow's own conversion clips at 255 instead.
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))

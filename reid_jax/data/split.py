@@ -94,6 +94,8 @@ class StoredSplit:
             progress_bar(len(self), progress) as bar,
         ):
             rows = [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
+            if not rows:
+                return
             pending = ahead.submit(self._read, rows[0], pool)
             for following in [*rows[1:], None]:
                 block = pending.result()

@@ -274,9 +274,9 @@ def _score(query: jax.Array, gallery: jax.Array, half_norm: jax.Array) -> jax.Ar
     """The scores q.g - |g|^2 / 2 of every pair, [b, n]: they order a query's gallery as the distance does.
 
     |q - g|^2 = |q|^2 - 2 (q.g - |g|^2 / 2), and |q|^2 is the same for a whole row. Unlike 1 - q.g a score is right
-    for embeddings of any norm; unlike the full formula it needs no clipping at zero, which would tie items
-    that differ; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's TF32 and a
-    TPU's bfloat16, which would change ranks, out of the product.
+    for embeddings of any norm, as far as float32 goes; unlike the full formula it needs no clipping at zero, which
+    would tie items that differ; equal gallery items get bit-equal values, and nothing is NaN. HIGHEST keeps a GPU's
+    TF32 and a TPU's bfloat16, which would change ranks, out of the product.
     """
     product = lax.dot_general(query, gallery, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
     return product - half_norm

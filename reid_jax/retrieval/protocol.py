@@ -9,11 +9,13 @@ identity id and the camera cam of every image, for a query q and the gallery G:
     negatives(q)  {g in G : id(g) != id(q)}                   distractors (identity 0 in Market-1501) among them
     valid(q)      matches(q) and negatives(q)                 what is ranked
 
-A query without a match is in no metric, and their number is reported. Junk is dropped where a data set is read
+A query without a match is in no metric of ranking, and their number is reported; in verification its pairs with other
+people count. Junk is dropped where a data set is read
 (`reid_jax.data.builders.source.drop_junk`); all other rules are applied here and in `ranking`.
 """
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +28,18 @@ UNKNOWN_CAMERA = -1
 _NEVER_REMOVES = -2
 
 
+class Labelled(Protocol):
+    """What has labels: a split, or what is ranked."""
+
+    @property
+    def identity(self) -> np.ndarray:
+        """Integers [n]."""
+
+    @property
+    def camera(self) -> np.ndarray:
+        """Integers [n], -1 where unknown."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Labels:
     """Identity and camera of each query and each gallery item, integers [nq] and [ng]; camera -1 is unknown."""
@@ -34,6 +48,11 @@ class Labels:
     query_camera: np.ndarray
     gallery_identity: np.ndarray
     gallery_camera: np.ndarray
+
+    @classmethod
+    def of(cls, query: Labelled, gallery: Labelled) -> "Labels":
+        """The labels of two sides that have an identity and a camera each."""
+        return cls(query.identity, query.camera, gallery.identity, gallery.camera)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,24 +111,25 @@ def match_cameras(gallery_cameras: set[int], query_camera: int) -> set[int]:
     return gallery_cameras if query_camera == UNKNOWN_CAMERA else gallery_cameras - {query_camera}
 
 
-def removal_note(query_camera: np.ndarray, gallery_camera: np.ndarray) -> str:
+def removal_note(labels: Labels) -> str:
     """One line for the reader where cameras are unknown, so that images stay which the rule would remove.
 
-    Args:
-      query_camera: int [nq]. `gallery_camera`: int [ng].
+    Gallery images of people whom no query shows would stay in any case, distractors among them: they are not counted.
 
     Returns:
       The line; empty where all cameras are known.
     """
-    query, gallery = (np.asarray(camera) == UNKNOWN_CAMERA for camera in (query_camera, gallery_camera))
+    queried = np.isin(labels.gallery_identity, labels.query_identity)
+    query = np.asarray(labels.query_camera) == UNKNOWN_CAMERA
+    gallery = (np.asarray(labels.gallery_camera) == UNKNOWN_CAMERA)[queried]
     if not (query.any() or gallery.any()):
         return ""
     consequence = "images taken right before or after a query count as its matches, and figures are higher than usual"
-    if query.all() or gallery.all():
+    if query.all() or (len(gallery) and gallery.all()):
         return f"cameras are unknown: no image was removed from the gallery; {consequence}"
     return (
-        f"cameras of {query.sum()} of {len(query)} queries and {gallery.sum()} of {len(gallery)} gallery images are "
-        f"unknown: no image was removed for these queries, and none of these images; there {consequence}"
+        f"cameras of {query.sum()} of {len(query)} queries and {gallery.sum()} of {len(gallery)} gallery images of "
+        f"their people are unknown: no image was removed for these queries, and none of these images; {consequence}"
     )
 
 

@@ -56,7 +56,8 @@ def rank(
     """Ranks every match of every query in the gallery, exactly, in bounded memory.
 
     Args:
-      query: float [nq, d], embeddings; unit norm is usual, any norm is right.
+      query: float [nq, d], embeddings; unit norm is usual. Of any norm ranks are right but where items lie a
+        thousandth of their norms apart, or less: take a number that all share away first.
       gallery: float [ng, d], embeddings; float32 is best, other types are converted a chunk at a time.
       labels: of the nq queries and ng gallery items.
       mesh: a mesh with the one axis 'data': blocks of queries are spread over its devices, each of which

@@ -12,7 +12,7 @@ from reid_jax.data.split import StoredSplit, open_sources, open_splits
 from reid_jax.data.stream import require_grain
 from reid_jax.errors import InputError
 from reid_jax.processes import joining
-from reid_jax.retrieval.protocol import removal_note
+from reid_jax.retrieval.protocol import Labels, removal_note
 from reid_jax.training.log import say
 from reid_jax.training.residence import RESIDENT, is_resident
 
@@ -78,7 +78,7 @@ def describe(dataset: str, train: Split | StoredSplit, validation: Pair | None, 
         )
     for name, (query, gallery) in test.items():
         lines.append(f"test        {len(query):,} queries, {len(gallery):,} gallery images, {name}")
-        note = removal_note(query.camera, gallery.camera)
+        note = removal_note(Labels.of(query, gallery))
         if note:
             lines.append(f"            {note}")
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import require_writable
 from reid_jax.ranges import whole
 from reid_jax.retrieval.metrics import format_matrix, format_metrics
-from reid_jax.retrieval.protocol import removal_note
+from reid_jax.retrieval.protocol import Labels, removal_note
 from reid_jax.retrieval.risk import RiskCoverage, risk_coverage
 from reid_jax.verbs.protocol import (
     add_protocol,
@@ -178,7 +178,7 @@ def _report(scored: Scored) -> dict[str, Any]:
     """Prints one evaluation, and returns it for the JSON."""
     name, result = scored.dataset, scored.result
     print(f"{name}: {result.protocol}")
-    note = removal_note(result.query.camera, result.gallery.camera)
+    note = removal_note(Labels.of(result.query, result.gallery))
     if note:
         print(note)
     print(format_metrics({name: result.metrics}))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
-from reid_jax.retrieval.protocol import removal_note
+from reid_jax.retrieval.protocol import Labels, removal_note
 from reid_jax.visualize import curves, embedding_map, training
 from reid_jax.visualize.attention import Attention, place_bars, soft_ranges
 from reid_jax.visualize.attention_sheet import legend_colors, overlay, region_colors
@@ -357,15 +357,15 @@ def _facts(evaluation: "Evaluation", facts: Mapping[str, str]) -> dict[str, str]
         **facts,
         "Queries": f"{len(query.identity):,}, of {of_query:,} identities",
         "Gallery": f"{len(gallery.identity):,}, of {of_gallery:,} identities; {shared:,} of them are queried",
-        "Cameras": _cameras(query.camera, gallery.camera),
+        "Cameras": _cameras(Labels.of(query, gallery)),
         "Protocol": str(evaluation.protocol),
     }
 
 
-def _cameras(query: np.ndarray, gallery: np.ndarray) -> str:
-    known = np.union1d(query, gallery)
+def _cameras(labels: Labels) -> str:
+    known = np.union1d(labels.query_camera, labels.gallery_camera)
     count = f"{np.count_nonzero(known >= 0)}; a query's own person in its own camera does not count"
-    return removal_note(query, gallery) or count
+    return removal_note(labels) or count
 
 
 def _metrics(evaluation: "Evaluation") -> list[Metric]:

@@ -86,6 +86,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(kind_name):
     assert (pixels == pixels[..., :1]).all()
 
 
+def test_a_pgm_of_sixteen_bits_is_scaled_by_its_own_range():
+    grey = np.array([0, 2048, 4095], ">u2")
+    assert decode(b"P5\n3 1\n4095\n" + grey.tobytes())[0, :, 0].tolist() == [0, 128, 255]
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_pixels_of_unknown_range_are_refused(dtype):
     with pytest.raises(InputError, match="whose range is unknown; save it with 8 bits"):

@@ -60,6 +60,11 @@ def test_stored_and_loaded_splits_give_the_same_rows(both, monkeypatch):
             assert_same(one, other)
 
 
+def test_nothing_selected_gives_no_block(both):
+    (stored,) = split.open_splits("market1501", ["train"], both, SIZE)
+    assert list(stored.subset(np.zeros(len(stored), bool)).blocks(4)) == []
+
+
 def test_a_reader_may_leave_the_blocks_early(both):
     (stored,) = split.open_splits("market1501", ["train"], both, SIZE)
     blocks = stored.blocks(1)

@@ -54,12 +54,22 @@ def test_labels_may_be_any_integers():
 
 def test_unknown_cameras_are_said_aloud():
     known, mixed, unknown = np.array([0, 3, 1]), np.array([0, -1, 1]), np.full(3, -1)
-    assert removal_note(known, known) == ""
+    people = np.arange(3)
+
+    def note(query, gallery, gallery_people=people):
+        return removal_note(Labels(people, query, gallery_people, gallery))
+
+    assert note(known, known) == ""
     for query, gallery in ((unknown, unknown), (known, unknown), (unknown, known)):
-        assert removal_note(query, gallery).startswith("cameras are unknown: no image was removed from the gallery")
-    assert removal_note(mixed, known).startswith("cameras of 1 of 3 queries and 0 of 3 gallery images are unknown")
-    assert removal_note(known, mixed).startswith("cameras of 0 of 3 queries and 1 of 3 gallery images are unknown")
-    assert "\n" not in removal_note(mixed, mixed)
+        assert note(query, gallery).startswith("cameras are unknown: no image was removed from the gallery")
+    some = "cameras of {} of 3 queries and {} of {} gallery images of their people are unknown"
+    assert note(mixed, known).startswith(some.format(1, 0, 3))
+    assert note(known, mixed).startswith(some.format(0, 1, 3))
+    assert "\n" not in note(mixed, mixed)
+    # Of a distractor none would be removed in any case.
+    assert note(known, mixed, np.array([0, 7, 1])) == ""
+    assert note(known, unknown, people + 7) == ""
+    assert note(mixed, unknown, people + 7).startswith(some.format(1, 0, 0))
 
 
 def test_the_error_without_a_match_tells_absent_people_from_removed_images():

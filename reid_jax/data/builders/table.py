@@ -4,8 +4,8 @@ The first row names the columns, in any order: `path`, `identity` (or `pid`), an
 `camid`, `cam_id`, `camera_id`, `cam`), `split` and `tracklet`; a note names the columns that are not used. Fields are
 separated by comma, semicolon or tab; the text is UTF-8, with or without a byte-order mark. FILE is relative to data_dir
 or absolute; paths in it are relative to the folder it lies in. `text_labels` tells how the text of a label becomes
-a number. Without a column `split` every image is for training, and a column that may be meant for it is
-an error; without `camera` cameras are unknown.
+a number. Without a column `split` every image is for training, and a column that may be meant for it is an error.
+Without `camera` cameras are unknown, as is one that is empty or a program's word for no value, such as NA or nan.
 """
 
 import csv
@@ -40,6 +40,7 @@ _OTHER_WORDS = {
     "tracklet": ("track", "trackid", "trackletid", "tid", "sequence", "video"),
 }
 _SURELY_SPLIT = ("subset", "partition")  # of the others, such as 'set' and 'part', the values decide
+_NO_VALUE = ("NA", "N/A", "<NA>", "NaN", "nan", "None", "none", "NULL", "null")  # as R, pandas and others write it
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -97,8 +98,14 @@ def _labels_of(row: list[str], header: list[str], column: dict[str, int], where:
         if not row[column[field]]:
             raise InputError(f"{where} has no {field}; fill in or remove it")
     split = split_of(row[column["split"]], where) if "split" in column else TRAIN
-    labels = [row[column[field]] if field in column else "" for field in ("identity", "camera", "tracklet")]
-    return row[column["path"]], split, *labels
+    identity = row[column["identity"]]
+    if identity in _NO_VALUE:
+        raise InputError(
+            f"{where} has the identity {identity!r}, by which programs mean that there is none; write -1 for junk, or "
+            "another name"
+        )
+    others = [row[column[field]] if field in column else "" for field in ("camera", "tracklet")]
+    return row[column["path"]], split, identity, *("" if text in _NO_VALUE else text for text in others)
 
 
 def _find_repeated(path: pathlib.Path, numbers: Sequence[int], splits: Sequence[str], entries: Sequence[Entry]) -> None:

@@ -1,7 +1,7 @@
 """Labels as text, from a pattern over paths or from a table, turned into the numbers that every source gives.
 
 The rules, for identities and for cameras alike:
-- Where every value is a whole number below 100,000,000, each keeps its value: '0007' and '7' are the same person.
+- Where every value is a whole number below 100,000,000, each keeps its value: '0007', '7' and '7.0' are one person.
 - Where any value is something else ('alice', 'entrance'), all of them are numbered 0, 1, … in the order of their text.
   That order runs over all splits together, so that a person in the query has the same number in the gallery. Texts
   that look equal are equal, whichever Unicode form they are in.
@@ -90,9 +90,12 @@ def number_labels(rows: Sequence[TextLabels]) -> dict[str, list[ImageFile]]:
 
 def _numbers(texts: Iterable[str], unknown: int) -> dict[str, int]:
     distinct = set(texts)
-    known = distinct - {"", "-1"}
-    if all(text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _MOST_DIGITS for text in known):
-        numbers = {text: int(text.lstrip("0") or "0") for text in known}
+    known = distinct - {"", "-1", "-1.0"}
+    digits = {text: text.removesuffix(".0").lstrip("0") for text in known}
+    if all(
+        text.isascii() and text.removesuffix(".0").isdigit() and len(digits[text]) <= _MOST_DIGITS for text in known
+    ):
+        numbers = {text: int(digits[text] or "0") for text in known}
     else:
         order = {form: i for i, form in enumerate(sorted(set(map(composed, known))))}
         numbers = {text: order[composed(text)] for text in known}

@@ -57,6 +57,16 @@ def test_any_column_order_and_case_and_no_split(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("word", ["NA", "nan", "NaN", "None", "null", "<NA>"])
+def test_a_programs_word_for_no_value_is_no_camera_and_nobody(tmp_path, word):
+    rows = [("path", "pid", "cam", "track"), ("img/a.png", "7", word, word), ("img/ü.png", "7", "3", "")]
+    source = find_source("csv:list/set.csv", write(tmp_path, rows))
+    assert [(file.identity, file.camera, file.tracklet) for file in source.files("train")] == [(7, -1, -1), (7, 3, -1)]
+    rows[1] = ("img/a.png", word, "3", "")
+    with pytest.raises(InputError, match=f"line 2 has the identity '{word}', by which programs mean"):
+        find_source("csv:list/set.csv", write(tmp_path, rows))
+
+
 @pytest.mark.parametrize("word", ["camera", "camid", "Cam_ID", "camera_id", "cameraid", "cam"])
 def test_a_camera_by_its_other_words(tmp_path, word):
     write(tmp_path, [("path", "pid", word), ("img/a.png", "1", "4")])

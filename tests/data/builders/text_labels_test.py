@@ -21,6 +21,9 @@ def test_whole_numbers_keep_their_value():
     assert labels_of(files["train"]) == [(7, 3), (7, 3), (12, -1)]
     files = number_labels(rows(("train", "0" * 5000 + "7", "0" * 5000), ("train", "99999999", "1")))
     assert labels_of(files["train"]) == [(7, 0), (99_999_999, 1)]
+    # A column of floats, as tools write whole numbers of which some are missing.
+    files = number_labels(rows(("train", "7", "2.0"), ("train", "7.0", ""), ("train", "-1.0", "10.0")))
+    assert labels_of(files["train"]) == [(7, 2), (7, -1), (-1, 10)]
 
 
 def test_text_is_numbered_in_its_order_over_all_splits():
@@ -43,7 +46,7 @@ def test_junk_stays_junk_beside_text():
     assert labels_of(files["gallery"]) == [(-1, 0), (0, 0)]
 
 
-@pytest.mark.parametrize("text", ["100000000", "12345678901234567890", "1.0", "-2", "٣", "1_0", "9" * 5000])
+@pytest.mark.parametrize("text", ["100000000", "12345678901234567890", "1.5", "-2", "٣", "1_0", "9" * 5000])
 def test_what_is_no_small_whole_number_is_text(text):
     files = number_labels(rows(("train", text), ("train", "5")))
     assert {file.identity for file in files["train"]} == {0, 1}

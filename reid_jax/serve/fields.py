@@ -8,7 +8,8 @@ from reid_jax.errors import shown
 from reid_jax.gallery import Filter
 from reid_jax.serve.refusal import Refusal
 
-LONGEST_TEXT = 200  # letters of a camera's or a person's name, or a tag
+LONGEST_TEXT = 200  # letters of a camera's or a person's name, or a tag, of what is added
+LONGEST_NAME = 500  # of the same in a filter: as long as a gallery keeps them, which others than the page fill too
 LONGEST_SOURCE = 1000
 MOST_VALUES = 100  # of one field
 LATEST = 253_402_300_799  # seconds since 1970, the end of the year 9999
@@ -19,18 +20,28 @@ HIGHEST_ID = 2**63 - 1
 # half of a character. As it stands in the OpenAPI document, too.
 CONTROL = r"[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
+# What no gallery keeps, and no filter therefore names.
+NEVER_KEPT = r"[\u0000\ud800-\udfff]"
+
 _CONTROL = re.compile(CONTROL)
+_NEVER_KEPT = re.compile(NEVER_KEPT)
 
 Texts = Callable[[str], Sequence[str]]  # the values of a field of a form or a query, by its name
 
 
 def text(name: str, value: object) -> str:
-    """A text of bounded length without control characters; raises Refusal (422)."""
-    if not isinstance(value, str):
-        raise Refusal(422, f"{name!r} is {shown(value)}; give a text")
-    value = value.strip()
+    """A text to be kept, stripped, of bounded length, without control characters; raises Refusal (422)."""
+    value = _string(name, value).strip()
     if len(value) > LONGEST_TEXT or _CONTROL.search(value):
         raise Refusal(422, f"{name!r} is {shown(value)!r}; at most {LONGEST_TEXT} letters are taken, none that control")
+    return value
+
+
+def kept_name(name: str, value: object) -> str:
+    """A name that a gallery may hold, as it stands there, blanks and all; raises Refusal (422)."""
+    value = _string(name, value)
+    if len(value) > LONGEST_NAME or _NEVER_KEPT.search(value):
+        raise Refusal(422, f"{name!r} is {shown(value)!r}; a name is Unicode text of at most {LONGEST_NAME} letters")
     return value
 
 
@@ -66,12 +77,14 @@ def source(name: str) -> str:
 def sources_of(names: Sequence[str]) -> dict[str, int]:
     """Of each of `names` its `source`, those that became alike told apart by a number: {source: row in names}."""
     found: dict[str, int] = {}
+    last: dict[str, int] = {}  # number that was given to a source: those below are taken
     for row, name in enumerate(names):
         wanted = key = source(name)
-        again = 1
+        again = last.get(wanted, 1)
         while key in found:
             again += 1
             key = f"{wanted} ({again})"
+        last[wanted] = again
         found[key] = row
     return found
 
@@ -128,13 +141,19 @@ def time(name: str, values: Sequence[object]) -> float | None:
 
 def tags(values: Sequence[object]) -> tuple[str, ...]:
     """The tags, without empty ones; raises Refusal (422)."""
-    return tuple(tag for tag in _many("tag", values) if tag)
+    return tuple(tag for tag in _many("tag", values, text) if tag)
 
 
-def _many(name: str, values: Sequence[object]) -> tuple[str, ...]:
+def _string(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise Refusal(422, f"{name!r} is {shown(value)}; give a text")
+    return value
+
+
+def _many(name: str, values: Sequence[object], each: Callable[[str, object], str] = kept_name) -> tuple[str, ...]:
     if len(values) > MOST_VALUES:
         raise Refusal(422, f"{name!r} stands {len(values)} times; at most {MOST_VALUES} are taken")
-    return tuple(text(name, value) for value in values)
+    return tuple(each(name, value) for value in values)
 
 
 def _time(name: str, values: Sequence[object]) -> float | None:

@@ -11,6 +11,11 @@ _TEXT = {
     "maxLength": fields.LONGEST_TEXT,
     "pattern": f"^[^{fields.CONTROL[1:-1]}]*$".replace(r"\ud800-\udfff", ""),  # no JSON parser lets these through
 }
+_NAME = {
+    "type": "string",
+    "maxLength": fields.LONGEST_NAME,
+    "pattern": f"^[^{fields.NEVER_KEPT[1:-1]}]*$".replace(r"\ud800-\udfff", ""),
+}
 _COUNT = {"type": "integer", "minimum": 0}
 _TIME = {"type": "number", "minimum": 0, "maximum": fields.LATEST}
 _DISTANCE = {"type": "number", "minimum": 0}
@@ -272,9 +277,14 @@ def _schemas(limits: Limits) -> dict[str, object]:
             "type": "object",
             "properties": {
                 "ids": _several(_ID, fields.MOST_IDS, "Numbers of images", least=1),
-                "cameras": _several(_TEXT, fields.MOST_VALUES, "Any of these", least=1),
-                "people": _several(_TEXT, fields.MOST_VALUES, "Any of these", least=1),
-                "tags": _several(_TEXT, fields.MOST_VALUES, "All of these", least=1),
+                "cameras": _several(_NAME, fields.MOST_VALUES, "Any of these, to the letter", least=1),
+                "people": _several(
+                    {**_NAME, "minLength": 1},
+                    fields.MOST_VALUES,
+                    "Any of these, to the letter; what has no name goes by its number",
+                    least=1,
+                ),
+                "tags": _several(_NAME, fields.MOST_VALUES, "All of these, to the letter", least=1),
                 "since": _said(_TIME, "From this time on"),
                 "until": _said(_TIME, "Before this time"),
             },
@@ -295,9 +305,9 @@ def _schemas(limits: Limits) -> dict[str, object]:
 
 def _filter_fields() -> dict[str, object]:
     return {
-        "camera": _several(_TEXT, fields.MOST_VALUES, "Any of these cameras"),
-        "person": _several(_TEXT, fields.MOST_VALUES, "Any of these people"),
-        "tag": _several(_TEXT, fields.MOST_VALUES, "All of these tags"),
+        "camera": _several(_NAME, fields.MOST_VALUES, "Any of these cameras"),
+        "person": _several(_NAME, fields.MOST_VALUES, "Any of these people"),
+        "tag": _several(_NAME, fields.MOST_VALUES, "All of these tags"),
         "since": _said(_TIME, "From this time on"),
         "until": _said(_TIME, "Before this time"),
     }

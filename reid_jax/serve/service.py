@@ -195,8 +195,19 @@ class Service:
         return crop
 
     async def erase(self, where: Filter) -> int:
-        """Erases what the filter leaves; returns how many images that were."""
-        return await self._in(self._writers, _gallery_call, lambda: self.gallery.erase(where))
+        """Erases what the filter leaves; returns how many images that were.
+
+        Raises Refusal (422) for a person of blanks alone, but where just that is somebody's name: what has no name is
+        nobody's to be erased by it.
+        """
+
+        def erase() -> int:
+            for name in where.people:
+                if not name.strip() and not (name and self.gallery.count(Filter(people=(name,)))):
+                    raise Refusal(422, f"no person is called {name!r}; images without a name are erased by their ids")
+            return self.gallery.erase(where)
+
+        return await self._in(self._writers, _gallery_call, erase)
 
     def _add(self, names: list[str], read: Callable[[str], bytes], rule: LabelRule) -> AddedImages:
         return add_images(self.gallery, self._extractor, names, read, labels=rule.of)

@@ -7,7 +7,9 @@ import threading
 import pytest
 from made_colours import finished, packed, picture, search
 
-from reid_jax.gallery import Filter
+from reid_jax.errors import InputError
+from reid_jax.gallery import Facts, Filter
+from reid_jax.serve import fields
 
 
 def add(client, files, **data):
@@ -197,6 +199,68 @@ def test_what_is_erased_is_gone(client, gallery, tmp_path):
     assert [match["source"] for match in search(client, "red").json()["matches"]] == ["rose", "green"]
     assert not any(crop in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert client.post("/api/erase", json={"ids": [2, 3, 99]}).json() == {"erased": 2}
+
+
+@pytest.fixture
+def put(gallery):
+    """put(person, camera="", tag="a") adds an entry, as others than the page may name it, and returns its id."""
+
+    def add_one(person, camera="", tag="a"):
+        number = gallery.count() + 1
+        facts = Facts(source=f"{number}", digest=f"{number:064x}", person=person, camera=camera, tags=(tag,))
+        (id,) = gallery.add([facts], gallery.vectors([1])[1]).new
+        return id
+
+    return add_one
+
+
+LONG = "L" * fields.LONGEST_NAME
+
+
+@pytest.mark.parametrize("name", [" Ada", "Ada ", " ", "\u2003", "a\nb", LONG], ids=range(6))
+def test_a_name_in_a_filter_is_taken_to_the_letter(client, gallery, put, name):
+    (id, *others) = put(name, camera=name, tag=name), put(""), put("Ada")
+    if "\n" not in name:  # which a form may carry as another line end
+        for field in ("person", "camera", "tag"):
+            found = client.get("/api/images", params={field: name}).json()
+            assert [image["id"] for image in found["images"]] == [id]
+            assert search(client, "red", **{field: name}).json()["searched"] == 1
+    assert client.post("/api/erase", json={"cameras": [name], "people": [name], "tags": [name]}).json()["erased"] == 1
+    assert gallery.count(Filter(ids=(id,))) == 0
+    assert gallery.count(Filter(ids=tuple(others))) == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u2003"])
+def test_a_blank_is_no_person_to_erase(client, gallery, put, name):
+    put(""), put("  ")
+    answer = client.post("/api/erase", json={"people": ["Ada", name]})
+    assert (answer.status_code, "by their ids" in answer.json()["error"]) == (422, True)
+    assert gallery.count() == 5
+
+
+def test_a_filter_takes_names_as_long_as_a_gallery_keeps():
+    Facts(source="a", digest="0" * 64, person=LONG).check()
+    with pytest.raises(InputError, match="at most 500 letters"):
+        Facts(source="a", digest="0" * 64, person=LONG + "L").check()
+
+
+def test_many_names_that_become_alike_are_told_apart_at_a_go(monkeypatch):
+    tries = []
+
+    class Name(str):
+        """A name that counts how often a number is put to it."""
+
+        def __format__(self, form):
+            tries.append(self)
+            return str(self)
+
+    names = ["a.png"] * 3000 + ["a.png (2)", "b.png", "b.png"]
+    monkeypatch.setattr(fields, "source", Name)
+    found = fields.sources_of(names)
+    assert len(tries) < len(names)
+    assert list(found.values()) == list(range(3003))
+    assert list(found)[:3] == ["a.png", "a.png (2)", "a.png (3)"]
+    assert list(found)[2999:] == ["a.png (3000)", "a.png (2) (2)", "b.png", "b.png (2)"]
 
 
 @pytest.mark.parametrize(

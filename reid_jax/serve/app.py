@@ -135,9 +135,9 @@ class _App:
                     raise Refusal(422, f"the form has {len(boxes)} boxes and {len(uploads)} images; give one for each")
                 boxes += [None] * (len(uploads) - len(boxes))
                 photos = [
-                    (fields.source(upload.name), upload.read(), box) for upload, box in zip(uploads, boxes, strict=True)
+                    (fields.source(upload.name), upload.read, box) for upload, box in zip(uploads, boxes, strict=True)
                 ]
-            return JSONResponse(await self._service.search(photos, where, top, threshold, by_person))
+                return JSONResponse(await self._service.search(photos, where, top, threshold, by_person))
 
     async def list_images(self, request: Request) -> Response:
         query = request.query_params
@@ -168,8 +168,8 @@ class _App:
                         422, f"the form has {len(sources)} sources and {len(uploads)} images; give one for each"
                     )
                 names = sources or [upload.name for upload in uploads]
-                images = [(name, upload.read()) for name, upload in zip(names, uploads, strict=True)]
-            return JSONResponse(await self._service.add(images, rule))
+                images = [(name, upload.read) for name, upload in zip(names, uploads, strict=True)]
+                return JSONResponse(await self._service.add(images, rule))
 
     async def crop(self, request: Request) -> Response:
         id = fields.whole("id", request.path_params["id"], 1, fields.HIGHEST_ID)
@@ -177,14 +177,14 @@ class _App:
 
     async def add_archive(self, request: Request) -> Response:
         limits = self._limits
-        self._service.require_room_for_archive()
-        async with read_form(request, limits.archive_bytes + _SMALL_BODY, 30 * limits.seconds) as form:
-            rule = _label_rule(form)
-            (upload,) = form.files("archive", 1, limits.archive_bytes)
-            form.end()
-            upload.file.rollover()
-            file = os.fdopen(os.dup(upload.file.fileno()), "rb")  # the form's own is closed with it
-        archive = await self._service.add_archive(file, rule)
+        with self._service.place_for_archive():
+            async with read_form(request, limits.archive_bytes + _SMALL_BODY, 30 * limits.seconds) as form:
+                rule = _label_rule(form)
+                (upload,) = form.files("archive", 1, limits.archive_bytes)
+                form.end()
+                upload.file.rollover()
+                file = os.fdopen(os.dup(upload.file.fileno()), "rb")  # the form's own is closed with it
+            archive = await self._service.add_archive(file, rule)
         return JSONResponse(archive_object(archive), 202, {"Location": f"/api/archives/{archive.id}"})
 
     async def archive(self, request: Request) -> Response:

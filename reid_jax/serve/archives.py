@@ -1,13 +1,14 @@
 """Zips that are being added, one after the other, while whoever sent them asks how far they are."""
 
 import collections
+import contextlib
 import dataclasses
 import queue
 import secrets
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from reid_jax.data.builders.files import is_hidden, is_image
@@ -17,6 +18,7 @@ from reid_jax.gallery.adding import AddedImages
 from reid_jax.serve.fields import sources_of
 from reid_jax.serve.refusal import Refusal, full_disk
 
+_KEPT = "what was added before stays; send the zip again for the rest"
 _TIMES = 100  # what a zip's members may hold in all, of its size, as for data sets
 _AT_ONCE = 64  # images between two looks at whether to stop; each such batch is confirmed by itself
 _REMEMBERED = 100  # zips that are done
@@ -50,10 +52,11 @@ class Archive:
 
 
 class Archives:
-    """One thread that adds zips. `most` of them are open at once."""
+    """One thread that adds zips. `most` of them arrive, wait or are being added at once."""
 
     def __init__(self, most: int, photo_bytes: int):
         self._most, self._photo_bytes = most, photo_bytes
+        self._arriving = 0
         self._all: collections.OrderedDict[str, Archive] = collections.OrderedDict()
         self._waiting: queue.SimpleQueue[tuple[Archive, BinaryIO, list[str], Add] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="archives", daemon=True)
@@ -69,14 +72,22 @@ class Archives:
         self._waiting.put(None)
         self._thread.join(seconds)
 
-    def require_room(self) -> None:
-        """Raises Refusal (503) where as many zips are open as may be."""
-        if sum(archive.is_open for archive in self._all.values()) >= self._most:
-            raise Refusal(503, f"{self._most} zips are being added or wait already; try again later", wait=10)
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Keeps a place for a zip while it arrives; raises Refusal (503) where there is none.
+
+        The block ends with `submit`, or without where nothing came of it.
+        """
+        if self._arriving + sum(archive.is_open for archive in self._all.values()) >= self._most:
+            raise Refusal(503, f"{self._most} zips arrive, wait or are being added already; try again later", wait=10)
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
 
     def submit(self, file: BinaryIO, members: list[str], add: Add) -> Archive:
-        """Hands in a zip and its `images`; the file is closed in the end. Raises Refusal as `require_room` does."""
-        self.require_room()
+        """Hands in a zip that has its `place`, and its `images`; the file is closed in the end."""
         archive = Archive(secrets.token_hex(8), total=len(members))
         self._all[archive.id] = archive
         while len(self._all) > _REMEMBERED and not next(iter(self._all.values())).is_open:
@@ -104,6 +115,8 @@ class Archives:
 
     def _add(self, archive: Archive, file: BinaryIO, members: list[str], add: Add) -> str:
         """Adds it; returns the state that it ends in."""
+        if self._ends(archive):
+            return "stopped"
         row_of = sources_of(members)
         names = list(row_of)
         with open_archive(file, _TIMES) as opened:
@@ -114,7 +127,7 @@ class Archives:
                     return read_member(opened, members[row_of[name]], _TIMES, self._photo_bytes)
 
             for start in range(0, len(names), _AT_ONCE):
-                if archive.stop.is_set() or self._closed.is_set():
+                if self._ends(archive):
                     return "stopped"
                 part = add(names[start : start + _AT_ONCE], read)
                 archive.new += part.new
@@ -122,6 +135,9 @@ class Archives:
                 archive.refused += list(part.broken.items())[: _MOST_REFUSED - len(archive.refused)]
                 archive.done += part.done
         return "done"
+
+    def _ends(self, archive: Archive) -> bool:
+        return archive.stop.is_set() or self._closed.is_set()
 
 
 def images(file: BinaryIO) -> list[str]:
@@ -138,8 +154,7 @@ def images(file: BinaryIO) -> list[str]:
 
 
 def _words(error: Exception) -> str:
-    refusal = error if isinstance(error, Refusal) else full_disk(error)
-    if refusal:
+    if refusal := full_disk(error, _KEPT):
         return refusal.message
     if not isinstance(error, InputError):
         traceback.print_exception(error, file=sys.stderr)

@@ -11,7 +11,7 @@ class Limits:
     request_bytes: of a request without a zip. archive_bytes: of a zip.
     photos: of one person, in a search. images: in one request that adds. results: of a search, or a page of a listing.
     open_requests: searches and additions at once, at work or waiting; beyond it is 503 with Retry-After.
-    archives: zips at once, one being added and the others waiting.
+    archives: zips at once, that arrive, wait or are being added; beyond it is 503 with Retry-After.
     rate, burst: requests a second from one address over time, and at once; a GET counts a tenth. Beyond it is 429.
     seconds: for the body of a request without a zip to arrive; of a zip thirty times that.
     """

@@ -29,7 +29,10 @@ class Refusal(Exception):
         return JSONResponse({"error": self.message, **self.more}, self.status, headers)
 
 
-def full_disk(error: BaseException) -> Refusal | None:
-    """The refusal for a full, read-only or failing disk that stands behind an error; None for any other error."""
+def full_disk(error: BaseException, kept: str = "nothing of this request was kept") -> Refusal | None:
+    """The refusal for a full, read-only or failing disk that stands behind an error; None for any other error.
+
+    kept: what became of what was asked.
+    """
     words = disk_failure(error)
-    return Refusal(507, f"the server's disk: {words}; nothing of this request was kept") if words else None
+    return Refusal(507, f"the server's disk: {words}; {kept}") if words else None

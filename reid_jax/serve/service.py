@@ -30,6 +30,7 @@ from reid_jax.serve.refusal import Refusal, full_disk
 
 FOLDERS = ("", "person", "camera")  # what the folder of an image may name
 _MOST_TAGS = 1000  # of a gallery that are listed
+_ERASING = "what was named may be off the list already, and is overwritten with the next change"
 _DECODERS = 4  # images that are decoded at once: one of the most pixels takes 150 MB
 
 T = TypeVar("T")
@@ -117,18 +118,23 @@ class Service:
 
     async def search(
         self,
-        photos: Sequence[tuple[str, bytes, Box | None]],
+        photos: Sequence[tuple[str, Callable[[], bytes], Box | None]],
         where: Filter,
         top: int,
         threshold: float | None,
         by_person: bool,
     ) -> dict[str, object]:
-        """The nearest images to photos of one person, each (name, file, box).
+        """The nearest images to photos of one person, each (name, what reads its file, box).
 
-        `threshold` None takes the one of the lowest known false-positive rate.
+        Each is read when its turn to be decoded comes, so that what waits is not in memory. `threshold` None takes the
+        one of the lowest known false-positive rate.
         """
         size = self._embedder.image_size
-        pixels = [await self._in(self._decoders, read_photo, *photo, size) for photo in photos]
+
+        def decode(name: str, read: Callable[[], bytes], box: Box | None) -> np.ndarray:
+            return read_photo(name, read(), box, size)
+
+        pixels = [await self._in(self._decoders, decode, *photo) for photo in photos]
         embedding = await asyncio.wrap_future(self._embedder.submit(np.stack(pixels)))
 
         def find() -> tuple[list[Match], int, float | None]:
@@ -147,10 +153,13 @@ class Service:
             "nobody": None if at is None else nearest is None or nearest >= at,
         }
 
-    async def add(self, files: Sequence[tuple[str, bytes]], rule: LabelRule) -> dict[str, object]:
-        """Adds image files, each (what it is called, its bytes); raises Refusal (422) where none can be taken."""
+    async def add(self, files: Sequence[tuple[str, Callable[[], bytes]]], rule: LabelRule) -> dict[str, object]:
+        """Adds image files, each (what it is called, what reads it); raises Refusal (422) where none can be taken.
+
+        They are read when their turn comes, so that what waits is not in memory.
+        """
         row_of = sources_of([name for name, _ in files])
-        work = functools.partial(self._add, list(row_of), lambda source: files[row_of[source]][1], rule)
+        work = functools.partial(self._add, list(row_of), lambda source: files[row_of[source]][1](), rule)
         added = await self._in(self._writers, _gallery_call, work)
         refused = [{"source": source, "reason": reason} for source, reason in added.broken.items()]
         if refused and len(refused) == len(files):
@@ -160,11 +169,11 @@ class Service:
     async def add_archive(self, file: BinaryIO, rule: LabelRule) -> Archive:
         """Hands in a zip of images, which is added in the background; the file is closed then, or where it is refused.
 
-        Raises Refusal: 422 where it is no zip or holds no image, 503 where too many are open.
+        Call it within `place_for_archive`. Raises Refusal (422) where it is no zip or holds no image.
         """
 
         def add(names: list[str], read: Callable[[str], bytes]) -> AddedImages:
-            return _gallery_call(functools.partial(self._add, names, read, rule))
+            return self._add(names, read, rule)
 
         try:
             return self._archives.submit(file, await self._in(self._readers, images, file), add)
@@ -176,9 +185,9 @@ class Service:
         """A zip that was handed in; raises Refusal (404)."""
         return self._archives.find(id)
 
-    def require_room_for_archive(self) -> None:
-        """Raises Refusal (503) where too many zips are open."""
-        self._archives.require_room()
+    def place_for_archive(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps a place for a zip from before it arrives; raises Refusal (503) where there is none."""
+        return self._archives.place()
 
     async def page(self, where: Filter, after: int, limit: int) -> dict[str, object]:
         """Part of the listing, by rising ids."""
@@ -207,7 +216,7 @@ class Service:
                     raise Refusal(422, f"no person is called {name!r}; images without a name are erased by their ids")
             return self.gallery.erase(where)
 
-        return await self._in(self._writers, _gallery_call, erase)
+        return await self._in(self._writers, _gallery_call, erase, _ERASING)
 
     def _add(self, names: list[str], read: Callable[[str], bytes], rule: LabelRule) -> AddedImages:
         return add_images(self.gallery, self._extractor, names, read, labels=rule.of)
@@ -259,12 +268,15 @@ def gallery_name(address: str) -> str:
     return PurePosixPath(path).name or "gallery"
 
 
-def _gallery_call(work: Callable[[], T]) -> T:
-    """What the gallery does; what it cannot do is not the client's fault, whose fields were checked before."""
+def _gallery_call(work: Callable[[], T], *kept: str) -> T:
+    """What the gallery does; what it cannot do is not the client's fault, whose fields were checked before.
+
+    kept: see `full_disk`.
+    """
     try:
         return work()
     except Exception as error:
-        if refusal := full_disk(error):
+        if refusal := full_disk(error, *kept):
             raise refusal from error
         if isinstance(error, InputError):
             raise Refusal(503, f"the gallery cannot do this now: {error}") from error

@@ -1,15 +1,20 @@
 """Adding, listing and erasing through the JSON interface: what is kept, under which names, and what is not."""
 
+import asyncio
 import errno
 import json
+import socket
 import threading
+import time
 
+import httpx2
 import pytest
 from made_colours import finished, packed, picture, search
 
 from reid_jax.errors import InputError
 from reid_jax.gallery import Facts, Filter
 from reid_jax.serve import fields
+from reid_jax.serve.forms import Upload
 
 
 def add(client, files, **data):
@@ -137,6 +142,73 @@ def test_a_zip_that_is_stopped_keeps_what_was_confirmed(start, gallery, monkeypa
     assert (state["state"], state["new"], state["known"]) == ("done", 66, 64)
 
 
+def test_a_zip_that_is_stopped_while_it_waits_is_not_looked_at(client, monkeypatch):
+    first, go = threading.Event(), threading.Event()
+    add_batch, named = client.service._add, []
+
+    def slowly(*arguments):
+        first.set()
+        assert go.wait(20)
+        return add_batch(*arguments)
+
+    def sources_of(names):
+        named.append(list(names))
+        return fields.sources_of(names)
+
+    monkeypatch.setattr(client.service, "_add", slowly)
+    monkeypatch.setattr("reid_jax.serve.archives.sources_of", sources_of)
+    ids = []
+    for name in ("a.png", "b.png"):
+        files = {"archive": ("p.zip", packed({name: picture("blue")}))}
+        ids.append(client.post("/api/archives", files=files).json()["id"])
+        assert first.wait(20)
+    client.delete(f"/api/archives/{ids[1]}")
+    go.set()
+    assert [finished(client, id)["state"] for id in ids] == ["done", "stopped"]
+    assert named == [["a.png"]]
+
+
+def test_a_zip_has_its_place_from_before_it_arrives(start, running):
+    address = running(start(archives=1, rate=0.0))
+
+    def status():
+        return httpx2.post(f"{address}api/archives", files={"archive": ("p.zip", b"no zip")}).status_code
+
+    def becomes(code):
+        until = time.monotonic() + 20
+        while (found := status()) != code and time.monotonic() < until:
+            time.sleep(0.02)
+        return found == code
+
+    assert status() == 422
+    begun = (
+        b"POST /api/archives HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=a\r\n"
+        b"Content-Length: 1000000\r\n\r\n--a\r\n"
+        b'Content-Disposition: form-data; name="archive"; filename="a.zip"\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", int(address.strip("/").rpartition(":")[2]))) as upload:
+        upload.sendall(begun)
+        assert becomes(503)
+    assert becomes(422)  # it went away
+
+
+def test_photos_are_read_when_it_is_their_turn(client, monkeypatch):
+    reads, read = [], Upload.read
+
+    def noted(upload):
+        try:
+            asyncio.get_running_loop()
+            reads.append("while the request is taken")
+        except RuntimeError:
+            reads.append("where it is decoded")
+        return read(upload)
+
+    monkeypatch.setattr(Upload, "read", noted)
+    assert search(client, "red", "rose").status_code == 200
+    assert add(client, [("blue.png", picture("blue"))]).status_code == 200
+    assert reads == ["where it is decoded"] * 3
+
+
 def test_the_end_of_the_server_keeps_what_was_confirmed(start, gallery, monkeypatch):
     client = start()
     first = threading.Event()
@@ -162,10 +234,25 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(client, gallery, monkey
     assert "No space left on device" in answer.json()["error"]
     id = client.post("/api/archives", files={"archive": ("p.zip", packed({"a.png": picture("blue")}))}).json()["id"]
     state = finished(client, id)
-    assert (state["state"], "No space left" in state["error"]) == ("failed", True)
+    assert state["state"] == "failed"
+    assert "No space left on device (vectors); what was added before stays; send the zip again" in state["error"]
     monkeypatch.undo()
     assert (gallery.count(), gallery.check()) == (3, [])
     assert len(add(client, [("blue.png", picture("blue"))]).json()["new"]) == 1
+
+
+def test_a_full_disk_does_not_claim_that_nothing_was_erased(client, gallery, monkeypatch):
+    erase = type(gallery).erase
+
+    def half(*arguments):
+        erase(*arguments)
+        raise OSError(errno.ENOSPC, "No space left on device", "vectors")
+
+    monkeypatch.setattr(type(gallery), "erase", half)
+    answer = client.post("/api/erase", json={"ids": [1]})
+    assert answer.status_code == 507
+    assert "No space left on device (vectors); what was named may be off the list" in answer.json()["error"]
+    assert gallery.count() == 2
 
 
 def test_a_disk_that_fills_up_while_a_file_arrives_is_said(client, gallery, monkeypatch):

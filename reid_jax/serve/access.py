@@ -5,12 +5,15 @@ own machine: by a name of its own that it lets point here (DNS rebinding), which
 cross-site requests, which the checks of Origin and Sec-Fetch-Site end.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import hmac
 import ipaddress
+import re
 import urllib.parse
 
+import idna
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
@@ -19,6 +22,9 @@ from reid_jax.serve.refusal import Refusal
 
 SHORTEST_TOKEN = 16  # letters
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:[]*)(:\d*)?")  # a name or an address, and perhaps a port
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 # What a browser shows when a link elsewhere is followed; it holds nothing yet.
 _LINKED = ("/", "/api")
@@ -82,6 +88,20 @@ class Access:
         key = self.token.encode()
         name, value = (hmac.new(key, use, hashlib.sha256).hexdigest() for use in (b"cookie name", b"cookie"))
         return f"reid_jax_{name[:8]}", value
+
+
+def own_name(name: str) -> str:
+    """Returns a name of the server as it is compared with Host: as browsers write it (IDNA), without a port.
+
+    Raises InputError for what Host never says, as an address that begins with https://.
+    """
+    bare = name.lower() if _is_address(name) else _name_of(name.lower())
+    with contextlib.suppress(idna.IDNAError):
+        bare = bare if bare.isascii() else idna.encode(bare, uts46=True).decode()
+    is_host = _is_address(bare) or (_HOST.fullmatch(name) and _NAME.fullmatch(bare))
+    if not is_host:
+        raise InputError(f"--name is {shown(name)!r}; give it as people.example.org or xn--bcher-kva.example")
+    return bare
 
 
 def _digest(text: str) -> bytes:

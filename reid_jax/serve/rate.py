@@ -20,7 +20,7 @@ class RateLimit:
         """Takes `cost` for a request; returns 0, or the seconds to wait before one that is refused now."""
         if not self._rate:
             return 0
-        key, now = _group(address), self._clock()
+        key, now = subscriber(address), self._clock()
         left, since = self._buckets.pop(key, (float(self._burst), now))
         left = min(self._burst, left + (now - since) * self._rate)
         refused = left < cost
@@ -30,8 +30,8 @@ class RateLimit:
         return math.ceil((cost - left) / self._rate) if refused else 0
 
 
-def _group(address: str) -> str:
-    """The address, of version 6 the network that one subscriber has."""
+def subscriber(address: str) -> str:
+    """Returns the address, of version 6 the network that one subscriber has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

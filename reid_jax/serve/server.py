@@ -1,5 +1,6 @@
 """A server that runs until a signal ends it."""
 
+import asyncio
 import contextlib
 import ipaddress
 import secrets
@@ -10,24 +11,28 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reid_jax.errors import InputError, shown
-from reid_jax.serve.access import LOOPBACK, Access
+from reid_jax.serve.access import LOOPBACK, Access, own_name
+from reid_jax.serve.rate import subscriber
 
 _GRACE = 2  # seconds for open requests once a signal came; five after it the process is ended whatever it does
 _CONNECTIONS = 512  # at once
+_OF_ONE_ADDRESS = 128  # of these
+_HEAD = 10.0  # seconds for a request's head to arrive
 
 
 def access_for(host: str, names: Sequence[str], token: str | None) -> tuple[Access, bool]:
     """Who may call a server that is bound to `host` and reached by `names`; and whether its token was made here.
 
     On this machine alone nothing is asked. A server that others reach, themselves or through a proxy that has one of
-    `names`, asks for a token: the one given, or one that is made.
+    `names`, asks for a token: the one given, or one that is made. Raises InputError for a bad name or token.
     """
     alone = not names and is_loopback(host)
     made = token is None and not alone
     token = secrets.token_urlsafe(24) if made else token
-    known = LOOPBACK | {host.lower()} | {name.lower().rstrip(".") for name in names}
+    known = LOOPBACK | {host.lower()} | set(map(own_name, names))
     return Access(token, frozenset(known), any_address=not is_loopback(host)), made
 
 
@@ -61,6 +66,53 @@ def address_of(host: str, listener: socket.socket) -> str:
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
+class _Connection(H11Protocol):
+    """A connection that does not hold its place for nothing.
+
+    It is closed where the head of a request, the first or the next one, has not come in time; uvicorn itself waits for
+    ever once a byte of it came. One more than an address may have is closed at once; those from this machine are not
+    counted so, as a proxy's are everybody's.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+        address = _subscriber_of(self)
+        if address and sum(_subscriber_of(each) == address for each in self.connections) > _OF_ONE_ADDRESS:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._forget()
+
+    def _expect_head(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._forget()
+        elif self._late is None and not self.transport.is_closing():
+            self._late = self.loop.call_later(_HEAD, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def _subscriber_of(connection: H11Protocol) -> str:
+    """Who is at the other end; '' for this machine."""
+    address = connection.client[0] if connection.client else ""
+    return "" if not address or is_loopback(address) else subscriber(address)
+
+
 class _Server(uvicorn.Server):
     """A server that SIGHUP ends as well as SIGINT and SIGTERM."""
 
@@ -78,14 +130,18 @@ class _Server(uvicorn.Server):
                     signal.signal(signal.SIGHUP, heard)
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
+def server_of(app: Starlette, behind_proxy: bool = False) -> uvicorn.Server:
     """Returns what answers for the application: `run(sockets=[listener])`.
 
     It runs until a signal comes, which it raises again once open requests are done, or two seconds have passed.
+    behind_proxy: what speaks to it from this machine says whom it speaks for (X-Forwarded-For, X-Forwarded-Proto).
+      Without a proxy whoever says so would have as many addresses, and attempts at the token, as they like.
     """
     return _Server(
         uvicorn.Config(
             app,
+            http=_Connection,
+            proxy_headers=behind_proxy,
             loop="asyncio",  # uvloop takes the pipe by which `processes.signals` hears of signals
             lifespan="off",
             access_log=False,  # who looked for whom is written nowhere

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         service.start()
         try:
             _tell(gallery, server.address_of(args.host, listener), access.token, made)
-            server.server_of(create_app(service, access)).run(sockets=[listener])
+            server.server_of(create_app(service, access), behind_proxy=bool(args.name)).run(sockets=[listener])
         finally:
             service.close()
 

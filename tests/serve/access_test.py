@@ -1,5 +1,6 @@
 """Who may call: tokens, names of the server, pages of other sites; and how often."""
 
+import httpx2
 import pytest
 from made_colours import search
 
@@ -121,6 +122,15 @@ def test_a_link_to_the_page_is_followed_and_its_own_calls_go_through(client, gal
         ("localhost", [], False, ["localhost"], ["people.example"]),
         ("0.0.0.0", [], True, ["10.0.0.7", "localhost"], ["people.example"]),
         ("127.0.0.1", ["People.example"], True, ["people.example", "localhost"], ["10.0.0.7"]),
+        ("127.0.0.1", ["people.example:8443"], True, ["people.example"], ["8443"]),
+        ("127.0.0.1", ["B\u00fccher.example"], True, ["xn--bcher-kva.example"], ["10.0.0.7"]),
+        (
+            "127.0.0.1",
+            ["stra\u00dfe.example", "[fe80::1]:80", "fe80::2"],
+            True,
+            ["xn--strae-oqa.example", "fe80::1", "fe80::2"],
+            ["fe80"],
+        ),
         ("camera.lan", [], True, ["camera.lan", "10.0.0.7", "fe80::1"], ["people.example"]),
     ],
 )
@@ -144,6 +154,35 @@ def test_tokens_are_long_and_made_anew():
     for token in ("ein Schlüssel, der lang ist", "two lines\nof sufficient length"):
         with pytest.raises(InputError, match="letters that no header takes"):
             access_for("0.0.0.0", [], token)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        ":80",
+        "https://people.example",
+        "people.example/page",
+        "people.example:https",
+        "*.example",
+        "a b.example",
+    ]
+    + ["\u2603.example", "\u00fc b.example", "[people.example"],
+)
+def test_a_name_that_no_request_can_have_is_refused(name):
+    with pytest.raises(InputError, match="--name is '.*'; give it as people.example.org"):
+        access_for("127.0.0.1", [name], TOKEN)
+
+
+@pytest.mark.parametrize(("behind_proxy", "last"), [(False, 429), (True, 200)])
+def test_whose_a_request_is_says_a_proxy_alone(start, running, behind_proxy, last):
+    address = running(start(rate=1e-3, burst=1), behind_proxy=behind_proxy)
+    answers = [
+        httpx2.post(f"{address}api/erase", json={"ids": [99]}, headers={"X-Forwarded-For": f"10.0.0.{n}"})
+        for n in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [200, last]
 
 
 def test_requests_of_an_address_are_bounded(start):

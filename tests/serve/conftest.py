@@ -75,13 +75,13 @@ def client(start):
 
 @pytest.fixture
 def running():
-    """running(client) -> the address at which the client's application answers."""
+    """running(client, behind_proxy=False) -> the address at which the client's application answers."""
     threads = []
     with contextlib.ExitStack() as stack:
 
-        def begin(client):
+        def begin(client, behind_proxy=False):
             listener = stack.enter_context(listening("127.0.0.1", 0))
-            server = server_of(client.app)
+            server = server_of(client.app, behind_proxy)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
             thread.start()
             threads.append((server, thread))

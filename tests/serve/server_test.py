@@ -1,6 +1,7 @@
 """`reid-jax serve` as a process: what it prints, how it ends, and what it refuses to begin with."""
 
 import argparse
+import asyncio
 import json
 import signal
 import socket
@@ -8,14 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import time
+import types
 import urllib.request
 
 import pytest
 from made_colours import packed, picture
 from places import ROOT
+from uvicorn.server import ServerState
 
 from reid_jax.gallery import open_gallery
 from reid_jax.main import main
+from reid_jax.serve import server
 from reid_jax.serve.service import gallery_name
 from reid_jax.verbs import serve
 
@@ -103,6 +107,112 @@ def refused(capsys, monkeypatch, extractor, tmp_path):
         return printed.err
 
     return run
+
+
+class Clock:
+    """A loop whose timers wait for the test. timers: their seconds and what they call, as they were set."""
+
+    def __init__(self):
+        self.timers = []
+
+    def call_later(self, seconds, call):
+        timer = types.SimpleNamespace(seconds=seconds, call=call, cancel=lambda: self.timers.remove(timer))
+        self.timers.append(timer)
+        return timer
+
+    def create_task(self, work):
+        return asyncio.get_running_loop().create_task(work)
+
+
+class Line(asyncio.Transport):
+    """A connection from an address that goes nowhere. sent: what the server answered."""
+
+    def __init__(self, address):
+        super().__init__({"peername": (address, 1), "sockname": ("10.0.0.1", 80)})
+        self.sent, self.closed = b"", False
+
+    def write(self, data):
+        self.sent += data
+
+    def close(self):
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+
+@pytest.fixture
+def connect():
+    """connect(address, app=None) -> (connection of one server to the address, its `Line`, its `Clock`)."""
+    state = ServerState()
+
+    def begin(address, app=None):
+        config = server.server_of(app).config
+        config.load()
+        line, clock = Line(address), Clock()
+        connection = config.http_protocol_class(config, state, {}, _loop=clock)
+        connection.connection_made(line)
+        return connection, line, clock
+
+    return begin
+
+
+def test_a_request_whose_head_does_not_come_is_closed(connect):
+    async def tell():
+        go = asyncio.Event()
+
+        async def app(scope, receive, send):
+            await go.wait()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        connection, line, clock = connect("10.0.0.7", app)
+        first = list(clock.timers)
+        assert [timer.seconds for timer in first] == [10]
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: local")
+        assert clock.timers == first  # more of it makes it no later
+        connection.data_received(b"host\r\n\r\n")
+        assert clock.timers == []  # an answer takes as long as it takes
+        go.set()
+        await asyncio.gather(*connection.tasks)
+        assert line.sent.startswith(b"HTTP/1.1 204")
+        connection.data_received(b"G")
+        (last,) = clock.timers
+        assert not line.closed
+        last.call()
+        assert line.closed
+        connection.connection_lost(None)
+        assert clock.timers == []
+
+    asyncio.run(tell())
+
+
+def test_one_address_does_not_take_all_connections(connect, monkeypatch):
+    monkeypatch.setattr(server, "_OF_ONE_ADDRESS", 3)
+    addresses = ["10.0.0.7"] * 4 + ["10.0.0.8"] + [f"2001:db8::{n}" for n in range(4)] + ["127.0.0.1"] * 5
+    made = [connect(address) for address in addresses]
+    assert [n for n, (_, line, _) in enumerate(made) if line.closed] == [3, 8]
+    for connection, line, _ in made:
+        if line.closed:
+            connection.connection_lost(None)
+    made[0][0].connection_lost(None)
+    assert not connect("10.0.0.7")[1].closed
+
+
+@pytest.mark.parametrize(("options", "heeded"), [([], False), (["--name=people.example"], True)])
+def test_a_proxy_is_heeded_where_a_name_says_that_there_is_one(
+    monkeypatch, gallery, extractor, tmp_path, options, heeded
+):
+    made = []
+
+    class Unheard(server._Server):
+        def run(self, sockets):
+            made.append(self.config.proxy_headers)
+
+    monkeypatch.setattr(serve, "Extractor", lambda weights, flip: extractor)
+    monkeypatch.setattr(server, "_Server", Unheard)
+    assert main(["serve", "--weights=colours", "--port=0", f"--gallery={tmp_path / 'gallery'}", *options]) == 0
+    assert made == [heeded]
 
 
 def test_a_gallery_of_other_weights_is_refused(refused, gallery, tmp_path):

@@ -42,7 +42,7 @@ from reid_jax.training.workdir import claimed  # noqa: E402
 
 CONFIG = ROOT / "tests" / "tiny_config.py"
 OLDER, NEWEST = 60, 80  # the checkpoints that the tiny run keeps; an earlier one that scored best is left out
-RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.json", "config.json")
+RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.png.json", "config.json")
 
 # What is to follow.
 AN_OLDER = "the older checkpoint, the damaged one named"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.json", "config.json")
+RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.png.json", "config.json")
 
 
 def start(folder: Path, workdir: Path) -> subprocess.Popen:

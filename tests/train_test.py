@@ -23,7 +23,7 @@ from reid_jax.weights import load_weights
 
 # Where rounding makes a decision, it may move a share so far: of 24 queries, or of the 8 images of two streams.
 ONE_DECISION = 1 / 16
-RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.json", "config.json")
+RESULTS = ("weights.safetensors", "best.safetensors", "metrics.jsonl", "results.json", "ranked.png.json", "config.json")
 
 
 def contents(workdir):

@@ -21,6 +21,7 @@ from reid_jax.visualize.drawing import (
     PURPLE,
     RULE,
     font,
+    path_beside,
     png_path,
     save_image,
     shorten,
@@ -45,7 +46,7 @@ NUMBER = 20  # beside the lanes
 
 @one_line_failures
 def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None:
-    """Writes `attention_sheet` as PNG, and its numbers as JSON beside it under the same stem.
+    """Writes `attention_sheet` as PNG, and its numbers as PATH.json beside it.
 
     The JSON holds {"ranges": [[low, high], ...] a level, "images": [{"name", "identity", "camera", "soft": [rows of
     numbers a level], "centres": [[tx, ty] a region] a level, "boxes": [[left, top, right, bottom] a region] a
@@ -67,7 +68,7 @@ def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None
         }
         for image in shown
     ]
-    write_json(path.with_suffix(".json"), {"ranges": soft_ranges(shown), "images": images})
+    write_json(path_beside(path, ".json"), {"ranges": soft_ranges(shown), "images": images})
     save_image(path, attention_sheet(shown))
 
 

@@ -18,6 +18,7 @@ from reid_jax.visualize.drawing import (
     VERMILION,
     line_styles,
     new_figure,
+    path_beside,
     png_path,
     save_figure,
     style_axes,
@@ -131,7 +132,7 @@ def write_risk_curve(path: str | os.PathLike, by: Mapping[str, "RiskCoverage"]) 
 
 @one_line_failures
 def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"], max_rank: int = MAX_RANK) -> None:
-    """Writes the CMC and ROC curves side by side as PNG, and their points as JSON beside it under the same stem.
+    """Writes the CMC and ROC curves side by side as PNG, and their points as PATH.json beside it.
 
     The JSON holds for each name {"cmc": [rank-1, ...], "roc": [{"false_positive_rate", "true_positive_rate",
     "distance"}, ...] (at most 400 points), "metrics", "verification"}; null is what is not defined.
@@ -145,7 +146,7 @@ def write_curves(path: str | os.PathLike, evaluations: Mapping[str, "Evaluation"
     _draw_cmc(left, evaluations, max_rank)
     _draw_roc(right, evaluations)
     write_json(
-        path.with_suffix(".json"),
+        path_beside(path, ".json"),
         {name: evaluation_record(evaluation, max_rank) for name, evaluation in evaluations.items()},
     )
     save_figure(path, figure)

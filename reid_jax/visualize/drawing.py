@@ -102,6 +102,11 @@ def png_path(path: str | os.PathLike) -> pathlib.Path:
     return path
 
 
+def path_beside(path: pathlib.Path, ending: str) -> pathlib.Path:
+    """Returns the path of what a picture shows in figures: 'shop.png' -> 'shop.png.csv', which no table is called."""
+    return path.with_name(f"{path.name}{ending}")
+
+
 def save_figure(path: str | os.PathLike, figure: "Figure") -> None:
     """Writes a figure as PNG, complete or not at all.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from reid_jax.files.csv_text import write_csv
 from reid_jax.files.json_files import write_json
-from reid_jax.visualize.drawing import GREY, TITLE, new_figure, png_path, point_styles, save_figure
+from reid_jax.visualize.drawing import GREY, TITLE, new_figure, path_beside, png_path, point_styles, save_figure
 from reid_jax.visualize.embedding_map import EmbeddingMap, groups
 from reid_jax.visualize.failures import one_line_failures
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @one_line_failures
 def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["identity", "camera"] = "identity") -> None:
-    """Writes `map_figure` as PNG, and the coordinates as JSON and as CSV beside it under the same stem.
+    """Writes `map_figure` as PNG, and the coordinates as PATH.json and PATH.csv beside it.
 
     The JSON holds {"color", "identities": those told apart, "items": [{"name", "identity", "camera", "side", "x",
     "y"}, ...]}; the CSV has the same columns, names as in `csv_text`.
@@ -35,8 +35,8 @@ def write_map(path: str | os.PathLike, shown: EmbeddingMap, color: Literal["iden
         )
     ]
     records = [dict(zip(columns, item, strict=True)) for item in items]
-    write_json(path.with_suffix(".json"), {"color": color, "identities": list(shown.colored), "items": records})
-    write_csv(path.with_suffix(".csv"), [columns, *items])
+    write_json(path_beside(path, ".json"), {"color": color, "identities": list(shown.colored), "items": records})
+    write_csv(path_beside(path, ".csv"), [columns, *items])
     save_figure(path, figure)
 
 

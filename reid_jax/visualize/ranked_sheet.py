@@ -11,7 +11,7 @@ from reid_jax.errors import InputError
 from reid_jax.files.csv_text import write_csv
 from reid_jax.files.json_files import write_json
 from reid_jax.retrieval import metrics
-from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, png_path, save_image
+from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, path_beside, png_path, save_image
 from reid_jax.visualize.failures import one_line_failures
 from reid_jax.visualize.ranked import RankedQuery, choose_rows, rank_queries
 
@@ -39,7 +39,7 @@ MARK = 9
 
 @one_line_failures
 def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) -> None:
-    """Writes `ranked_sheet` as PNG, and what it shows as JSON and as CSV beside it under the same stem.
+    """Writes `ranked_sheet` as PNG, and what it shows as PATH.json and PATH.csv beside it.
 
     The JSON holds {"rows": [{"query": name, "identity", "camera", "average_precision" (null without a match),
     "results": [{"rank", "name", "identity", "camera", "distance", "correct"}, ...]}, ...]}; the CSV has one line for
@@ -52,8 +52,8 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
     if not queries:
         raise InputError("a sheet without rows shows nothing; name at least one query")
     records = [query.record() for query in queries]
-    write_json(path.with_suffix(".json"), {"rows": records})
-    write_csv(path.with_suffix(".csv"), _csv_rows(records))
+    write_json(path_beside(path, ".json"), {"rows": records})
+    write_csv(path_beside(path, ".csv"), _csv_rows(records))
     save_image(path, ranked_sheet(queries))
 
 

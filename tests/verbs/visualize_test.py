@@ -103,10 +103,10 @@ def test_missing_packages_are_told_before_anything_is_computed(capsys, monkeypat
     ("action", "options", "files"),
     [
         ("page", ["--rows=1", "--flip", "--query_height=32,16"], ["out.html"]),
-        ("ranked", ["--order=best", "--rows=2"], ["out.csv", "out.json", "out.png"]),
-        ("attention", ["--rows=2", "--split=train"], ["out.json", "out.png"]),
-        ("map", ["--items=16", "--color=camera"], ["out.csv", "out.json", "out.png"]),
-        ("curves", [], ["out.json", "out.png"]),
+        ("ranked", ["--order=best", "--rows=2"], ["out.png", "out.png.csv", "out.png.json"]),
+        ("attention", ["--rows=2", "--split=train"], ["out.png", "out.png.json"]),
+        ("map", ["--items=16", "--color=camera"], ["out.png", "out.png.csv", "out.png.json"]),
+        ("curves", [], ["out.png", "out.png.json"]),
         ("training", [], ["out.png"]),
     ],
 )
@@ -129,12 +129,12 @@ def test_each_action_writes_its_files(capsys, workdir, tmp_path, action, options
     with Image.open(out) as image:
         assert image.format == "PNG"
     if action == "ranked":
-        assert len(json.loads((tmp_path / "out.json").read_text())["rows"]) == 2
+        assert len(json.loads((tmp_path / "out.png.json").read_text())["rows"]) == 2
     if action == "map":
-        items = json.loads((tmp_path / "out.json").read_text())["items"]
+        items = json.loads((tmp_path / "out.png.json").read_text())["items"]
         assert {item["side"] for item in items} == {"query", "gallery"}
     if action == "curves":
-        assert list(json.loads((tmp_path / "out.json").read_text())) == ["few"]
+        assert list(json.loads((tmp_path / "out.png.json").read_text())) == ["few"]
 
 
 def test_queries_are_not_scaled_up(capsys, workdir, tmp_path):
@@ -149,3 +149,23 @@ def test_several_runs_are_named_as_short_as_they_differ(tmp_path):
     assert labels(["runs/1x", "runs/2x.safetensors"]) == ["1x", "2x"]
     assert labels(["a/1x", "b/1x", "b/v2.0"]) == ["a/1x", "b/1x", "b/v2.0"]
     assert labels(["runs/1x"]) == ["1x"]
+
+
+def test_a_picture_replaces_no_table_and_no_results(capsys, workdir, tmp_path):
+    for name in ("shop.csv", "shop.json"):
+        (tmp_path / name).write_text("mine")
+    code, _, err = run(capsys, "visualize", "ranked", f"--weights={workdir}", f"--out={tmp_path / 'shop.png'}")
+    assert code == 0, err
+    assert {(tmp_path / name).read_text() for name in ("shop.csv", "shop.json")} == {"mine"}
+
+
+@pytest.mark.parametrize("split", ["query", "train"])
+def test_a_picture_does_not_replace_the_table_of_its_images(capsys, workdir, tmp_path, split):
+    table, image = tmp_path / "people.png", tmp_path / "a.jpg"
+    Image.new("RGB", (32, 64)).save(image)
+    table.write_text("path,identity,camera,split\n" + "".join(f"a.jpg,1,1,{s}\n" for s in ("train", "query", "gallery")))
+    arguments = (f"--weights={workdir}", f"--out={table}", f"--dataset=csv:{table}", f"--split={split}")
+    code, _, err = run(capsys, "visualize", "attention", *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "people.png" in err
+    assert table.read_text().startswith("path,identity")

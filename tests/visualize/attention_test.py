@@ -207,8 +207,8 @@ def test_colours_span_what_all_images_take_and_never_blow_up_a_flat_map(shown):
 
 def test_files_hold_the_numbers(images, shown, tmp_path):
     write_attention(tmp_path / "attention.png", shown)
-    assert sorted(os.listdir(tmp_path)) == ["attention.json", "attention.png"]
-    held = json.loads((tmp_path / "attention.json").read_text(encoding="utf-8"))
+    assert sorted(os.listdir(tmp_path)) == ["attention.png", "attention.png.json"]
+    held = json.loads((tmp_path / "attention.png.json").read_text(encoding="utf-8"))
     assert [one["name"] for one in held["images"]] == [images.name[2], images.name[0]]
     np.testing.assert_allclose(held["images"][0]["soft"][1], shown[0].soft[1], atol=1e-4)
     np.testing.assert_allclose(held["images"][1]["boxes"][2], shown[1].boxes[2], atol=1e-3)

@@ -63,7 +63,7 @@ def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path
     (label,) = [text.get_text() for text in axes.get_legend().get_texts()]
     assert label == f"rank-1 {100 * one.metrics['rank1']:.1f} %, mAP {100 * one.metrics['mAP']:.1f} %"
     write_curves(tmp_path / "curves.png", {"a": one}, max_rank=12)
-    assert json.loads((tmp_path / "curves.json").read_text())["a"]["cmc"] == curve.tolist()
+    assert json.loads((tmp_path / "curves.png.json").read_text())["a"]["cmc"] == curve.tolist()
 
 
 def test_roc_never_promises_more_than_a_threshold_reaches(evaluation):
@@ -98,12 +98,12 @@ def test_written_curves_hold_their_points_as_json_that_anyone_reads(evaluation, 
     odd = dataclasses.replace(evaluation)
     odd.__dict__["verification"] = dataclasses.replace(evaluation.verification, metrics=broken)
     write_curves(tmp_path / "curves.png", {"a": evaluation, "b": odd}, max_rank=3)
-    assert sorted(os.listdir(tmp_path)) == ["curves.json", "curves.png"]
+    assert sorted(os.listdir(tmp_path)) == ["curves.png", "curves.png.json"]
 
     def refuse(constant):
         raise AssertionError(constant)
 
-    held = json.loads((tmp_path / "curves.json").read_text(), parse_constant=refuse)
+    held = json.loads((tmp_path / "curves.png.json").read_text(), parse_constant=refuse)
     assert held["a"]["cmc"] == metrics.cmc(evaluation.ranking, 3).tolist()
     assert held["a"]["metrics"]["mAP"] == evaluation.metrics["mAP"]
     assert held["b"]["verification"]["distance_at_fpr_1e-3"] is None

@@ -96,11 +96,11 @@ def test_the_figure_marks_groups_and_queries(shown):
 
 def test_files_hold_coordinates_and_names(shown, tmp_path):
     write_map(tmp_path / "map.png", shown, "camera")
-    assert sorted(os.listdir(tmp_path)) == ["map.csv", "map.json", "map.png"]
-    held = json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))
+    assert sorted(os.listdir(tmp_path)) == ["map.png", "map.png.csv", "map.png.json"]
+    held = json.loads((tmp_path / "map.png.json").read_text(encoding="utf-8"))
     assert held["color"] == "camera"
     assert held["identities"] == list(shown.colored)
-    with (tmp_path / "map.csv").open(encoding="utf-8", newline="") as file:
+    with (tmp_path / "map.png.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     for i, (item, line) in enumerate(zip(held["items"], lines, strict=True)):
         assert item["name"] == line["name"] == shown.name[i]

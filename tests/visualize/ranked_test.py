@@ -13,7 +13,7 @@ from PIL import Image
 from reid_jax.errors import InputError
 from reid_jax.retrieval import metrics
 from reid_jax.visualize import ranked_sheet as sheet_module
-from reid_jax.visualize.drawing import PAPER
+from reid_jax.visualize.drawing import PAPER, path_beside
 from reid_jax.visualize.ranked import choose_rows, rank_queries
 from reid_jax.visualize.ranked_sheet import draw_sheet, ranked_sheet, write_ranked_sheet
 
@@ -87,11 +87,11 @@ def test_files_hold_what_is_shown(evaluated, tmp_path):
     path = tmp_path / "new" / "worst.png"
     queries = rank_queries(query, gallery, evaluation, [0, 2], 4)
     write_ranked_sheet(path, queries)
-    assert sorted(os.listdir(path.parent)) == ["worst.csv", "worst.json", "worst.png"]
+    assert sorted(os.listdir(path.parent)) == ["worst.png", "worst.png.csv", "worst.png.json"]
     with Image.open(path) as image:
         assert image.format == "PNG"
         np.testing.assert_array_equal(np.asarray(image), np.asarray(ranked_sheet(queries)))
-    rows = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads(path_beside(path, ".json").read_text(encoding="utf-8"))["rows"]
     distance = np.linalg.norm(evaluation.gallery.embedding - evaluation.query.embedding[0], axis=1)
     order = [1, 0, 3, 2]
     assert rows[0] == {
@@ -114,7 +114,7 @@ def test_files_hold_what_is_shown(evaluated, tmp_path):
     assert rows[1]["average_precision"] is None
     assert [result["correct"] for result in rows[1]["results"]] == [False] * 4
     assert [one.first_correct for one in queries] == [2, 0]
-    with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+    with path_beside(path, ".csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 8
     assert list(lines[0]) == [
@@ -193,7 +193,7 @@ def test_choose_rows():
 
 def test_draw_sheet_shows_the_chosen_queries(evaluated, tmp_path):
     assert draw_sheet(tmp_path / "worst.png", *evaluated, rows=5, order="worst") == 2
-    rows = json.loads((tmp_path / "worst.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((tmp_path / "worst.png.json").read_text(encoding="utf-8"))["rows"]
     assert [row["identity"] for row in rows] == [5, 6]
     assert [found["identity"] for found in rows[0]["results"]] == [6, 5, 5, 0]
     precision = metrics.average_precision(evaluated[2].ranking)

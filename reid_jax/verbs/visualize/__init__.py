@@ -1,7 +1,6 @@
 """`reid-jax visualize`: one page of an evaluation, or a single picture; an action a file."""
 
 import argparse
-from pathlib import Path
 
 from reid_jax.files.writing import require_writable
 from reid_jax.verbs.actions import add_actions
@@ -15,7 +14,7 @@ EXAMPLES = """\
 
 # Each action is a module with
 #   HELP, EXAMPLES: the text and the examples of its help
-#   ENDINGS: those of the files that it writes: --out first, then what lies beside it
+#   ENDINGS: those of the files that it writes: of --out first, then what --out is lengthened by beside it
 #   PACKAGES: optional ones that it needs
 #   add_arguments(parser): adds its options, among them --out
 #   run(args): draws, and prints what was written
@@ -40,6 +39,6 @@ def run(args: argparse.Namespace) -> None:
     ending, *beside = action.ENDINGS
     require_writable("--out", args.out, ending)
     for ending in beside:
-        require_writable(f"what is written beside --out={args.out}", Path(args.out).with_suffix(ending))
+        require_writable(f"what is written beside --out={args.out}", f"{args.out}{ending}")
     require(*action.PACKAGES)
     action.run(args)

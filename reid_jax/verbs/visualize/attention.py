@@ -5,12 +5,21 @@ import argparse
 import numpy as np
 
 from reid_jax import parallel, visualize
-from reid_jax.data.split import open_sources, open_splits
+from reid_jax.data.datasets import check_name, find_source
+from reid_jax.data.split import open_sources
 from reid_jax.describe import Encoder
-from reid_jax.verbs.visualize.options import add_out, add_rows, add_seed, add_weights, data_dir_of, source_of
+from reid_jax.verbs.visualize.options import (
+    add_out,
+    add_rows,
+    add_seed,
+    add_weights,
+    data_dir_of,
+    require_apart,
+    source_of,
+)
 from reid_jax.weights import load_weights
 
-HELP = "draw soft-attention maps and hard-attention regions over images; JSON with the numbers beside it"
+HELP = "draw soft-attention maps and hard-attention regions over images; the numbers beside it, in OUT.json"
 EXAMPLES = """\
   reid-jax visualize attention --weights=runs/quickstart --out=attention.png
   reid-jax visualize attention --weights=runs/1x --out=attention.png --split=gallery --rows=12 --seed=1"""
@@ -35,11 +44,12 @@ def run(args: argparse.Namespace) -> None:
     data_dir, image_size = data_dir_of(args, weights), weights.config.image_size
     if args.split == "train":
         dataset = args.dataset or weights.config.dataset
-        (images,) = open_splits(dataset, [args.split], data_dir, image_size)
+        sources = [find_source(name, data_dir) for name in check_name(dataset)]
+        require_apart(args.out, sources)
     else:
-        source = source_of(args, weights)
-        dataset = source.name
-        (images,) = open_sources([source], [args.split], data_dir, image_size)
+        sources = [source_of(args, weights)]
+        dataset = sources[0].name
+    (images,) = open_sources(sources, [args.split], data_dir, image_size)
     rng = np.random.default_rng(args.seed)
     rows = np.sort(rng.choice(len(images), min(args.rows, len(images)), replace=False))
     attention = visualize.attend(Encoder.of(weights, parallel.one_device()), images, rows)

@@ -6,7 +6,7 @@ from reid_jax import visualize
 from reid_jax.verbs.protocol import add_protocol
 from reid_jax.verbs.visualize.options import add_out, add_weights, labels, score_weights
 
-HELP = "draw CMC and ROC curves of one or several weights; JSON with the points beside it"
+HELP = "draw CMC and ROC curves of one or several weights; the points beside it, in OUT.json"
 EXAMPLES = """\
   reid-jax visualize curves --weights=runs/quickstart --out=curves.png
   reid-jax visualize curves --weights runs/1x runs/2x --out=curves.png --dataset=market1501 --data_dir=data"""

@@ -11,7 +11,7 @@ from reid_jax.verbs.visualize.options import add_items, add_out, add_seed, add_w
 from reid_jax.visualize import embedding_map
 from reid_jax.weights import load_weights
 
-HELP = "draw descriptors on a plane (t-SNE); JSON and CSV with the coordinates beside it"
+HELP = "draw descriptors on a plane (t-SNE); the coordinates beside it, in OUT.json and OUT.csv"
 EXAMPLES = """\
   reid-jax visualize map --weights=runs/quickstart --out=map.png
   reid-jax visualize map --weights=runs/quickstart --out=cameras.png --color=camera

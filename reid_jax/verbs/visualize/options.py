@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from reid_jax import parallel
 from reid_jax.data.builders.source import Source
 from reid_jax.data.split import StoredSplit
 from reid_jax.describe import Encoder
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, shown
 from reid_jax.evaluate import Evaluation, evaluate
 from reid_jax.ranges import whole
 from reid_jax.verbs.protocol import SEED, check_heights, open_test, protocol_of, sources_to_score
@@ -65,13 +66,21 @@ def data_dir_of(args: argparse.Namespace, weights: Weights) -> str:
 def source_of(args: argparse.Namespace, weights: Weights) -> Source:
     """Finds the data set whose test split is drawn: --dataset, or the one that the weights were trained for.
 
-    Raises InputError where these are several.
+    Raises InputError where these are several, or where --out is the table that lists it.
     """
     sources = sources_to_score(weights, [args.dataset] if args.dataset else None, data_dir_of(args, weights))
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
         raise InputError(f"{names} are several data sets; a picture shows one: choose with --dataset")
+    require_apart(args.out, sources)
     return sources[0]
+
+
+def require_apart(out: str, sources: Sequence[Source]) -> None:
+    """Raises InputError where `out` is the file, such as a table, that one of the data sets is read from."""
+    for source in sources:
+        if os.path.isfile(out) and os.path.exists(source.location) and os.path.samefile(out, source.location):
+            raise InputError(f"--out is {shown(out)!r}, the file of data set {shown(source.name)}; give another file")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from reid_jax.verbs.protocol import add_protocol
 from reid_jax.verbs.visualize.options import add_out, add_rows, add_top, add_weights, score_weights
 from reid_jax.visualize.ranked import ORDERS
 
-HELP = "draw queries with their nearest gallery images; JSON and CSV with the names beside it"
+HELP = "draw queries with their nearest gallery images; the names beside it, in OUT.json and OUT.csv"
 EXAMPLES = """\
   reid-jax visualize ranked --weights=runs/quickstart --out=ranked.png
   reid-jax visualize ranked --weights=runs/quickstart --out=worst.png --order=worst --rows=20 --top=15"""

@@ -146,6 +146,11 @@ def _group(runs: list[Run]) -> Group:
             for key in [key for key in differs if key == "epochs" or key.startswith("schedule.")]:
                 del differs[key]
             differs["starts from"] = f"{shown(run.config.init_from)}, which is not there"
+        elif run.start:
+            later["starts from"] = shown(run.start)
+    elif run.config.init_from:
+        starts = list(dict.fromkeys(run.config.init_from for run in runs))
+        differs["starts from"] = shown(starts[0]) + (f" and {len(starts) - 1} more" if len(starts) > 1 else "")
     switches = paper.switches_of(first)
     return Group(runs, switches, nearest, size, differs, later, _parameters(run.config))
 

@@ -98,6 +98,7 @@ def parameters_figure(gathered: Gathered) -> "Figure":
     shared = shared_differences(gathered.groups)
     for line, data in enumerate(sets):
         best = [_best(group, data) for group in gathered.groups]
+        handles, names = [], []  # label= would leave out a name that begins with '_'
         for plot, metric in zip(axes[2 * line : 2 * line + 2], HEADLINE, strict=True):
             style_axes(plot, f"{NAMES[metric]} (%), {_short(data.partition(':')[0])}", "million parameters")
             if data.partition(":")[0] == paper.TABLE4_SETS[0]:
@@ -106,7 +107,7 @@ def parameters_figure(gathered: Gathered) -> "Figure":
                 if score is not None:
                     spread = 100 * (score.spread(metric) or 0.0)
                     name = _row_name(label(group, data, shared))
-                    plot.errorbar(
+                    point = plot.errorbar(
                         group.parameters / 1e6,
                         100 * score.mean(metric),
                         yerr=spread,
@@ -114,10 +115,12 @@ def parameters_figure(gathered: Gathered) -> "Figure":
                         color=style["color"],
                         markersize=6,
                         capsize=3,
-                        label=name if metric == HEADLINE[0] else None,
                     )
+                    if metric == HEADLINE[0]:
+                        handles.append(point)
+                        names.append(name)
             plot.margins(x=0.12, y=0.12)
-        axes[2 * line].legend(frameon=False, fontsize=7, labelcolor=TITLE, loc="best")
+        axes[2 * line].legend(handles, names, frameon=False, fontsize=7, labelcolor=TITLE, loc="best")
     return figure
 
 

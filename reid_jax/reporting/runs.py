@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 
 from reid_jax import config as run_config
 from reid_jax import zoo
-from reid_jax.errors import InputError, shown
+from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.json_files import read_json
 from reid_jax.ranges import real
 from reid_jax.reporting.facts import kind_of
 from reid_jax.training.metric_writer import read_records
-from reid_jax.weights import load_weights
+from reid_jax.weights import LAST, load_weights
 
 METRICS = ("rank1", "rank5", "rank10", "mAP", "mAP_trapezoid", "mINP")
 HEADLINE = ("rank1", "mAP")
@@ -35,11 +35,13 @@ class Run:
 
     scores: data set -> weights (one of `WEIGHTS`) -> metric -> fraction; 'held out, ...' is a data set as well.
     first: None where the run starts from scratch, or where what it starts from is not there any more.
+    start: '' from scratch and from a run's last weights, the file's name for others in its workdir, else `init_from`.
     """
 
     workdir: Path
     config: ConfigDict
     first: ConfigDict | None
+    start: str
     scores: dict[str, dict[str, dict[str, float]]]
     records: list[dict[str, Any]]
 
@@ -56,15 +58,15 @@ class Run:
     @property
     def kind(self) -> str:
         """Equal for runs that differ in nothing but their seeds."""
-        start = self.config.init_from if self.first is None else kind_of(self.first)
-        return json.dumps([kind_of(self.config), start], sort_keys=True)
+        first = None if self.first is None else kind_of(self.first)
+        return json.dumps([kind_of(self.config), first, self.start], sort_keys=True)
 
 
 def read_runs(paths: Iterable[str | os.PathLike]) -> tuple[list[Run], list[tuple[Path, str]]]:
     """Reads the runs in `paths`: workdirs, or folders with workdirs somewhere below; files are passed over.
 
-    Returns the runs, and (folder, reason) for those left out: unfinished, broken, or a copy of another. Raises
-    InputError for a path that is not there.
+    Returns the runs, and (folder, reason) for those left out: unfinished, broken, or a copy of another, which gets
+    its scores on further data sets. Raises InputError for a path that is not there.
     """
     left_out: list[tuple[Path, str]] = []
     runs: dict[tuple, Run] = {}
@@ -74,10 +76,14 @@ def read_runs(paths: Iterable[str | os.PathLike]) -> tuple[list[Run], list[tuple
         except InputError as error:
             left_out.append((workdir, shown(error, 500)))
             continue
-        if (run.kind, run.seeds) in runs:
-            left_out.append((workdir, f"the same config and seed as {runs[run.kind, run.seeds].workdir}"))
-            continue
-        runs[run.kind, run.seeds] = run
+        known = runs.setdefault((run.kind, run.seeds), run)
+        if known is not run:
+            reason = f"the same config and seed as {shown(known.workdir)}"
+            further = {data: scores for data, scores in run.scores.items() if data not in known.scores}
+            if further:  # scored on other sets
+                runs[run.kind, run.seeds] = dataclasses.replace(known, scores=known.scores | further)
+                reason += f", whose scores those on {first_few(list(further))} are counted among"
+            left_out.append((workdir, reason))
     return list(runs.values()), left_out
 
 
@@ -111,10 +117,12 @@ def read_run(workdir: Path) -> Run:
     held_out = [record for record in records if record.get("val_mAP") is not None]
     if held_out:
         last = {m: held_out[-1][f"val_{m}"] for m in METRICS if held_out[-1].get(f"val_{m}") is not None}
+        if not all(map(_FRACTION.holds, last.values())):
+            raise InputError("metrics.jsonl holds scores of held-out identities that are no fractions")
         if set(HEADLINE) <= last.keys():
             name = f"{HELD_OUT}, {config.val_identities} identities of {shown(config.dataset)}"
             scores[name] = {"trained": last}
-    return Run(workdir, config, _first_phase(workdir, config), scores, records)
+    return Run(workdir, config, *_first_phase(workdir, config), scores, records)
 
 
 _FRACTION = real(0, 1)
@@ -144,22 +152,24 @@ def _workdirs(paths: Iterable[str | os.PathLike], left_out: list[tuple[Path, str
     return list(workdirs.values())
 
 
-def _first_phase(workdir: Path, config: ConfigDict) -> ConfigDict | None:
-    """The config of what a run starts from; `init_from` may be relative to where the run was started."""
+def _first_phase(workdir: Path, config: ConfigDict) -> tuple[ConfigDict | None, str]:
+    """`Run.first` and `Run.start`; `init_from` may be relative to where the run was started."""
     if not config.init_from:
-        return None
+        return None, ""
     if zoo.is_name(config.init_from):
         try:
-            return load_weights(config.init_from).config
+            return load_weights(config.init_from).config, config.init_from
         except InputError:  # it is not here
-            return None
+            return None, config.init_from
     for base in (Path(), *workdir.resolve().parents):
         start = base / config.init_from
         try:
             if (start / "config.json").is_file():
-                return run_config.from_dict(read_json(start / "config.json"))
+                return run_config.from_dict(read_json(start / "config.json")), ""
             if start.is_file():
-                return load_weights(start).config
+                of_run = (start.parent / "config.json").is_file()
+                name = start.name if of_run else config.init_from
+                return load_weights(start).config, "" if of_run and name == LAST else name
         except (OSError, ValueError, RecursionError):  # damaged, or no name of a file
-            return None
-    return None
+            break
+    return None, config.init_from

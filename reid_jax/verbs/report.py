@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from reid_jax.errors import InputError
+from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.writing import require_writable_folder
 from reid_jax.reporting.groups import gather
 from reid_jax.reporting.tables import all_runs, write_tables
@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> None:
     if gathered.groups:
         print(all_runs(gathered))
     for path, reason in gathered.left_out:
-        print(f"left out: {path}: {reason}")
+        print(f"left out: {shown(path)}: {reason}")
     if not gathered.groups:
-        raise InputError(f"no finished run in {', '.join(args.runs)}; nothing is written")
+        raise InputError(f"no finished run in {first_few(args.runs)}; nothing is written")
     files = write_tables(gathered, args.out)
     try:
         from reid_jax.reporting.plots import write_plots
@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
         files += write_plots(gathered, Path(args.out))
     except InputError as error:  # the tables are no worse without plots
         print(f"no plots: {error}")
-    print(f"written to {args.out}: {', '.join(file.name for file in files)}")
+    print(f"written to {shown(args.out)}: {', '.join(file.name for file in files)}")

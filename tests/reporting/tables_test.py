@@ -6,16 +6,20 @@ import json
 import statistics
 
 import pytest
+from made_variables import made_variables
 from PIL import Image
 
 from reid_jax import config as run_config
 from reid_jax import main
 from reid_jax.errors import InputError
+from reid_jax.models.registry import network_of
 from reid_jax.reporting import groups, paper, tables
 from reid_jax.reporting.cycle_curves import CURVES, cycle_curves
 from reid_jax.reporting.groups import gather
+from reid_jax.reporting.plots import parameters_figure
 from reid_jax.reporting.runs import HEADLINE
 from reid_jax.visualize.drawing import new_figure, take_names_as_written
+from reid_jax.weights import AVERAGED, LAST, Weights, save_weights
 
 pytest.importorskip("matplotlib")
 
@@ -313,14 +317,67 @@ def test_a_first_phase_is_found_from_another_folder(tmp_path, monkeypatch):
     assert group.reached("swag") == paper.COLUMNS["h"]
 
 
+def test_runs_of_one_seed_that_start_from_different_weights_are_told_apart(tmp_path):
+    config = config_of()
+    first = write_run(tmp_path / "first", config, {"synthetic": scores(0.5, 0.4)})
+    weights = Weights(config, 2, made_variables(network_of(config, 2), config.image_size))
+    lone = tmp_path / "elsewhere" / "lone.safetensors"
+    for file in (first / LAST, first / AVERAGED, lone):
+        save_weights(file, weights)
+    starts = [first, first / LAST, first / AVERAGED, lone]
+    for number, start in enumerate(starts):
+        write_run(tmp_path / f"run{number}", second_phase(config, start), {"synthetic": scores(0.6, 0.5)})
+    gathered = gather([tmp_path])
+    assert [path.name for path, _ in gathered.left_out] == ["run1"]
+    later = [group.later.get("starts from") for group in gathered.groups if group.second_phase]
+    assert sorted(later, key=str) == sorted([None, AVERAGED, str(lone)], key=str)
+
+
+def test_what_a_run_starts_from_sets_its_row_apart(tmp_path):
+    write_run(tmp_path / "scratch", config_of(), {"synthetic": scores(0.5, 0.4)})
+    for number, start in enumerate(["zoo:street", str(tmp_path / "scratch"), "gone/run"]):
+        write_run(tmp_path / f"run{number}", config_of(init_from=start), {"synthetic": scores(0.6, 0.5)})
+    labels = {groups.label(group, "synthetic") for group in gather([tmp_path]).groups}
+    starts = ("zoo:street", tmp_path / "scratch", "gone/run")
+    assert labels == {"nano g", *(f"nano g: starts from={start}" for start in starts)}
+
+
+def test_a_run_that_was_scored_once_more_on_another_set_keeps_both_scores(tmp_path):
+    for name, data in (("a", "market1501"), ("b", "msmt17"), ("c", "msmt17")):
+        config = config_of(dataset="market1501", test_dataset=data)
+        write_run(tmp_path / name, config, {data: scores(0.5, 0.4)})
+    gathered = gather([tmp_path])
+    (group,) = gathered.groups
+    assert {data: group.score(data, "trained").count for data in group.sets} == {"market1501": 1, "msmt17": 1}
+    reasons = {path.name: reason for path, reason in gathered.left_out}
+    assert "msmt17" in reasons["b"]
+    assert reasons["c"] == f"the same config and seed as {tmp_path / 'a'}"
+
+
+def test_held_out_scores_that_are_no_fractions_are_refused(tmp_path):
+    records = [{"step": 1, "epoch": 1.0, "val_rank1": 50, "val_mAP": -3}]
+    write_run(tmp_path / "a", config_of(val_identities=50), {"synthetic": scores(0.5, 0.4)}, records)
+    ((_, reason),) = gather([tmp_path]).left_out
+    assert "held-out" in reason
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(tmp_path, monkeypatch):
+    write_run(tmp_path / "a", config_of(), {"synthetic": scores(0.5, 0.4)})
+    monkeypatch.setattr("reid_jax.reporting.plots.label", lambda *_: "_own")
+    legend = parameters_figure(gather([tmp_path])).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_own"]
+
+
 def test_the_verb_writes_tables_and_plots(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(main.VERBS, "report", "gather runs into tables")
     out = tmp_path / "out"
     (folder / "nothing").mkdir()
-    assert main.main(["report", str(folder), str(folder / "nothing"), f"--out={out}"]) == 0
+    (folder / "odd\nname").mkdir()
+    assert main.main(["report", str(folder), str(folder / "nothing"), str(folder / "odd\nname"), f"--out={out}"]) == 0
     printed = capsys.readouterr().out
     assert "72.0 ± 2.0" in printed
     assert "left out:" in printed
+    assert r"odd\nname" in printed
     assert {path.name for path in out.iterdir()} == {
         "report.md",
         "runs.csv",

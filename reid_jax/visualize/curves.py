@@ -169,17 +169,17 @@ def _draw_cmc(axes: "Axes", evaluations: Mapping[str, "Evaluation"], max_rank: i
 
     style_axes(axes, "CMC: queries with a match up to rank k (%)", "rank k")
     rank = np.arange(1, max_rank + 1)
-    lowest = 100.0
+    lowest, handles, labels = 100.0, [], []
     for style, (name, evaluation) in zip(line_styles(), evaluations.items(), strict=False):
         curve = 100 * evaluation.cmc(max_rank)
         lowest = min(lowest, curve[0])
         label = f"rank-1 {curve[0]:.1f} %, mAP {100 * evaluation.metrics['mAP']:.1f} %"
-        label = label if len(evaluations) == 1 else f"{name}: {label}"
-        axes.plot(rank, curve, linewidth=1.8, marker="o", markersize=3, label=label, **style)
+        labels.append(label if len(evaluations) == 1 else f"{name}: {label}")
+        handles += axes.plot(rank, curve, linewidth=1.8, marker="o", markersize=3, **style)
     axes.set_xlim(0.5, max_rank + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
     axes.set_ylim(_floor(lowest), 101)
-    axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, loc="lower right")
+    axes.legend(handles, labels, frameon=False, fontsize=9, labelcolor=TITLE, loc="lower right")
 
 
 def _floor(lowest: float) -> float:
@@ -197,12 +197,13 @@ def _draw_roc(axes: "Axes", evaluations: Mapping[str, "Evaluation"]) -> None:
     for rate in MARKED_RATES:
         axes.axvline(float(rate), color=AXIS, linewidth=1, linestyle=(0, (2, 2)))
     chance = np.geomspace(left, 1, 200)
-    axes.plot(chance, 100 * chance, color=GREY, linewidth=1.2, linestyle="--", label="guessing")
+    handles = axes.plot(chance, 100 * chance, color=GREY, linewidth=1.2, linestyle="--")
+    labels = ["guessing"]
     for style, (name, evaluation) in zip(line_styles(), evaluations.items(), strict=False):
         verification = evaluation.verification
         false, true, _ = thin_roc(verification, left)
-        label = name if len(evaluations) > 1 else "this network"
-        axes.step(false, 100 * true, where="post", linewidth=1.8, label=label, **style)
+        labels.append(name if len(evaluations) > 1 else "this network")
+        handles += axes.step(false, 100 * true, where="post", linewidth=1.8, **style)
         for rate in MARKED_RATES:
             value = 100 * verification.metrics[f"tpr_at_fpr_{rate}"]
             axes.plot(float(rate), value, "o", color=style["color"], markersize=4.5)
@@ -220,4 +221,4 @@ def _draw_roc(axes: "Axes", evaluations: Mapping[str, "Evaluation"]) -> None:
     axes.set_xlim(left, 1)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 101)
-    axes.legend(frameon=False, fontsize=9, labelcolor=TITLE, loc="best")
+    axes.legend(handles, labels, frameon=False, fontsize=9, labelcolor=TITLE, loc="best")

@@ -163,7 +163,7 @@ def test_a_picture_replaces_no_table_and_no_results(capsys, workdir, tmp_path):
 def test_a_picture_does_not_replace_the_table_of_its_images(capsys, workdir, tmp_path, split):
     table, image = tmp_path / "people.png", tmp_path / "a.jpg"
     Image.new("RGB", (32, 64)).save(image)
-    table.write_text("path,identity,camera,split\n" + "".join(f"a.jpg,1,1,{s}\n" for s in ("train", "query", "gallery")))
+    table.write_text("path,identity,camera,split\na.jpg,1,1,train\na.jpg,1,1,query\na.jpg,1,1,gallery\n")
     arguments = (f"--weights={workdir}", f"--out={table}", f"--dataset=csv:{table}", f"--split={split}")
     code, _, err = run(capsys, "visualize", "attention", *arguments)
     assert (code, err.count("\n")) == (2, 1)

@@ -50,6 +50,12 @@ def test_cmc_is_drawn_in_percent_and_named_with_several(evaluation):
     assert len({line.get_color() for line in axes.get_lines()}) == 2
 
 
+def test_names_that_begin_with_an_underscore_are_in_the_legends(evaluation):
+    for draw, others in ((cmc_figure, []), (roc_figure, ["guessing"])):
+        legend = draw({"_a": evaluation, "b": evaluation}).axes[0].get_legend()
+        assert [text.get_text().split(":")[0] for text in legend.get_texts()] == [*others, "_a", "b"]
+
+
 def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path):
     protocol = Protocol(single_gallery_shot=True, draws=3)
     one = score(evaluation.query, evaluation.gallery, (8,), evaluation.mesh, protocol=protocol)
@@ -69,7 +75,7 @@ def test_cmc_is_that_of_the_draws_under_single_gallery_shot(evaluation, tmp_path
 def test_roc_never_promises_more_than_a_threshold_reaches(evaluation):
     (axes,) = roc_figure({"a": evaluation}).axes
     assert axes.get_xscale() == "log"
-    line = _lines(axes)["this network"]
+    (line,) = [line for line in axes.get_lines() if line.get_drawstyle() == "steps-post"]
     verification = evaluation.verification
     for rate, value in zip(line.get_xdata(), line.get_ydata(), strict=True):
         reached = verification.true_positive_rate[verification.false_positive_rate <= rate + 1e-12]

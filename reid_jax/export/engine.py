@@ -6,6 +6,7 @@ import onnxruntime
 from reid_jax.data.augment import MEAN, STD
 from reid_jax.errors import InputError, shown
 from reid_jax.export.facts import Facts
+from reid_jax.export.refusal import WAY_OUT
 
 _ERRORS_ONLY = 3
 
@@ -47,8 +48,11 @@ class Engine:
         return self.run(image if self.facts.pixels else normalised(image))
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Describes images as the file takes them."""
-        return self._session.run([self._embeddings], {self._images: images})[0]
+        """Describes images as the file takes them; raises InputError where ONNX Runtime stumbles over them."""
+        try:
+            return self._session.run([self._embeddings], {self._images: images})[0]
+        except Exception as error:  # as above
+            raise InputError(f"ONNX Runtime does not run it ({shown(error)}); {WAY_OUT}") from error
 
 
 def normalised(image: np.ndarray) -> np.ndarray:

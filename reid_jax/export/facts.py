@@ -57,7 +57,9 @@ class Facts:
         layout = "uint8 [batch, height, width, 3]" if self.pixels else "float32 [batch, 3, height, width], normalised"
         own = {field.name: _text(getattr(self, field.name)) for field in dataclasses.fields(self)}
         same = {"mean": _text(MEAN), "std": _text(STD), "colour": "RGB", "input": layout}
-        return {"reid_jax": importlib.metadata.version("reid_jax"), **own, **same}
+        texts = {"reid_jax": importlib.metadata.version("reid_jax"), **own, **same}
+        # A data set's name may hold what is no letter.
+        return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> "Facts":

@@ -17,7 +17,7 @@ from reid_jax.export.constants import compute
 from reid_jax.export.graph import Graph
 from reid_jax.export.layout import Value, arranged
 from reid_jax.export.primitives import EMITTERS
-from reid_jax.export.refusal import refuse
+from reid_jax.export.refusal import refuse, refusing_failures
 from reid_jax.export.tracing import for_any_number, images_of, plain
 
 INPUT, OUTPUT = "images", "embeddings"
@@ -52,15 +52,18 @@ def lower(describe: Callable[[jax.Array], jax.Array], image_size: tuple[int, int
     graph = Graph(INPUT)
     tensor = INPUT if images.dtype.kind == "f" else graph.add("Transpose", INPUT, perm=[0, 3, 1, 2])
     value = Value(images.shape, images.dtype, tensor, (0, 3, 1, 2))
-    with jax.default_matmul_precision("highest"):  # of what is computed of the weights
+    with refusing_failures(), jax.default_matmul_precision("highest"):  # of what is computed of the weights
         (result,) = _run(graph, program.jaxpr, program.consts, [value])
-    graph.finish(arranged(graph, result, (0, 1), expand=True), OUTPUT)
+        graph.finish(arranged(graph, result, (0, 1), expand=True), OUTPUT)
     return graph
 
 
 def _run(graph: Graph, program: core.Jaxpr, constants: Sequence[Any], arguments: Sequence[Value]) -> list[Value]:
     """Goes through a program's equations, and returns its results."""
     known: dict[Any, Value] = {}
+    for variable in (*program.constvars, *(each for equation in program.eqns for each in equation.outvars)):
+        if jax.dtypes.issubdtype(variable.aval.dtype, jax.dtypes.extended):  # a key
+            refuse("random numbers, be they the same each time")
 
     def read(atom: Any) -> Value:
         return Value.of_array(np.asarray(atom.val, atom.aval.dtype)) if hasattr(atom, "val") else known[atom]

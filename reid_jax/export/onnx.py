@@ -14,6 +14,7 @@ from reid_jax.export.facts import Facts
 from reid_jax.export.half import halve
 from reid_jax.export.lowering import lower
 from reid_jax.export.model_file import OPSET, model_of
+from reid_jax.export.refusal import refusing_failures
 from reid_jax.export.simplify import simplify
 from reid_jax.files.json_files import write_json
 from reid_jax.files.writing import replace_file
@@ -68,9 +69,10 @@ def onnx_model(
         graph = lower(lambda image: describe(network, variables, image), image_size, np.uint8)
     else:
         graph = lower(lambda image: network.apply(variables, image, train=False).embedding, image_size, np.float32)
-    simplify(graph)
-    if float16:
-        halve(graph)
+    with refusing_failures():
+        simplify(graph)
+        if float16:
+            halve(graph)
     image_type = TensorProto.UINT8 if uint8 else TensorProto.FLOAT
     return model_of(graph, image_type, image_size, sum(facts.streams), facts.texts())
 

@@ -58,7 +58,7 @@ def _operator(name: str) -> Emitter:
 
 def _max(graph: Graph, x: Any, y: Any) -> str:
     for one, other in ((x, y), (y, x)):
-        if isinstance(other, np.ndarray) and not other.any():
+        if isinstance(other, np.ndarray) and other.size == 1 and not other.any():
             return graph.add("Relu", one)
     return graph.add("Max", x, y)
 
@@ -255,6 +255,8 @@ def _dynamic_slice(graph: Graph, equation: Any, values: Sequence[Value]) -> Valu
         refuse("a part of an array whose place depends on the image")
     limits = []
     for size, start, extent in zip(x.shape, starts, equation.params["slice_sizes"], strict=True):
+        if extent != size and not isinstance(size, int):
+            refuse("a part of the images by their number")
         first = 0 if extent == size else min(max(int(start.array()), 0), size - extent)
         limits.append((first, first + extent, 1))
     return _result(equation, *_cut(graph, x, limits))
@@ -275,6 +277,8 @@ def _gather(graph: Graph, equation: Any, values: Sequence[Value]) -> Value:
     for number, axis in enumerate(numbers.start_index_map):
         if extents[axis] == x.shape[axis]:
             continue
+        if not isinstance(x.shape[axis], int):
+            refuse("a part of the images by their number")
         first = np.clip(starts[..., number], 0, x.shape[axis] - extents[axis])
         along = [way for way, size in enumerate(first.shape) if size > 1 and (first != first.take([0], way)).any()]
         if not along:

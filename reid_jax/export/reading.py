@@ -12,9 +12,9 @@ from reid_jax import config as run_config
 from reid_jax import parallel
 from reid_jax.describe import Describer, Encoder, require_finite
 from reid_jax.errors import InputError
-from reid_jax.export import stablehlo
 from reid_jax.export.facts import Facts
 from reid_jax.export.packages import require_onnx
+from reid_jax.export.stablehlo import open_stablehlo
 from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.weights import LAST, Weights, load_weights
 
@@ -78,7 +78,8 @@ class Export(Describer):
 def _open(path: Path) -> tuple[Facts, Callable[[np.ndarray], np.ndarray]]:
     """The facts of a file, and what runs it."""
     if path.suffix.lower() == ".stablehlo":
-        return stablehlo.facts_beside(path), _of_one_size(stablehlo.load(path.read_bytes()))
+        facts, run = open_stablehlo(path)
+        return facts, _of_one_size(run)
     require_onnx("onnxruntime")
     from reid_jax.export.engine import Engine
 

@@ -259,5 +259,34 @@ def test_files_of_others_and_damaged_ones_are_told_in_one_line(exported, tmp_pat
         Export(program)
     (tmp_path / "own.stablehlo.metadata.json").write_bytes((exported / "own.stablehlo.metadata.json").read_bytes())
     program.write_bytes(b"no program")
+    with pytest.raises(InputError, match="own.stablehlo: .*tells of another program than the one in this file"):
+        Export(program)
+    beside = tmp_path / "own.stablehlo.metadata.json"
+    before = {name: text for name, text in json.loads(beside.read_text()).items() if name != "program"}
+    beside.write_text(json.dumps(before))  # as it was written before it named the program
     with pytest.raises(InputError, match="own.stablehlo: it is no program that jax.export reads"):
         Export(program)
+    program.write_bytes((exported / "own.stablehlo").read_bytes())
+    assert Export(program).describe(np.zeros((1, 32, 16, 3), np.uint8)).shape == (1, 8)
+    beside.write_text(json.dumps(before | {"streams": "[4]"}))
+    with pytest.raises(InputError, match="own.stablehlo: its input and output are .*, and what lies beside it says "):
+        Export(program)
+
+
+def test_a_failure_of_onnx_runtime_is_one_line(exported, monkeypatch):
+    class Fails:
+        def run(self, *_):
+            raise RuntimeError("no\nroom")
+
+    opened = Export(exported / "own.onnx")
+    monkeypatch.setattr(opened._run, "_session", Fails())
+    with pytest.raises(InputError, match=r"ONNX Runtime does not run it \(no\\nroom\)"):
+        opened.describe(np.zeros((1, 32, 16, 3), np.uint8))
+
+
+def test_a_data_set_whose_name_is_no_text_is_told(weights):
+    config = weights.config.copy_and_resolve_references()
+    config.dataset = "csv:\udcff.csv"
+    model = onnx_model(Weights(config, 0, weights.variables))
+    facts = {each.key: each.value for each in model.metadata_props}
+    assert facts["training_set"] == r"csv:\udcff.csv"

@@ -18,6 +18,7 @@ from reid_jax.errors import InputError  # noqa: E402
 from reid_jax.export.half import halve  # noqa: E402
 from reid_jax.export.lowering import lower  # noqa: E402
 from reid_jax.export.model_file import model_of  # noqa: E402
+from reid_jax.export.primitives import EMITTERS  # noqa: E402
 from reid_jax.export.simplify import simplify  # noqa: E402
 
 SIZE = (6, 4)
@@ -69,6 +70,7 @@ PROGRAMS = {
     "powers": lambda x: flat(jnp.abs(x) ** 1.5 + x**3 + lax.rsqrt(x * x + 1)),
     "choices": lambda x: flat(jnp.where(x > 0, x, CHANNELS) + jnp.where(np.array(True), x, 1 / x) + (x != 0)),
     "limits": lambda x: flat(jnp.clip(x, -0.5, 0.5) + jnp.maximum(x, 0) + jnp.minimum(x, 1)),
+    "more of each than zeros": lambda x: flat(jnp.maximum(x.mean(-1, keepdims=True), np.zeros(5, np.float32))),
     "on images and channels": lambda x: flat(jnp.mean(x, -1, keepdims=True) * jnp.mean(x, (1, 2), keepdims=True)),
     # axes
     "transposed": lambda x: flat(x.transpose(0, 2, 3, 1)),
@@ -210,6 +212,18 @@ def test_in_half_maps_are_float16_and_sums_are_not():
     assert np.abs(theirs - expected).max() > 1e-6
 
 
+def test_what_fails_on_the_way_is_refused_in_one_line(monkeypatch):
+    def fails(*_):
+        raise KeyError("nobody\nthought of it")
+
+    monkeypatch.setitem(EMITTERS, "sin", fails)
+    with pytest.raises(
+        InputError, match=r"cannot be written as ONNX here \(KeyError: .*\); export it with --out"
+    ) as told:
+        lower(lambda x: flat(jnp.sin(x)), SIZE, np.float32)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [
@@ -222,6 +236,9 @@ def test_in_half_maps_are_float16_and_sums_are_not():
             lambda x: flat(jnp.take(SQUARE, x[:, 0, 0].astype(int), axis=0, mode="clip")),
             "indexing whose indices depend on the image",
         ),
+        (lambda x: flat(x) + flat(x[:1]), "a part of the images by their number"),
+        (lambda x: flat(x) + flat(x[0:1, 1:]).sum(), "a part of the images by their number"),
+        (lambda x: x[:, 0, 0] @ jax.random.normal(jax.random.key(0), (3, 5)), "random numbers, be they the same each"),
         (lambda x: flat(lax.conv_transpose(x, CONV, (2, 2), "SAME")), "a transposed convolution"),
         (lambda x: flat(x) if x.shape[0] > 2 else -flat(x), "cannot be traced for an open number of images .Inconcl"),
     ],

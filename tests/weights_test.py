@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from reid_jax import config
 from reid_jax.errors import InputError
+from reid_jax.models.attention_network import AttentionNetwork
 from reid_jax.models.registry import network_of
 from reid_jax.swag import Moments
 from reid_jax.weights import Weights, _require_room, load_weights, save_weights
@@ -218,6 +219,19 @@ def test_a_network_has_room_in_its_own_file(name, regions):
         lambda i: network.init(jax.random.key(0), i, train=True), jax.ShapeDtypeStruct((2, 160, 64, 3), np.float32)
     )
     _require_room(network, {str(n): ("F32", leaf.shape) for n, leaf in enumerate(jax.tree.leaves(tree))})
+
+
+def test_a_derived_network_with_a_pass_of_its_own_may_be_smaller():
+    class Own(AttentionNetwork):
+        def __call__(self, image, train):
+            raise NotImplementedError
+
+    class Derived(AttentionNetwork):
+        pass
+
+    _require_room(Own(0), {"layer": ("F32", (8,))})
+    with pytest.raises(InputError, match="asks for at least"):
+        _require_room(Derived(0), {"layer": ("F32", (8,))})
 
 
 def first(arrays, ending):

@@ -22,9 +22,13 @@ class AttentionMaps(NamedTuple):
     boxes: tuple[np.ndarray, ...]  # [n, regions, 4], (left, top, right, bottom) in image pixels; empty without regions
 
 
-def has_attention_maps(network: nn.Module) -> bool:
-    """Whether there are maps to draw: those of `AttentionNetwork` and of classes derived from it."""
-    return isinstance(network, AttentionNetwork)
+def has_attention_maps(network: nn.Module, variables: dict[str, Any], image_size: tuple[int, int]) -> bool:
+    """Whether there are maps to draw: those of `AttentionNetwork`, and of classes derived from it that keep them."""
+    if not isinstance(network, AttentionNetwork):
+        return False
+    image = jax.ShapeDtypeStruct((1, *image_size, 3), np.float32)
+    kept = jax.eval_shape(functools.partial(_intermediates, network), _arrays_of(variables), image)
+    return all("soft_map" in kept.get(f"attention{level}", {}) for level in range(1, LEVELS + 1))
 
 
 def attention_maps(network: nn.Module, variables: dict[str, Any], image: jax.Array) -> AttentionMaps:
@@ -33,9 +37,9 @@ def attention_maps(network: nn.Module, variables: dict[str, Any], image: jax.Arr
     The soft map of level l has the image's size over 2^(l + 1): 40 x 16, 20 x 8 and 10 x 4 for 160 x 64. Raises
     InputError for a network without attention maps, and for an image size that it does not take.
     """
-    if not has_attention_maps(network):
+    if not has_attention_maps(network, variables, image.shape[1:3]):
         raise InputError(f"{type(network).__name__} has no attention maps to draw; take weights of a network that has")
-    soft, centres = _maps(network, {key: variables[key] for key in ("params", "batch_stats")}, image)
+    soft, centres = _maps(network, _arrays_of(variables), image)
     soft, centres = (tuple(np.asarray(level) for level in levels) for levels in (soft, centres))
     boxes = tuple(
         region_boxes(level, number, image.shape[1:3], network.region_scale, network.crop_align_corners)
@@ -71,9 +75,18 @@ def region_boxes(
     return np.stack([left, top, right, bottom], -1).astype(np.float32)
 
 
+def _arrays_of(variables):
+    return {key: variables.get(key, {}) for key in ("params", "batch_stats")}
+
+
+def _intermediates(network, variables, image):
+    _, state = network.apply(variables, image, train=False, mutable=["intermediates"])
+    return state.get("intermediates", {})
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _maps(network, variables, image):
-    _, state = network.apply(variables, image, train=False, mutable=["intermediates"])
-    sown = [state["intermediates"][f"attention{level}"] for level in range(1, LEVELS + 1)]
+    kept = _intermediates(network, variables, image)
+    sown = [kept[f"attention{level}"] for level in range(1, LEVELS + 1)]
     soft = [jnp.mean(level["soft_map"][0], -1, dtype=jnp.float32) for level in sown]
     return soft, [level["region_centres"][0] for level in sown if "region_centres" in level]

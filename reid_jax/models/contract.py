@@ -28,7 +28,8 @@ Optional attributes of the class, each absent without harm:
                                         'a/b' begins with, row, which may hold \\1); else a row for each module of the
                                         network, in the order of their calls
   least_size() -> dict                  a method: field -> (numbers, arrays) that weights of these fields have at the
-                                        least; bounds the time that reading a damaged weights file takes
+                                        least; bounds the time that reading a damaged weights file takes. A class
+                                        with a __call__ of its own inherits none
 
 Attention maps are those of `reid_jax.models.attention_maps`, a size in the paper's terms that of
 `reid_jax.reporting.paper`, converters stand in `reid_jax.convert.formats`, peers in `reid_jax.bench.against`: tables by

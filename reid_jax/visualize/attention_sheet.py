@@ -23,6 +23,7 @@ from reid_jax.visualize.drawing import (
     font,
     path_beside,
     png_path,
+    require_drawable,
     save_image,
     shorten,
 )
@@ -58,7 +59,7 @@ def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None
     path = png_path(path)
     if not shown:
         raise InputError("there is no image to draw attention of; give at least 1 row")
-    color_table()
+    sheet = attention_sheet(shown)
     images = [
         {
             "name": image.name,
@@ -69,7 +70,7 @@ def write_attention(path: str | os.PathLike, shown: Sequence[Attention]) -> None
         for image in shown
     ]
     write_json(path_beside(path, ".json"), {"ranges": soft_ranges(shown), "images": images})
-    save_image(path, attention_sheet(shown))
+    save_image(path, sheet)
 
 
 _ARRAYS = ("soft", "centres", "boxes")
@@ -96,7 +97,9 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
     region_width = size[0] + 2 * beside
     right = regions_left + levels * (region_width + GAP) - GAP if with_regions else regions_left - GROUP_GAP
     row_height = size[1] + CAPTION
-    sheet = Image.new("RGB", (max(right + MARGIN, 560), HEADER + len(shown) * row_height + MARGIN // 2), PAPER)
+    sheet_size = max(right + MARGIN, 560), HEADER + len(shown) * row_height + MARGIN // 2
+    require_drawable(*sheet_size, f"a sheet of {len(shown):,} images (--rows)")
+    sheet = Image.new("RGB", sheet_size, PAPER)
     draw = ImageDraw.Draw(sheet)
     title, text, small = font(20), font(14), font(12)
     draw.text((MARGIN, 34), "image", INK, title, anchor="ls")
@@ -116,10 +119,10 @@ def attention_sheet(shown: Sequence[Attention]) -> Image.Image:
             draw.text((x + region_width / 2, 78), f"level {level + 1}", INK, text, anchor="ms")
     if with_regions:
         x = regions_left + beside
-        for number, color in enumerate(REGION_COLORS, 1):
+        for numbers, color in legend_of_regions(regions):
             draw.rectangle((x, 96, x + 22, 96 + LINE), fill=color)
-            draw.text((x + 28, 103), str(number), INK, text, anchor="ls")
-            x += 56
+            draw.text((x + 28, 103), numbers, INK, text, anchor="ls")
+            x += 48 + round(draw.textlength(numbers, text))
     for line, attention in enumerate(shown):
         y = HEADER + line * row_height
         sheet.paste(Image.fromarray(attention.image).resize(size, Image.Resampling.BICUBIC), (MARGIN, y))
@@ -146,6 +149,14 @@ def overlay(image: np.ndarray, soft: np.ndarray, low: float, high: float, height
 def region_colors(count: int) -> list[str]:
     """Returns the colours of regions 1 to `count`."""
     return [REGION_COLORS[number % len(REGION_COLORS)] for number in range(count)]
+
+
+def legend_of_regions(count: int) -> list[tuple[str, str]]:
+    """Returns (numbers, colour) of regions 1 to `count`: '1, 5' is two of one colour."""
+    numbers: dict[str, list[str]] = {}
+    for number, color in enumerate(region_colors(count), 1):
+        numbers.setdefault(color, []).append(str(number))
+    return [(", ".join(of_color), color) for color, of_color in numbers.items()]
 
 
 def gutter(regions: int) -> int:

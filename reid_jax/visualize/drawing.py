@@ -52,6 +52,9 @@ _FURTHER_FONTS = (
 )
 
 
+MOST_PIXELS = 100_000_000  # of a sheet: 300 MB
+
+
 def line_styles() -> Iterator[dict[str, str]]:
     """Yields the color and linestyle of one line after the other: 24 that differ, then these again."""
     styles = [{"color": color, "linestyle": dash} for dash in DASHES for color in COLORS]
@@ -131,6 +134,14 @@ def take_names_as_written(figure: "Figure") -> None:
     formulas = {label for axis in axes if axis.get_scale() == "log" for label in axis.get_ticklabels(which="both")}
     for text in set(figure.findobj(Text)) - formulas:
         text.set_parse_math(False)
+
+
+def require_drawable(width: int, height: int, what: str) -> None:
+    """Raises InputError where an image of so many pixels would take more memory than a sheet is worth."""
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"{what} is a picture of {width:,}x{height:,} pixels, and at most {MOST_PIXELS:,} are drawn; give fewer"
+        )
 
 
 def save_image(path: str | os.PathLike, image: Image.Image) -> None:

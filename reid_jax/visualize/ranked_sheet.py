@@ -11,7 +11,17 @@ from reid_jax.errors import InputError
 from reid_jax.files.csv_text import write_csv
 from reid_jax.files.json_files import write_json
 from reid_jax.retrieval import metrics
-from reid_jax.visualize.drawing import INK, MUTED, PAPER, RULE, font, path_beside, png_path, save_image
+from reid_jax.visualize.drawing import (
+    INK,
+    MUTED,
+    PAPER,
+    RULE,
+    font,
+    path_beside,
+    png_path,
+    require_drawable,
+    save_image,
+)
 from reid_jax.visualize.failures import one_line_failures
 from reid_jax.visualize.ranked import RankedQuery, choose_rows, rank_queries
 
@@ -51,10 +61,10 @@ def write_ranked_sheet(path: str | os.PathLike, queries: Sequence[RankedQuery]) 
     path = png_path(path)
     if not queries:
         raise InputError("a sheet without rows shows nothing; name at least one query")
-    records = [query.record() for query in queries]
+    sheet, records = ranked_sheet(queries), [query.record() for query in queries]
     write_json(path_beside(path, ".json"), {"rows": records})
     write_csv(path_beside(path, ".csv"), _csv_rows(records))
-    save_image(path, ranked_sheet(queries))
+    save_image(path, sheet)
 
 
 @one_line_failures
@@ -78,6 +88,9 @@ def draw_sheet(
     """
     path = png_path(path)
     chosen = choose_rows(metrics.average_precision(evaluation.ranking), rows, order, seed)
+    if len(chosen):  # before all that is shown is decoded
+        first = query.select(evaluation.query.row[chosen[:1]]).image[0]
+        _size_of_sheet(len(chosen), min(top, len(evaluation.gallery.identity)), _size_of_image(first))
     write_ranked_sheet(path, rank_queries(query, gallery, evaluation, chosen, top))
     return len(chosen)
 
@@ -99,14 +112,13 @@ def ranked_sheet(queries: Sequence[RankedQuery]) -> Image.Image:
     cross. Under an image stands its distance; under a query the rank of the first correct result and the average
     precision.
     """
-    height, width = queries[0].image.shape[:2]
     top = max([1, *(len(query.results) for query in queries)])
-    size = (round(width * IMAGE_HEIGHT / height), IMAGE_HEIGHT)
+    size = _size_of_image(queries[0].image)
     cell = (size[0] + 2 * FRAME, size[1] + 2 * FRAME)
     first_result = MARGIN + cell[0] + QUERY_GAP
     row_height = cell[1] + CAPTION + ROW_GAP
-    sheet_width = max(first_result + top * (cell[0] + GAP) - GAP + MARGIN, 760)
-    sheet = Image.new("RGB", (sheet_width, HEADER + len(queries) * row_height), PAPER)
+    sheet_width, sheet_height = _size_of_sheet(len(queries), top, size)
+    sheet = Image.new("RGB", (sheet_width, sheet_height), PAPER)
     draw = ImageDraw.Draw(sheet)
     text_font = font(15)
     _draw_header(draw, sheet_width, len(queries), top)
@@ -139,6 +151,21 @@ def ranked_sheet(queries: Sequence[RankedQuery]) -> Image.Image:
             _draw_mark(draw, (place[0] + cell[0] - MARK - 8, y + cell[1] - MARK - 8), result.correct)
             draw.text((center, y + cell[1] + 18), f"{result.distance:.3f}", INK, text_font, anchor="ms")
     return sheet
+
+
+def _size_of_image(image: np.ndarray) -> tuple[int, int]:
+    """(width, height) of an image on the sheet."""
+    height, width = image.shape[:2]
+    return round(width * IMAGE_HEIGHT / height), IMAGE_HEIGHT
+
+
+def _size_of_sheet(rows: int, top: int, size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a sheet of images of `size`; raises InputError where that is too large to draw."""
+    cell = (size[0] + 2 * FRAME, size[1] + 2 * FRAME)
+    width = max(MARGIN + cell[0] + QUERY_GAP + top * (cell[0] + GAP) - GAP + MARGIN, 760)
+    height = HEADER + rows * (cell[1] + CAPTION + ROW_GAP)
+    require_drawable(width, height, f"a sheet of {rows:,} queries (--rows) and their {top:,} nearest (--top)")
+    return width, height
 
 
 def _draw_header(draw: ImageDraw.ImageDraw, width: int, rows: int, top: int) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import types
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,8 @@ from reid_jax.errors import InputError
 from reid_jax.models import ops
 from reid_jax.models.attention import HardAttention, HarmoniousAttention
 from reid_jax.models.attention_maps import attention_maps, has_attention_maps, region_boxes
+from reid_jax.models.attention_network import AttentionNetwork
+from reid_jax.models.output import Output
 from reid_jax.models.registry import create_network
 from reid_jax.visualize import attention, attention_sheet
 from reid_jax.visualize.attention import attend, place_bars, soft_ranges
@@ -221,9 +224,34 @@ def test_a_network_without_attention_is_named(images):
     class Plain:
         pass
 
-    assert not has_attention_maps(Plain())
+    assert not has_attention_maps(Plain(), {}, SIZE)
     with pytest.raises(InputError, match="Plain has no attention maps"):
         attend(types.SimpleNamespace(network=Plain(), variables={}), images, [0])
+
+
+class WithoutAttention(AttentionNetwork):
+    """A user's own: another forward pass, of less than the class that it is derived from."""
+
+    streams = (8,)
+
+    @nn.compact
+    def __call__(self, image, train):
+        x = nn.Dense(8, name="layer")(image.mean((1, 2)))
+        return Output(x, (x,), ())
+
+
+def test_a_derived_network_that_keeps_no_maps_has_none(images):
+    assert has_attention_maps(*_network(), SIZE)
+    network = WithoutAttention(0)
+    variables = {"params": {"layer": {"kernel": np.ones((3, 8), np.float32), "bias": np.zeros(8, np.float32)}}}
+    assert not has_attention_maps(network, variables, SIZE)
+    with pytest.raises(InputError, match="WithoutAttention has no attention maps"):
+        attend(types.SimpleNamespace(network=network, variables=variables), images, [0])
+
+
+@pytest.mark.parametrize(("count", "numbers"), [(1, ["1"]), (3, ["1", "2", "3"]), (6, ["1, 5", "2, 6", "3", "4"])])
+def test_the_legend_lists_the_regions_that_there_are(count, numbers):
+    assert [text for text, _ in attention_sheet.legend_of_regions(count)] == numbers
 
 
 def test_what_is_wrong_is_named(images, shown, tmp_path, monkeypatch):

@@ -176,6 +176,18 @@ def test_a_picture_must_be_a_png(evaluated, tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_a_sheet_that_memory_does_not_hold_is_refused_before_its_images_are_decoded(evaluated, tmp_path, monkeypatch):
+    query, gallery, evaluation = evaluated
+    monkeypatch.setattr(sheet_module, "IMAGE_HEIGHT", 20_000)
+    watched = Watched(gallery)
+    with pytest.raises(
+        InputError, match=r"2 queries \(--rows\) and their 4 nearest \(--top\) is a picture of .*; give fewer"
+    ):
+        draw_sheet(tmp_path / "sheet.png", query, watched, evaluation, rows=3)
+    assert not watched.selected
+    assert not os.listdir(tmp_path)
+
+
 def test_choose_rows():
     average_precision = np.array([0.5, np.nan, 0.1, 0.9, 0.1, 0.7])
     assert choose_rows(average_precision, 3, "worst").tolist() == [2, 4, 0]

@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_out(parser, ENDINGS)
     add_items(parser)
+    kind = whole(1, embedding_map.MOST_IDENTITIES)
     text = "of which in colour (default %(default)s)"
-    parser.add_argument("--identities", type=whole(0, 100_000), default=embedding_map.IDENTITIES, help=text)
+    parser.add_argument("--identities", type=kind, default=embedding_map.IDENTITIES, help=text)
     text = "what the colours tell (default identity)"
     parser.add_argument("--color", choices=embedding_map.COLOR_BY, default="identity", help=text)
     add_seed(parser)

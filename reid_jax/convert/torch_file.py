@@ -253,7 +253,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         dtype, shape = _dtype(entry["dtype"], _SAFETENSORS_DTYPES, path), entry["shape"]
         if len(shape) > MOST_AXES:
             raise InputError(f"{path}: {shown(name)!r} has {len(shape):,} axes; at most {MOST_AXES} are read")
-        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
+        try:
+            tensors[name] = np.frombuffer(entry["data"], dtype).reshape(shape).copy()
+        except ValueError as error:  # sides beyond what NumPy counts, beside one of zero
+            raise InputError(f"{path}: {shown(name)!r} has the shape {shown(shape)}, which no array has") from error
     return tensors
 
 

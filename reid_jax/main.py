@@ -19,7 +19,7 @@ VERBS = {
     "join": "put the parts that several processes embedded into one file",
     "gallery": "keep descriptors of people: add, search, list, erase",
     "export": "write weights as ONNX or StableHLO, held against our own forward pass",
-    "convert": "turn PyTorch weights of HA-CNN into reid_jax weights",
+    "convert": "turn PyTorch weights of HA-CNN or OSNet into reid_jax weights",
     "summary": "show what the network of a config costs, per component",
     "visualize": "draw results: ranked sheets, attention, maps, curves, or a page with all of them",
     "data": "check, prepare or synthesize a data set",

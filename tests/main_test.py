@@ -1,5 +1,7 @@
 """The command: help with examples, one line for whatever is wrong, and what the short verbs print and write."""
 
+import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -53,6 +55,26 @@ def test_help_shows_examples_that_parse(capsys, verb):
                 and named not in ("data", "visualize", "bench", "track")
             ):
                 assert name in help_of
+
+
+def actions_of(parser):
+    """What a parser takes, and what those of its actions do."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from actions_of(inner)
+        else:
+            yield action
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_option_of_several_values_may_be_repeated(verb):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"reid_jax.verbs.{verb}").add_arguments(parser)
+    several = [action for action in actions_of(parser) if action.nargs == "+" and action.option_strings]
+    for action in several:
+        assert isinstance(action, argparse._ExtendAction), action.option_strings
+        assert not action.default  # what is given would be added to it
 
 
 def test_help_lists_every_verb(capsys):

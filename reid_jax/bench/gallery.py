@@ -79,6 +79,8 @@ def bench_gallery(
     with open_gallery(address, kind, create=True) as gallery:
         if gallery.count():
             raise InputError(f"{gallery.address} holds entries already; name a place where there is no gallery")
+        if approximate:
+            gallery.require_indexable()
         added = _fill(gallery, entries)
         if approximate:
             begin = time.perf_counter()

@@ -277,7 +277,11 @@ class Gallery(abc.ABC):
         """See `erase`."""
 
     def build_index(self) -> None:
-        """Builds what `search(approximate=True)` uses; raises InputError where the gallery has no such thing."""
+        """Builds what `search(approximate=True)` uses; raises InputError as `require_indexable`."""
+        self.require_indexable()
+
+    def require_indexable(self) -> None:
+        """Raises InputError where the gallery has no such index, or none for vectors as long as its own."""
         raise InputError(
             "a gallery in a folder has no index, it searches exactly; an index takes --gallery=postgresql://…"
         )

@@ -360,13 +360,17 @@ class PostgresGallery(Gallery):
                 database.execute("CHECKPOINT")
         return erased
 
-    def build_index(self) -> None:
-        """Builds pgvector's HNSW index, by inner product; see `Gallery`."""
+    def require_indexable(self) -> None:
+        """See `Gallery`."""
         if self.dimensions > _MOST_INDEXED:
             raise InputError(
                 f"pgvector indexes vectors of up to {_MOST_INDEXED:,} numbers, and these have {self.dimensions:,}; "
                 "exact search goes on without"
             )
+
+    def build_index(self) -> None:
+        """Builds pgvector's HNSW index, by inner product; see `Gallery`."""
+        self.require_indexable()
         announce(f"indexing {self.count():,} vectors; how far it is says the view pg_stat_progress_create_index")
 
         def notice(said: "psycopg.errors.Diagnostic") -> None:

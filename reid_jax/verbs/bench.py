@@ -100,8 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             _add_against(action, against.RETRIEVAL, _CONTESTS[name][1])
 
     track = add("track", "follow made people: the tracker's own work a frame, descriptors given")
-    text = "in sight at once, one or several numbers (default %(default)s)"
-    track.add_argument("--people", type=whole(1, 1000), nargs="+", default=list(PEOPLE), help=text)
+    text = f"in sight at once, one or several numbers (default: {' '.join(map(str, PEOPLE))})"
+    track.add_argument("--people", type=whole(1, 1000), nargs="+", action="extend", help=text)
     _add_dimensions(track)
 
     gallery = add("gallery", "fill a gallery with made vectors and search it: time, memory, disk")
@@ -127,7 +127,7 @@ def _add_kernels(action: argparse.ArgumentParser, whose: str) -> None:
 
 
 def _add_against(action: argparse.ArgumentParser, peers: tuple[str, ...], text: str) -> None:
-    action.add_argument("--against", nargs="+", choices=peers, default=[], metavar="PEER", help=text)
+    action.add_argument("--against", nargs="+", action="extend", choices=peers, default=[], metavar="PEER", help=text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -176,7 +176,7 @@ def _network(args: argparse.Namespace, peers: list[str], mesh: Mesh) -> dict[str
 
 def _tracking(args: argparse.Namespace) -> dict[str, Any]:
     print(f"track: descriptors of {args.dimensions} numbers", flush=True)
-    measured = bench_tracking(list(dict.fromkeys(args.people)), args.dimensions, args.rounds)
+    measured = bench_tracking(list(dict.fromkeys(args.people or PEOPLE)), args.dimensions, args.rounds)
     print(measured)
     return measured.figures()
 

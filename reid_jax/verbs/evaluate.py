@@ -78,8 +78,10 @@ class Scored:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     text = "workdirs of runs, .safetensors files, exported ones or zoo:NAME"
-    parser.add_argument("--weights", required=True, nargs="+", help=text)
-    parser.add_argument("--dataset", nargs="+", help="sets to score on; default: those the weights were trained for")
+    parser.add_argument("--weights", required=True, nargs="+", action="extend", help=text)
+    parser.add_argument(
+        "--dataset", nargs="+", action="extend", help="sets to score on; default: those the weights were trained for"
+    )
     parser.add_argument("--data_dir", help="the folder that holds the data sets; default: the run's")
     parser.add_argument("--json", help="also write the metrics to this file")
     add_query_height(parser)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE.py[:ARG]", required=True, help="the config of the network and run")
     parser.add_argument("--target", type=target.target, required=True, help=target.FORMS)
     parser.add_argument(
-        "--work", nargs="+", choices=_WORK, default=_WORK, help="which programs: train, embed (default: both)"
+        "--work", nargs="+", action="extend", choices=_WORK, help="which programs: train, embed (default: both)"
     )
     text = "in the made training set (default %(default)s)"
     parser.add_argument("--identities", type=IDENTITIES, default=751, help=text)
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     kind = args.target.hardware.kind
     print(f"target      {mesh.size} x {kind}, jax {jax.__version__}; compiled, not run", flush=True)
     figures = {}
-    for work in dict.fromkeys(args.work):
+    for work in dict.fromkeys(args.work or _WORK):
         announce(f"{work}: tracing and compiling, which takes one to ten minutes")
         train = work == "train"
         program = programs.training(settings, args.identities, mesh) if train else programs.embedding(settings, mesh)

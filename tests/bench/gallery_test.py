@@ -40,6 +40,7 @@ def test_faiss_finds_the_same(tmp_path):
     assert [contest.results[1].contestant.difference for contest in measured.searches.values()] == [0, 0, 0, 0]
 
 
-def test_a_server_without_an_index_says_so(tmp_path):
+def test_a_server_without_an_index_says_so_before_it_is_filled(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_fill", lambda *_: pytest.fail("it was filled"))
     with pytest.raises(InputError, match="has no index"):
         bench.bench_gallery(str(tmp_path / "g"), 10, 8, 1, [], approximate=True)

@@ -13,9 +13,9 @@ from places import TINY_CONFIG
 from reid_jax import config as run_config
 from reid_jax.main import main
 from reid_jax.models.registry import network_of
-from reid_jax.verbs.visualize import ACTIONS
+from reid_jax.verbs.visualize import ACTIONS, page
 from reid_jax.verbs.visualize.options import labels
-from reid_jax.weights import Weights, save_weights
+from reid_jax.weights import Weights, load_weights, save_weights
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -77,6 +77,8 @@ def test_help_of_each_action_shows_examples_that_parse(capsys, action):
         (["ranked", "--weights=a", "--out=a.png", "--order=middle"], ("'middle'", "worst")),
         (["ranked", "--weights=/nowhere/a", "--out=a.png"], ("/nowhere/a", "does not exist")),
         (["attention", "--weights=a", "--out=a.png", "--seed=-1"], ("--seed", "-1")),
+        (["map", "--weights=a", "--out=a.png", "--identities=0"], ("--identities", "from 1 to 42")),
+        (["curves", "--weights=a", "--weights=./a", "--out=a.png"], ("named twice",)),
         (["map", "--weights=a", "--out=a.png", "--color=shoes"], ("'shoes'", "camera")),
         (["curves", "--weights", "a", "./a", "--out=a.png"], ("named twice",)),
         (["training", "--workdir=/nowhere/run", "--out=a.png"], ("/nowhere/run", "metrics.jsonl")),
@@ -169,3 +171,18 @@ def test_a_picture_does_not_replace_the_table_of_its_images(capsys, workdir, tmp
     assert (code, err.count("\n")) == (2, 1)
     assert "people.png" in err
     assert table.read_text().startswith("path,identity")
+
+
+def test_a_page_has_the_curves_of_no_other_run(workdir, tmp_path, monkeypatch):
+    weights = load_weights(workdir)
+    assert page._workdir_of(str(workdir), weights) == workdir
+    assert page._workdir_of(str(workdir / "weights.safetensors"), weights) == workdir
+    other = tmp_path / "weights.safetensors"
+    save_weights(other, weights)
+    assert page._workdir_of(str(other), weights) is None
+    settings = json.loads((workdir / "config.json").read_text())
+    for text in ("{", "5", json.dumps({**settings, "seed": settings["seed"] + 1})):
+        (tmp_path / "config.json").write_text(text)
+        assert page._workdir_of(str(other), weights) is None
+    monkeypatch.chdir(workdir)
+    assert page._workdir_of("zoo:street", weights) is None

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     facts.add_argument("--person", default="", help="who all of them show")
     facts.add_argument("--camera", default="", help="which camera took all of them")
     facts.add_argument("--time", help="when: 2026-11-29T14:30 (UTC), or with an offset +01:00, or seconds since 1970")
-    facts.add_argument("--tag", nargs="+", default=[], help="words to find them by")
+    facts.add_argument("--tag", nargs="+", action="extend", default=[], help="words to find them by")
     facts.add_argument("--pattern", default="", help="a regular expression with groups person, camera, time, tag")
     facts.add_argument("--time_format", default="", help="of the times by name or table, such as %%Y%%m%%d-%%H%%M%%S")
     facts.add_argument("--facts", help="a .csv file: name, person, camera, time, tags")

@@ -22,10 +22,10 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
 def add_filter(parser: argparse.ArgumentParser, what: str) -> None:
     """Adds the options by which entries are chosen; `what` completes their help: 'are searched'."""
     group = parser.add_argument_group(f"which entries {what}", "all options that are given have to hold")
-    group.add_argument("--id", nargs="+", type=whole(1, _MOST_ID), default=[], help="these")
-    group.add_argument("--person", nargs="+", default=[], help="of one of these people")
-    group.add_argument("--camera", nargs="+", default=[], help="of one of these cameras")
-    group.add_argument("--tag", nargs="+", default=[], help="with every one of these tags")
+    group.add_argument("--id", nargs="+", action="extend", type=whole(1, _MOST_ID), default=[], help="these")
+    group.add_argument("--person", nargs="+", action="extend", default=[], help="of one of these people")
+    group.add_argument("--camera", nargs="+", action="extend", default=[], help="of one of these cameras")
+    group.add_argument("--tag", nargs="+", action="extend", default=[], help="with every one of these tags")
     group.add_argument("--since", help="from this time on: 2026-11-29T14:30 (UTC), or with an offset +01:00")
     group.add_argument("--until", help="before this time")
 

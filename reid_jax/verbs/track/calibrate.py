@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rates",
         type=real(0, 1, above=True, below=True),
         nargs="+",
-        default=list(_RATES),
+        action="extend",
         help="shares of comparisons with other people that may be nearer (default: 0.05 0.01)",
     )
     parser.add_argument("--json", help="also write the thresholds to this file")
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     truth = true_identities(rows, visits, place.truth)
     embed, digest = looks_by(args)
     described = place.describe(embed, rows, visits)
-    found = calibrate(visits, described, truth, args.rates, nearest=args.nearest, digest=digest)
+    found = calibrate(visits, described, truth, args.rates or _RATES, nearest=args.nearest, digest=digest)
     print(_table(f"{name_of(args)}: re-entry", found.visits))
     print(_table(f"{name_of(args)}: two images", found.images))
     if args.swag_samples:

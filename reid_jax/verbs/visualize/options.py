@@ -23,7 +23,7 @@ TOP = 10  # results of a query
 
 def add_weights(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds --weights, one or several, --dataset and --data_dir."""
-    nargs = {"nargs": "+"} if several else {}
+    nargs = {"nargs": "+", "action": "extend"} if several else {}
     parser.add_argument(
         "--weights", required=True, help="a run's workdir, a .safetensors file or zoo:NAME", metavar="RUN", **nargs
     )

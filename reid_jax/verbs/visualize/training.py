@@ -19,7 +19,7 @@ PACKAGES = ("matplotlib",)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add_out(parser, ENDINGS)
-    parser.add_argument("--workdir", required=True, nargs="+", metavar="RUN", help="workdirs of runs")
+    parser.add_argument("--workdir", required=True, nargs="+", action="extend", metavar="RUN", help="workdirs of runs")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -81,11 +81,11 @@ def follow(
       progress: whether a bar on stderr shows how far it is.
 
     Raises InputError where detections are of frames that do not exist, before anything is done if the number of frames
-    is known; and for what else cannot be read or is asked of a source without images. A video that ends before as many
-    frames as it says gives results of those it has, and a note.
+    is certain; and for what else cannot be read or is asked of a source without images. A video that ends before as
+    many frames as it says gives results of those it has, and a note; one that has more is followed to its end.
     """
     last = int(detections.frame.max(initial=0))
-    _require_frames(frames, last, frames.count)
+    _require_frames(frames, last, frames.count if frames.is_counted else None)
     if not frames.has_images and (embed is not None or film is not None):
         raise InputError(f"{shown(frames.name)} has no images, which descriptors and drawing need; give the frames")
     timed = None if embed is None else _Timed(embed)

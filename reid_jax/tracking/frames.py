@@ -5,6 +5,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from reid_jax.data.builders.files import FileTree
 from reid_jax.data.decode import MOST_PIXELS, decode
 from reid_jax.data.image_kinds import IMAGE_ENDINGS
 from reid_jax.errors import InputError, first_few, shown
-from reid_jax.tracking.detections import by_number
+from reid_jax.tracking.numbering import in_order
 from reid_jax.tracking.sequences import Sequence, is_sequence, read_sequence
 
 # FFmpeg's demuxer for each ending that a video may have. It is named, not guessed: a playlist under another name could
@@ -39,7 +40,8 @@ class Frames(Protocol):
     """Frames in order.
 
     name: what messages and results call them.
-    count: how many there are, as their source says; None where it does not say. A video may end before.
+    count: how many there are, as their source says; None where it does not say.
+    is_counted: whether there are just so many; a video's header only guesses, and it may have fewer or more.
     frame_rate: frames a second; None where that is not known.
     image_size: (height, width) in pixels; None where no frame was seen yet.
     has_images: whether there are pixels; without, `read` gives None for each frame.
@@ -49,6 +51,8 @@ class Frames(Protocol):
     def name(self) -> str: ...
     @property
     def count(self) -> int | None: ...
+    @property
+    def is_counted(self) -> bool: ...
     @property
     def frame_rate(self) -> float | None: ...
     @property
@@ -83,25 +87,27 @@ def open_frames(source: str | os.PathLike, needs_images: bool = True) -> Frames:
 
 @dataclasses.dataclass(frozen=True)
 class FolderFrames:
-    """Images in a folder, by the last number in their names, or by their names where these have none."""
+    """Images in a folder, by their names and the numbers in these; see `numbering`."""
 
     folder: Path
     names: tuple[str, ...]
     image_size: tuple[int, int] | None = None
     frame_rate: float | None = None
     has_images = True
+    is_counted = True
 
     @classmethod
     def of(cls, folder: Path) -> "FolderFrames":
         """Lists a folder's images; raises InputError where it has none, or one is missing between two."""
         images, _ = FileTree(folder).images(deep=False)
-        names = sorted((entry.name for entry in images), key=by_number)
+        names = in_order(
+            (entry.name for entry in images), folder, "fetch them again, or name the frames anew without a gap"
+        )
         if not names:
             raise InputError(
                 f"{shown(folder)} holds no image ({', '.join(IMAGE_ENDINGS)}) and no seqinfo.ini; name a folder of "
                 "frames or a sequence folder"
             )
-        _require_no_gap(folder, names)
         return cls(folder, tuple(names))
 
     @property
@@ -130,10 +136,14 @@ class FolderFrames:
 
 @dataclasses.dataclass(frozen=True)
 class SequenceFrames:
-    """The frames of a sequence folder; their number, rate and size as its seqinfo.ini says."""
+    """The frames of a sequence folder; their number, rate and size as its seqinfo.ini says.
+
+    names: of their files, in order; none where no images are read.
+    """
 
     sequence: Sequence
-    has_images: bool
+    names: tuple[str, ...]
+    is_counted = True
 
     @classmethod
     def of(cls, sequence: Sequence, needs_images: bool) -> "SequenceFrames":
@@ -142,15 +152,23 @@ class SequenceFrames:
         Raises InputError where some are missing, or all and `needs_images` asks for them.
         """
         folder = sequence.folder / sequence.images
-        there = set(os.listdir(folder)) if folder.is_dir() else set()
-        files = [sequence.image(number).name for number in range(1, sequence.length + 1)]
-        missing = [name for name in files if name not in there]
-        if missing and (needs_images or len(missing) < len(files)):
+        found = sequence.images_among(os.listdir(folder) if folder.is_dir() else ())
+        missing = sequence.length - len(found)  # seqLength may be anything: nothing is made of that size
+        if missing and (needs_images or found):
+            numbers = (number for number in range(1, sequence.length + 1) if number not in found)
+            names = [sequence.image(number).name for number in itertools.islice(numbers, 5)]
+            more = f" and {missing - len(names):,} more" if missing > len(names) else ""
             raise InputError(
-                f"{len(missing):,} of {sequence.length:,} frames of {shown(sequence.name)} are missing in "
-                f"{shown(folder)}: {first_few(missing)}; fetch them again, or mend seqLength and imExt in seqinfo.ini"
+                f"{missing:,} of {sequence.length:,} frames of {shown(sequence.name)} are missing in "
+                f"{shown(folder)}: {first_few(names)}{more}; fetch them again, or mend seqLength and imExt in "
+                "seqinfo.ini"
             )
-        return cls(sequence, needs_images)
+        return cls(sequence, tuple(found[number] for number in sorted(found)) if needs_images else ())
+
+    @property
+    def has_images(self) -> bool:
+        """See `Frames.has_images`."""
+        return bool(self.names)
 
     @property
     def name(self) -> str:
@@ -175,15 +193,18 @@ class SequenceFrames:
     def read(self) -> Iterator[np.ndarray | None]:
         """See `Frames.read`."""
         if not self.has_images:
-            return iter([None] * self.count)
-        names = tuple(self.sequence.image(number).name for number in range(1, self.count + 1))
-        return FolderFrames(self.sequence.folder / self.sequence.images, names, self.image_size).read()
+            return itertools.repeat(None, self.count)
+        return FolderFrames(self.sequence.folder / self.sequence.images, self.names, self.image_size).read()
 
 
 class VideoFrames:
-    """The frames of a video file's first video stream, decoded by PyAV."""
+    """The frames of a video file's first video stream, decoded by PyAV and turned upright, as its header says.
+
+    `count` is the header's, which is wrong for some, such as one that was written in fragments.
+    """
 
     has_images = True
+    is_counted = False
 
     def __init__(self, path: str | os.PathLike):
         """Opens the file; raises InputError where PyAV is missing or the file is no video."""
@@ -194,17 +215,19 @@ class VideoFrames:
             stream = self._stream(container)
             self.count: int | None = stream.frames or None
             self.frame_rate: float | None = float(stream.average_rate) if stream.average_rate else None
-            self.image_size: tuple[int, int] = (stream.height, stream.width)
+            sides = (stream.height, stream.width)
+            self._turns = self._turns_of(container, stream)
+            self.image_size: tuple[int, int] = sides[::-1] if self._turns % 2 else sides
 
     def read(self) -> Iterator[np.ndarray]:
-        """See `Frames.read`; a video that ends before `count` frames just ends."""
+        """See `Frames.read`."""
         number = 0
         with self._open() as container:
             stream = self._stream(container)
             stream.thread_type = "AUTO"
             try:
                 for decoded in container.decode(stream):
-                    frame = decoded.to_ndarray(format="rgb24")
+                    frame = np.ascontiguousarray(np.rot90(decoded.to_ndarray(format="rgb24"), self._turns))
                     number += 1
                     _require_size(f"frame {number} of {shown(self.path)}", frame, self.image_size)
                     yield frame
@@ -212,6 +235,17 @@ class VideoFrames:
                 raise InputError(
                     f"{shown(self.path)} cannot be decoded after frame {number} ({shown(error)}); fetch it again"
                 ) from error
+
+    def _turns_of(self, container, stream) -> int:
+        """By how many right angles counterclockwise frames are to be turned: telephones film lying on their side.
+
+        The first frame says it; PyAV tells it of no stream, and older ones not at all.
+        """
+        try:
+            first = next(container.decode(stream), None)
+        except self._av.error.FFmpegError:  # `read` tells it
+            return 0
+        return round(getattr(first, "rotation", 0) / 90) % 4
 
     def _open(self):
         try:
@@ -245,27 +279,3 @@ def _require_size(where: str, frame: np.ndarray, image_size: tuple[int, int]) ->
     if frame.shape[:2] != tuple(image_size):
         (height, width), (rows, columns) = image_size, frame.shape[:2]
         raise InputError(f"{where} is {columns} x {rows} pixels (width x height), others {width} x {height}")
-
-
-def _require_no_gap(folder: Path, names: list[str]) -> None:
-    """Raises InputError where the numbers in the names leave some out: frames after it would be numbered wrongly.
-
-    Numbers of which most are one step apart count frames; others are times, which may lie as they like.
-    """
-    keys = [by_number(name) for name in names]
-    if any(key[1] < 0 for key in keys) or len({key[0] for key in keys}) > 1:
-        return  # not numbered: by their names
-    steps = np.diff([key[1] for key in keys])
-    if not len(steps):
-        return
-    step = steps.min()
-    if step == 0:
-        twice = int(np.argmin(steps))
-        raise InputError(f"{shown(folder)} has frame {names[twice]} and {names[twice + 1]}; leave one of these")
-    gaps = np.flatnonzero(steps > step)
-    if 0 < len(gaps) < len(steps) / 2:
-        between = [f"between {names[gap]} and {names[gap + 1]}" for gap in gaps]
-        raise InputError(
-            f"{shown(folder)} lacks frames in {len(gaps):,} place(s): {first_few(between)}; fetch them again, or name "
-            "the frames anew without a gap"
-        )

@@ -10,6 +10,8 @@ MOT16-02/
 import configparser
 import dataclasses
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from reid_jax.data.image_kinds import IMAGE_ENDINGS
@@ -59,9 +61,36 @@ class Sequence:
         """The file of the ground truth."""
         return self.folder / GROUND_TRUTH
 
+    @property
+    def inputs(self) -> list[tuple[str, Path]]:
+        """Everything that is read of it, each behind what messages call it: nothing may be written there."""
+        return [
+            (f"the {what} of {self.name}", path)
+            for what, path in (
+                ("folder", self.folder),
+                (SEQINFO, self.folder / SEQINFO),
+                ("detections", self.detections),
+                ("ground truth", self.ground_truth),
+                ("frames", self.folder / self.images),
+            )
+        ]
+
     def image(self, frame: int) -> Path:
-        """The file of a frame, counted from 1."""
+        """The file of a frame, counted from 1, as MOTChallenge calls it; see `images_among` for others."""
         return self.folder / self.images / f"{frame:06d}{self.ending}"
+
+    def images_among(self, names: Iterable[str]) -> dict[int, str]:
+        """{frame: the name of its file} of the frames that are among names, those of six digits before others.
+
+        DanceTrack has eight digits. Capital and small letters of the ending are alike.
+        """
+        found = {}
+        for name in sorted(names, key=lambda name: (len(name) != 6 + len(self.ending), name)):
+            stem, ending = os.path.splitext(name)
+            is_frame = ending.lower() == self.ending.lower() and re.fullmatch("[0-9]{1,15}", stem)
+            if is_frame and 1 <= int(stem) <= self.length:
+                found.setdefault(int(stem), name)
+        return found
 
 
 def is_sequence(folder: str | os.PathLike) -> bool:
@@ -99,8 +128,8 @@ def read_sequence(folder: str | os.PathLike) -> Sequence:
             raise InputError(f"{shown(path)}: {key} {told}; it takes {allowed}")
         return value
 
-    images, ending = said.get("imDir", IMAGES), said.get("imExt", ".jpg").lower()
-    if ending not in IMAGE_ENDINGS:
+    images, ending = said.get("imDir", IMAGES), said.get("imExt", ".jpg")
+    if ending.lower() not in IMAGE_ENDINGS:
         raise InputError(f"{shown(path)}: imExt is {shown(ending)!r}; it takes one of {', '.join(IMAGE_ENDINGS)}")
     if not images or Path(images).name != images or images == "..":  # it may not lead out of the folder
         raise InputError(f"{shown(path)}: imDir is {shown(images)!r}; it takes the name of a folder beside {SEQINFO}")

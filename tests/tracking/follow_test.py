@@ -22,6 +22,7 @@ class Made:
     ends: int
     has_images: bool = True
     name: str = "made"
+    is_counted: bool = True
     frame_rate = None
     image_size = (100, 200)
 
@@ -126,3 +127,10 @@ def test_tracking_needs_no_jax():
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")
+
+
+def test_a_count_that_is_a_guess_refuses_nothing_before_the_end(tmp_path, capsys):
+    followed, rows = run(tmp_path, Made(4, 12, is_counted=False), walk(range(1, 13)))
+    assert (followed.frames, rows.frame.max(), capsys.readouterr().err) == (12, 12, "")
+    with pytest.raises(InputError, match="go to frame 13, but made has 12 frames"):
+        run(tmp_path, Made(20, 12, is_counted=False), walk(range(1, 14)))

@@ -47,3 +47,11 @@ def test_what_is_wrong_is_named(tmp_path, old, new, reason):
 def test_a_folder_without_it_is_told(tmp_path):
     with pytest.raises(InputError, match=r"has no seqinfo.ini"):
         read_sequence(tmp_path)
+
+
+def test_frames_have_any_padding_and_capitals_in_the_ending(tmp_path):
+    sequence = Sequence(tmp_path, "A", 10, 3, (48, 64), ending=".JPG")
+    write_seqinfo(sequence)
+    assert read_sequence(tmp_path) == sequence
+    names = ["00000001.JPG", "000001.JPG", "00000002.jpg", "3.Jpg", "00000004.JPG", "0.JPG", "x1.JPG", "000003.png"]
+    assert sequence.images_among(names) == {1: "000001.JPG", 2: "00000002.jpg", 3: "3.Jpg"}

@@ -6,13 +6,14 @@ import numpy as np
 
 from reid_jax.errors import InputError
 from reid_jax.progress import progress_bar
-from reid_jax.tracking.boxes import whole_pixels
+from reid_jax.tracking.boxes import inside, whole_pixels
 from reid_jax.tracking.frames import Frames
 from reid_jax.tracking.mot_files import Rows
-from reid_jax.tracking.motdt import Embed, unit
+from reid_jax.tracking.motdt import Embed, Settings, unit
 from reid_jax.tracking.reentry import GALLERY_CROPS, QUERY_CROPS, Described
 from reid_jax.tracking.visits import Visit, covered, diverse, early_rows, spread
 
+_LEAST_INSIDE = Settings().least_inside  # part of a box's area that lies in the frame, as the tracker has it
 _CANDIDATES = 2 * GALLERY_CROPS  # boxes of a visit that are described, of which the most diverse are kept
 
 
@@ -25,6 +26,8 @@ def describe_visits(
     progress: str = "",
 ) -> list[Described]:
     """Describes each visit by its early crops and a diverse gallery; each frame is read once, with one call of `embed`.
+
+    A box that lies with less than half of its area in the frame has no look.
 
     Args:
       rows: of all visits.
@@ -77,12 +80,14 @@ def _features(
             for number, frame in enumerate(frames.read() if last else (), 1):
                 own = there[rows.frame[there] == number]
                 if len(own):
+                    bar.update()
+                    own = own[inside(corners[own], frame.shape[:2]) >= _LEAST_INSIDE]
+                if len(own):
                     described = embed(frame, whole_pixels(corners[own], frame.shape[:2]))
                     for row, mean, found in zip(own.tolist(), described, unit(described), strict=True):
                         if np.isfinite(found).all():
                             feature[row] = found
                             disagreement[row] = max(0.0, 1 - float(mean @ mean))
-                    bar.update()
                 if number == last:
                     break
             if number < last:

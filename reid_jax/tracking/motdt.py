@@ -288,10 +288,11 @@ class Tracker:
     def _likeness(self, track: np.ndarray, feature: np.ndarray) -> np.ndarray:
         """How near each prediction [k] looks to its own track, 0 to 1; 1 for detections and what is not known."""
         score = np.ones(len(track))
+        farthest = self.settings.doubt * self.settings.most_distance
         for row in np.flatnonzero(track != _DETECTION):
             distance = self._tracks[track[row]].features.distances(feature[row : row + 1])[0]
             if np.isfinite(distance):
-                score[row] = max(0.0, 1 - distance / (self.settings.doubt * self.settings.most_distance))
+                score[row] = max(0.0, 1 - distance / farthest) if farthest else float(distance == 0)
         return score
 
     def _gated_distance(self, track: np.ndarray, candidates: _Candidates) -> np.ndarray:

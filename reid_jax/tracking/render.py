@@ -135,6 +135,11 @@ class _Video:
 
     def add(self, frame: np.ndarray) -> None:
         height, width = (side // 2 * 2 for side in frame.shape[:2])  # H.264 stores colours of four pixels together
+        if not (height and width):
+            raise InputError(
+                f"frames are {frame.shape[1]} x {frame.shape[0]} pixels (width x height), and a video takes 2 or more "
+                "each way; name a folder"
+            )
         if self._stream is None:
             codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
             self._stream = self._container.add_stream(codec, rate=Fraction(self._rate, 1000))

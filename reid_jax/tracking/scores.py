@@ -25,7 +25,7 @@ from reid_jax.progress import with_progress
 from reid_jax.text_table import format_table
 from reid_jax.tracking.boxes import iou
 from reid_jax.tracking.mot_files import NOBODY, Rows
-from reid_jax.tracking.preprocessing import preprocess, to_follow
+from reid_jax.tracking.preprocessing import distractors_of, preprocess, to_follow
 
 TOGETHER = "together"
 
@@ -69,12 +69,13 @@ def score(
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Scores sequences: {name: {metric: value}}, and {metric: value} of all together, with `METRICS` as keys.
 
-    Shares are fractions, MOTA perhaps below 0; counts are whole. With `preprocessing`, MOT16's and MOT17's rules for
-    distractors; without, results on distractors are false positives, as in py-motmetrics. `progress` names the bar over
+    Shares are fractions, MOTA perhaps below 0; counts are whole. A sequence with nobody to be followed has shares of 0,
+    and its results are false positives. With `preprocessing`, MOT16's, MOT17's and MOT20's rules for distractors;
+    without, results on distractors are false positives, as in py-motmetrics. `progress` names the bar over
     the sequences; none is shown where it is empty.
 
     Raises:
-      InputError: TrackEval is not installed, two sequences have one name, a sequence has nobody to be followed,
+      InputError: TrackEval is not installed, two sequences have one name, no sequence has anybody to be followed,
         somebody has two boxes in a frame, or a class is none of MOTChallenge's.
     """
     names = [each.name for each in sequences]
@@ -89,10 +90,17 @@ def score(
         "Identity": metrics.Identity({"PRINT_CONFIG": False}),
     }
     by_measure = {measure: {} for measure in measures}
+    people = 0
     for each in with_progress(sequences, progress, "sequences"):
         data = _arrays(each, preprocessing)
+        people += data["num_gt_ids"]
         for measure, metric in measures.items():
             by_measure[measure][each.name] = metric.eval_sequence(data)
+    if not people:
+        raise InputError(
+            f"{first_few(names)}: the ground truth has nobody to be followed; it takes boxes of class 1 with a flag "
+            "that is not 0"
+        )
     combined = {measure: metric.combine_sequences(by_measure[measure]) for measure, metric in measures.items()}
     each_alone = {name: _ours({measure: found[name] for measure, found in by_measure.items()}) for name in names}
     return each_alone, _ours(combined)
@@ -154,16 +162,11 @@ def _arrays(tracked: Tracked, preprocessing: bool) -> dict:
         _require_one_box_each(tracked.name, what, rows)
     try:
         if preprocessing:
-            truth, results = preprocess(tracked.truth, tracked.results)
+            truth, results = preprocess(tracked.truth, tracked.results, distractors_of(tracked.name))
         else:
             truth, results = tracked.truth.select(to_follow(tracked.truth)), tracked.results
     except InputError as error:
         raise InputError(f"{shown(tracked.name)}: {error}") from error
-    if not len(truth):
-        raise InputError(
-            f"{shown(tracked.name)}: the ground truth has nobody to be followed; it takes boxes of class 1 with a flag "
-            "that is not 0"
-        )
     people, truth_id = np.unique(truth.identity, return_inverse=True)
     tracks, result_id = np.unique(results.identity, return_inverse=True)
     truth_rows, result_rows = truth.by_frame(), results.by_frame()

@@ -100,3 +100,11 @@ def test_networks_that_disagree_give_a_visit_its_spread():
     assert first.spread == pytest.approx(expected)
     assert second.spread == pytest.approx(0, abs=1e-6)
     np.testing.assert_allclose(first.query, np.tile(mean[0] / np.linalg.norm(mean[0]), (3, 1)), rtol=1e-5)
+
+
+def test_a_box_that_lies_mostly_outside_of_the_frame_has_no_look():
+    rows = rows_of([(1, range(1, 4), -6, 1), (2, range(1, 4), 194, 1), (3, range(1, 4), -5, 1), (4, [4], 500, 1)])
+    calls = []
+    described = describe_visits(rows, visits_of(rows), {1: Camera(1, 9)}, embed_and_note(calls), 5)
+    assert [(len(one.query), len(one.gallery)) for one in described] == [(0, 0), (3, 3), (3, 3), (0, 0)]
+    assert calls == [(1, 1, 2), (1, 2, 2), (1, 3, 2)]

@@ -195,3 +195,14 @@ def test_descriptors_that_do_not_fit_are_refused():
         Tracker(lambda frame, boxes: np.zeros((3, 8))).step([person(1)], FRAME)
     with pytest.raises(InputError, match="needs what describes boxes"):
         Tracker(box_score=APPEARANCE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_distance_at_all_is_a_distance_to_go_by():
+    def embed(frame, boxes):
+        return np.eye(2)[(boxes[:, 0] > 50).astype(int)]
+
+    tracker = Tracker(embed, APPEARANCE, Settings(most_distance=0))
+    for box in ([[10, 10, 30, 60]], [[10, 10, 30, 60]], [[10, 10, 30, 60]], [[10, 10, 30, 60]], [], []):
+        seen = tracker.step(np.array(box, float), np.zeros((100, 200, 3), np.uint8))
+    assert seen.identity.tolist() == [1]

@@ -7,7 +7,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.tracking.mot_files import Rows
-from reid_jax.tracking.preprocessing import preprocess
+from reid_jax.tracking.preprocessing import distractors_of, preprocess
 
 PERSON, STATIC = [10, 10, 20, 40], [200, 10, 20, 40]
 
@@ -94,3 +94,9 @@ def test_it_is_the_best_of_all_assignments():
         assert set(kept.identity.tolist()) == set(range(count)) - expected
         dropped += len(expected)
     assert dropped > 20
+
+
+def test_vehicles_without_a_motor_are_distractors_in_mot20():
+    truth = Rows.of([1, 1], [PERSON, STATIC], identity=[1, 2], category=[1, 6])
+    for name, count in (("MOT20-01", 1), ("MOT16-02", 2), ("MOT17-02-DPM", 2), ("MOT2015", 2)):
+        assert len(preprocess(truth, results_of(PERSON, STATIC), distractors_of(name))[1]) == count

@@ -98,3 +98,11 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     pytest.importorskip("av")
     with pytest.raises(InputError, match="cannot write"), film(tmp_path / "file" / "a.mp4") as frames:
         frames.add(FRAME)
+
+
+@pytest.mark.parametrize("size", [(1, 50), (50, 1)])
+def test_a_video_takes_no_frames_of_one_pixel(tmp_path, size):
+    pytest.importorskip("av")
+    with pytest.raises(InputError, match="pixels .*, and a video takes 2 or more"), film(tmp_path / "a.mp4") as frames:
+        frames.add(np.zeros((*size, 3), np.uint8))
+    assert not any(tmp_path.iterdir())

@@ -152,3 +152,24 @@ def test_an_identity_in_two_cameras_counts_as_one_person():
 def test_what_cannot_be_scored_is_refused(tracked, said):
     with pytest.raises(InputError, match=said):
         score(tracked)
+
+
+def test_a_sequence_with_nobody_in_it_has_false_positives_alone():
+    full = Tracked("a", TRUTH, TRUTH)
+    for empty in (walk(1, []), walk(1, confidence=0)):
+        by_sequence, both = score([full, Tracked("b", empty, walk(3, range(1, 5)))])
+        assert (by_sequence["b"]["false_positives"], by_sequence["b"]["misses"]) == (4, 0)
+        assert [by_sequence["b"][share] for share in ("hota", "mota", "idf1", "recall")] == [0, 0, 0, 0]
+        assert both["mota"] == pytest.approx(1 - 4 / 20)
+        assert both["idf1"] == pytest.approx(2 * 20 / (20 + 24))
+        assert score([as_one("both", [full, Tracked("b", empty, walk(3, range(1, 5)))])])[1]["false_positives"] == 4
+    assert score([full, Tracked("b", walk(1, []), walk(3, []))])[1]["mota"] == 1
+    with pytest.raises(InputError, match="b, c: the ground truth has nobody to be followed"):
+        score([Tracked("b", walk(1, []), TRUTH), Tracked("c", walk(1, []), TRUTH)])
+
+
+def test_mot20_has_its_own_rule():
+    truth = together(walk(1, category=1), walk(2, top=100.0, category=6, confidence=0))
+    for name, count in (("MOT20-01", 0), ("MOT17-02", 10)):
+        found, _ = score([Tracked(name, truth, together(walk(1), walk(2, top=100.0)))])
+        assert found[name]["false_positives"] == count

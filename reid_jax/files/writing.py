@@ -5,7 +5,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from reid_jax.errors import InputError, shown
@@ -73,6 +73,30 @@ def require_writable_folder(option: str, path: str | os.PathLike) -> None:
     with _refusing(option, name):
         _look_at(Path(name))
         _try_to_write(Path(name))
+
+
+Named = tuple[str, str | os.PathLike | None]  # an option, or what else a path is called in messages, and the path
+
+
+def require_apart(outputs: Iterable[Named], inputs: Iterable[Named]) -> None:
+    """Raises InputError, naming both, where a path to write to is one that is read, or another one to write to.
+
+    Paths that are None are passed over. Two names of one file or folder, as by links, count as one.
+    """
+    taken = [(f"is read as {what}", path) for what, path in inputs if path is not None]
+    for option, path in outputs:
+        if path is None:
+            continue
+        for use, other in taken:
+            if _is_same(path, other):
+                raise InputError(f"{option} is {shown(os.fspath(path))}, which {use}; give another place to write to")
+        taken.append((f"{option} writes, too", path))
+
+
+def _is_same(one: str | os.PathLike, other: str | os.PathLike) -> bool:
+    with contextlib.suppress(OSError):  # one of them is not there
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager

@@ -6,14 +6,17 @@
     results        frame,id,left,top,width,height,confidence[,x,y,z[,camera]]
 
 Frames count from 1; boxes are in pixels, as they stand in the file. x, y and z, places in the world, are not used, and
-written as -1. The eleventh column of results is ours: readers of MOTChallenge files pass over it. Ground truth of
-several cameras is a sequence folder for each, with identities in common.
+written as -1. Of ten fields in ground truth the eighth is a class where it is -1 or a whole number from 1 on in every
+such line of the file. The eleventh column of results is ours, and written for several cameras alone: TrackEval passes
+over it, but py-motmetrics reads shifted columns then. Ground truth of several cameras is a sequence folder for each,
+with identities in common. Lines that begin with # are comments.
 """
 
 import dataclasses
 import functools
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,8 +31,10 @@ UNKNOWN = -1  # a class or a visibility that the file does not say
 PEDESTRIAN = 1  # MOTChallenge's class of people who walk or stand
 MOST = 2**31 - 1  # of frames, identities, classes and cameras: what other tools hold them in
 
-# Begins a line that says how far the results of a run go that has not ended; see `results_file`.
+# How the file of a run is called that has not ended, and what its last line says; see `results_file`.
+PARTIAL = ".partial"
 COMMENT = "#"
+_TO_FRAME = re.compile(r"# to frame [0-9]+( of [0-9]+)?\s*")
 
 _DIGITS = 3  # of boxes, behind the point: a thousandth of a pixel
 
@@ -119,7 +124,10 @@ def read_ground_truth(path: str | os.PathLike) -> Rows:
     is no finite number, a frame is below 1, an identity or a class no whole number up to 2^31 - 1, a width or a height
     not above 0, or where a person has two boxes in one frame; and where the file cannot be read.
     """
-    return _read(path, "ground truth", _ground_truth, (6, 10))
+    path, what = Path(path), "ground truth"
+    lines = list(_lines(path, what))
+    has_places = not all(_may_be_class(line) for _, line in lines)
+    return _gather_lines(path, what, lines, functools.partial(_ground_truth, has_places=has_places), (6, 10))
 
 
 def read_detections(path: str | os.PathLike) -> Rows:
@@ -130,7 +138,7 @@ def read_detections(path: str | os.PathLike) -> Rows:
 def read_results(path: str | os.PathLike) -> Rows:
     """Reads results as `read_ground_truth` does; a person may have a box in each camera.
 
-    Raises InputError also for the results of a run that was interrupted.
+    Raises InputError also for the results of a run that has not ended.
     """
     return _read(path, "results", _result, (6, 11))
 
@@ -172,7 +180,9 @@ def _ground_truth_line(rows: Rows, row: int) -> str:
 
 
 def _start(rows: Rows, row: int, identity: int) -> str:
-    return f"{rows.frame[row]},{identity},{','.join(map(_number, rows.box[row]))}"
+    left, top, *sides = rows.box[row]
+    box = [left, top, *(max(side, 10**-_DIGITS) for side in sides)]  # a side of 0 could not be read
+    return f"{rows.frame[row]},{identity},{','.join(map(_number, box))}"
 
 
 def _number(value: float) -> str:
@@ -233,9 +243,15 @@ def _result(fields: list[float]) -> Row:
     return dataclasses.replace(_detection(fields), identity=whole_number("the id", fields[1]), camera=camera)
 
 
-def _ground_truth(fields: list[float]) -> Row:
+def _may_be_class(line: str) -> bool:
+    """Whether a line of ten fields, such as 2015's, has a class in the eighth and not a place in the world."""
+    texts = line.split(",")
+    return len(texts) != 10 or re.fullmatch(r"\s*(-1|0*[1-9][0-9]*)(\.0*)?\s*", texts[7]) is not None
+
+
+def _ground_truth(fields: list[float], has_places: bool) -> Row:
     row = _result(fields[:10])
-    if len(fields) == 10:  # of 2015, which has places in the world where class and visibility are now
+    if len(fields) == 10 and has_places:
         return row
     category = whole_number("the class", fields[7], UNKNOWN) if len(fields) > 7 else UNKNOWN
     return dataclasses.replace(row, category=category, visibility=fields[8] if len(fields) > 8 else UNKNOWN)
@@ -243,8 +259,18 @@ def _ground_truth(fields: list[float]) -> Row:
 
 def _read(path: str | os.PathLike, what: str, read: Callable[[list[float]], Row], fields: tuple[int, int]) -> Rows:
     path = Path(path)
-    lines = ((f"line {number}", functools.partial(_row, read, line, fields)) for number, line in _lines(path, what))
-    return gather(path, f"lines of {what}", lines)
+    return _gather_lines(path, what, _lines(path, what), read, fields)
+
+
+def _gather_lines(
+    path: Path,
+    what: str,
+    lines: Iterable[tuple[int, str]],
+    read: Callable[[list[float]], Row],
+    fields: tuple[int, int],
+) -> Rows:
+    parts = ((f"line {number}", functools.partial(_row, read, line, fields)) for number, line in lines)
+    return gather(path, f"lines of {what}", parts)
 
 
 def _row(read: Callable[[list[float]], Row], line: str, fields: tuple[int, int]) -> Row:
@@ -284,7 +310,7 @@ def gather(path: Path, what: str, parts: Iterable[tuple[str, Callable[[], Row]]]
 
 
 def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, each with its number counted from 1."""
+    """The lines that are neither empty nor comments, each with its number counted from 1."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
@@ -295,12 +321,12 @@ def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
         ) from error
     except ValueError as error:
         raise InputError(f"{shown(path)} is no text; name the file of the {what}") from error
-    unfinished = [line for line in lines if line.startswith(COMMENT)]
-    if unfinished:
-        said = unfinished[-1].removeprefix(COMMENT).strip()
+    unfinished = [line for line in lines if _TO_FRAME.fullmatch(line)]
+    if unfinished or path.name.endswith(PARTIAL):
+        said = unfinished[-1].removeprefix(COMMENT).strip() if unfinished else f"by its ending {PARTIAL}"
         raise InputError(f"{shown(path)} holds the {what} of a run that did not end ({shown(said)}); run it again")
     for number, line in enumerate(lines, 1):
-        if line.strip():
+        if line.strip() and not line.lstrip().startswith(COMMENT):
             yield number, line
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.progress import with_progress
 from reid_jax.tracking.mot_files import Rows, read_ground_truth, read_results
-from reid_jax.tracking.results_file import ResultsFile
+from reid_jax.tracking.results_file import note_newer_run, partial_of
 from reid_jax.tracking.scores import Tracked
-from reid_jax.tracking.sequences import GROUND_TRUTH, is_sequence, read_sequence
+from reid_jax.tracking.sequences import GROUND_TRUTH, SEQINFO, is_sequence, read_sequence
 
 _BELOW = f"*/{GROUND_TRUTH}"
 
@@ -24,10 +24,26 @@ class _Truth:
     length: int | None  # frames, where a seqinfo.ini says so
 
 
-def read_tracked(
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files of one sequence: its ground truth and results, of which `camera`, where it is one, names the rows."""
+
+    truth: _Truth
+    results: Path
+    camera: int | None = None
+
+    @property
+    def inputs(self) -> list[tuple[str, Path]]:
+        """Everything that is read, each behind what messages call it: nothing may be written there."""
+        name, path = self.truth.name, self.truth.path
+        of_sequence = [] if self.truth.length is None else [(f"the {SEQINFO} of {name}", path.parents[1] / SEQINFO)]
+        return [(f"the ground truth of {name}", path), (f"the results of {name}", self.results), *of_sequence]
+
+
+def find_tracked(
     ground_truth: Sequence[str | os.PathLike], results: str | os.PathLike, *, one_scene: bool = False
-) -> list[Tracked]:
-    """Reads ground truth and results of sequences, in the order given, those below a folder by name.
+) -> list[Files]:
+    """Finds ground truth and results of sequences, in the order given, those below a folder by name.
 
     Args:
       ground_truth: sequence folders (with gt/gt.txt; seqinfo.ini is not needed), folders that hold some, or text files.
@@ -35,25 +51,31 @@ def read_tracked(
       one_scene: the sequences are cameras of one scene; `results` may be one file whose eleventh column says which of
         them, counted from 1.
 
-    Raises:
-      InputError: a file is missing or cannot be taken, or has frames that its sequence does not have.
+    Raises InputError where one is missing.
     """
     truths = [truth for path in ground_truth for truth in _find(Path(path))]
     results = Path(results)
     if results.is_dir():
         files = [results / f"{truth.name}.txt" for truth in truths]
         _require_files(files)
-        read = [(truth, path, None) for truth, path in zip(truths, files, strict=True)]
-    elif len(truths) == 1:
-        read = [(truths[0], results, None)]
-    elif one_scene:
-        read = [(truth, results, camera) for camera, truth in enumerate(truths, 1)]
-    else:
-        raise InputError(
-            f"there are {len(truths)} sequences ({first_few([truth.name for truth in truths])}), but "
-            f"--results={shown(results)} is no folder; give a folder that holds NAME.txt for each"
-        )
-    return [_read(*each, cameras=len(truths)) for each in with_progress(read, "reading", "sequences")]
+        return [Files(truth, path) for truth, path in zip(truths, files, strict=True)]
+    if len(truths) == 1:
+        return [Files(truths[0], results)]
+    if one_scene:
+        return [Files(truth, results, camera) for camera, truth in enumerate(truths, 1)]
+    raise InputError(
+        f"there are {len(truths)} sequences ({first_few([truth.name for truth in truths])}), but "
+        f"--results={shown(results)} is no folder; give a folder that holds NAME.txt for each"
+    )
+
+
+def read_tracked(found: Sequence[Files]) -> list[Tracked]:
+    """Reads what `find_tracked` gives.
+
+    Raises:
+      InputError: a file is missing or cannot be taken, or has frames that its sequence does not have.
+    """
+    return [_read(files, cameras=len(found)) for files in with_progress(found, "reading", "sequences")]
 
 
 def _find(path: Path) -> list[_Truth]:
@@ -80,17 +102,19 @@ def _require_files(files: Sequence[Path]) -> None:
     missing = [path for path in files if not path.is_file()]
     if not missing:
         return
-    begun = [path for path in missing if ResultsFile(path).partial.exists()]
+    begun = [path for path in missing if partial_of(path).exists()]
     if begun:
         raise InputError(f"the run that writes {first_few(begun)} has not ended; run it to its end")
     raise InputError(f"there is no {first_few(missing)}; results of a sequence are in a file of its name")
 
 
-def _read(truth: _Truth, path: Path, camera: int | None, *, cameras: int) -> Tracked:
+def _read(files: Files, *, cameras: int) -> Tracked:
+    truth, path, camera = files.truth, files.results, files.camera
     people = read_ground_truth(truth.path)
     if camera is None and not path.is_file():
         _require_files([path])
     results = read_results(path)
+    note_newer_run(path)
     numbers = np.unique(results.camera)
     if camera is not None:
         if len(results) and not (numbers[0] >= 1 and numbers[-1] <= cameras):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from reid_jax.errors import InputError
-from reid_jax.files.writing import new_folder, replace_file, require_writable, require_writable_folder
+from reid_jax.files.writing import new_folder, replace_file, require_apart, require_writable, require_writable_folder
 
 
 def fill(target, text, is_complete=lambda folder: True):
@@ -111,3 +111,24 @@ def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path, monkeypatch):
     for name in ("file.json", "file.json/new"):
         with pytest.raises(InputError, match="--out is .*Not a directory"):
             require_writable_folder("--out", tmp_path / name)
+
+
+def test_outputs_are_neither_inputs_nor_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("1")
+    (tmp_path / "link.txt").symlink_to("in.txt")
+    (tmp_path / "folder").mkdir()
+    inputs = [("--in", "in.txt"), ("SOURCE", "folder"), ("--none", None), ("--absent", "absent.txt")]
+    require_apart([("--out", "new.txt"), ("--other", "folder/new.txt"), ("--none", None)], inputs)
+    for name, said in (
+        ("in.txt", "is read as --in"),
+        (tmp_path / "in.txt", "is read as --in"),
+        ("link.txt", "is read as --in"),
+        ("folder/../folder/", "is read as SOURCE"),
+        ("folder/../absent.txt", "is read as --absent"),
+    ):
+        with pytest.raises(InputError, match=f"--out is .*, which {said}; give another") as caught:
+            require_apart([("--out", name)], inputs)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="--other is ./new.txt, which --out writes, too"):
+        require_apart([("--out", "new.txt"), ("--other", "./new.txt")], inputs)

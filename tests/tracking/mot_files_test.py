@@ -129,3 +129,29 @@ def test_what_is_no_file_of_rows_is_told(tmp_path):
             read_detections(tmp_path / name)
     with pytest.raises(InputError, match=r"run that did not end \(to frame 1 of 5\)"):
         read_results(tmp_path / "unfinished.txt")
+
+
+def test_ten_fields_have_classes_where_all_of_a_file_may_be_classes(tmp_path):
+    file = tmp_path / "gt.txt"
+    file.write_text("1,1,1,2,3,4,1,1,0.5,-1\n1,2,1,2,3,4,1,7.0,1,-1\n1,3,1,2,3,4,1,-1,-1,-1\n")
+    rows = read_ground_truth(file)
+    assert rows.category.tolist() == [1, 7, UNKNOWN]
+    assert rows.visibility.tolist() == [0.5, 1, UNKNOWN]
+    for place in ("7.5", "-3", "0"):  # places in the world, of which some are whole numbers
+        file.write_text(f"1,1,1,2,3,4,1,2,0.5,0\n1,2,1,2,3,4,1,{place},3,0\n")
+        assert read_ground_truth(file).category.tolist() == [UNKNOWN, UNKNOWN]
+
+
+def test_comments_of_others_are_passed_over(tmp_path):
+    file = tmp_path / "det.txt"
+    file.write_text("# frame,id,left,top,width,height,confidence\n1,-1,1,2,3,4,1\n # to be gone on with\nx\n")
+    with pytest.raises(InputError, match="1 of 2 lines of detections .* line 4"):
+        read_detections(file)
+    file.write_text("# to frame it well\n1,-1,1,2,3,4,1\n")
+    assert len(read_detections(file)) == 1
+
+
+def test_a_side_is_never_written_as_0(tmp_path):
+    write_results(tmp_path / "a.txt", Rows.of([1], [[1e-5, 2, 0.0004, 5e-9]], identity=1))
+    assert (tmp_path / "a.txt").read_text() == "1,1,0,2,0.001,0.001,1,-1,-1,-1\n"
+    assert len(read_results(tmp_path / "a.txt")) == 1

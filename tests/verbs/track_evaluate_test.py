@@ -156,3 +156,22 @@ def test_without_trackeval_one_line_says_what_to_install(scene, capsys, monkeypa
     said = capsys.readouterr().err
     assert "pip install 'reid_jax[track]'" in said
     assert len(said.splitlines()) == 1
+
+
+def test_scores_are_not_written_over_what_is_scored(scene, capsys):
+    results, gt = scene / "results", scene / "train" / "S-01" / "gt" / "gt.txt"
+    before = {path: path.read_bytes() for path in scene.rglob("*") if path.is_file()}
+    for json_file, said in (
+        (results / "S-01.txt", "which is read as the results of S-01"),
+        (gt, "which is read as the ground truth of S-01"),
+        (scene / "train" / "S-01" / "seqinfo.ini", "which is read as the seqinfo.ini of S-01"),
+    ):
+        assert evaluate(scene / "train", f"--results={results}", f"--json={json_file}") == 2
+        assert said in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in scene.rglob("*") if path.is_file()} == before
+
+
+def test_a_newer_run_that_has_not_ended_is_noted(scene, capsys):
+    (scene / "results" / "S-01.txt.partial").write_text("")
+    assert evaluate(scene / "train", f"--results={scene / 'results'}") == 0
+    assert "S-01.txt is of an earlier run: a newer one has not ended" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """`track reenter` and `calibrate`: who comes back before another camera is known again, by a threshold of others."""
 
+import argparse
+import re
+
 import numpy as np
 import pytest
 from made_place import SIZE, two_cameras
@@ -8,6 +11,7 @@ from reid_jax.main import main
 from reid_jax.tracking.calibration import read_calibration
 from reid_jax.tracking.mot_files import Rows, read_results, write_results
 from reid_jax.tracking.sequences import Sequence, write_seqinfo
+from reid_jax.verbs.track.place import place_of
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,8 @@ def test_a_single_camera_needs_no_column(cameras, tmp_path, capsys):
         capsys, cameras[0], f"--visits={visits}", "--embedder=histogram", "--threshold=1", f"--results={tmp_path / 'a'}"
     )
     assert code == 0
-    assert spans(tmp_path / "a") == {3: [(1, 1, 8)]}
+    assert spans(tmp_path / "a") == {3: [(0, 1, 8)]}
+    assert {line.count(",") for line in (tmp_path / "a").read_text().splitlines()} == {9}  # nor gets one
 
 
 def test_a_threshold_is_found_at_a_rate_and_told_with_what_it_costs(cameras, tmp_path, capsys):
@@ -122,3 +127,27 @@ def test_what_does_not_fit_is_told(cameras, tmp_path, capsys):
         assert (code, out) == (2, "")
         assert reason in err
         assert err.count("\n") == 1
+
+
+def test_what_is_read_is_not_written_over(cameras, tmp_path, capsys):
+    visits = tmp_path / "visits.txt"
+    write_results(visits, Rows.of(range(1, 9), [[10, 10, 8, 30]] * 8, identity=3))
+    truth, text = cameras[0] / "gt" / "gt.txt", visits.read_text()
+    was = truth.read_bytes()
+    looks = (cameras[0], "--embedder=histogram")
+    visited = (*looks, "--threshold=1", f"--visits={visits}")
+    for arguments, action, reason in (
+        ((*visited, f"--results={visits}"), "reenter", "which is read as --visits"),
+        ((*visited, f"--results={truth}"), "reenter", "which is read as the ground truth of c1"),
+        ((*looks, f"--json={truth}"), "calibrate", "--json is .*, which is read as the ground truth of c1"),
+    ):
+        code, out, err = run(capsys, *arguments, action=action)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert re.search(reason, err)
+    assert (truth.read_bytes(), visits.read_text()) == (was, text)
+
+
+def test_a_slow_camera_has_a_frame_that_answers(cameras, tmp_path):
+    for rate, count in ((0.2, 1), (0.5, 1), (4.0, 8)):
+        write_seqinfo(Sequence(tmp_path, "slow", rate, 3, SIZE))
+        assert place_of(argparse.Namespace(sequences=[tmp_path])).query_frames == count

@@ -131,6 +131,14 @@ def test_a_broken_frame_leaves_what_was_done_and_says_how_far(sequence, tmp_path
         (["--embedder=none", "--detections=absent.json", "--results=a.txt"], "there is no file absent.json"),
         (["--embeddings=absent.npy", "--results=a.txt"], "there is no file absent.npy"),
         (["--embedder=none", "--render=", "--results=a.txt"], "--render is ''"),
+        (["--embedder=none", "--render=seen.avi", "--results=a.txt"], "seen.avi; videos are written as .mp4 or .mkv"),
+        (["--embedder=none", "--most_distance=0.5", "--results=a.txt"], "--most_distance is of descriptors"),
+        (
+            ["--embedder=none", "--results=a.txt", "--render=./a.txt"],
+            "./a.txt, which --results writes, too",
+        ),
+        (["--embedder=none", "--results=a.partial"], ".partial is of runs that have not ended"),
+        (["--embedder=none", "--category=1", "--results=a.txt"], "category 1 is given, but"),
     ],
 )
 def test_options_that_do_not_fit_are_told(sequence, tmp_path, capsys, monkeypatch, arguments, reason):
@@ -159,3 +167,34 @@ def test_a_missing_frame_and_detections_beyond_the_end_are_told(sequence, tmp_pa
     assert "12 of 12 frames of C are missing" in err
     code, out, _ = run(capsys, tmp_path, "--embedder=none", detections, results)
     assert (code, "12 frames, 0 people" in out) == (0, True)
+
+
+def test_what_is_read_is_not_written_over(sequence, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "A"
+    shutil.copytree(sequence, folder)
+    (folder / "gt").mkdir()
+    (folder / "gt" / "gt.txt").write_text("1,1,1,1,9,9,1,1,1\n")
+    np.save(tmp_path / "looks.npy", np.ones((2 * FRAMES, 2)))
+    (folder / "img1" / "link.txt").symlink_to(folder / "det" / "det.txt")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    results, looks = f"--results={tmp_path / 'a.txt'}", "--embedder=none"
+    det, text = f"--detections={folder / 'det' / 'det.txt'}", f"{folder / 'img1' / 'link.txt'}"
+    for arguments, reason in (
+        ((folder, looks, results, f"--render={folder / 'img1'}"), "which is read as the frames of A-01"),
+        ((folder, looks, results, f"--render={folder}"), "which is read as the folder of A-01"),
+        ((folder / "img1", looks, det, results, f"--render={folder / 'img1'}"), "which is read as SOURCE"),
+        ((folder, looks, f"--results={folder / 'gt' / 'gt.txt'}"), "which is read as the ground truth of A-01"),
+        ((folder, looks, f"--results={folder / 'det' / 'det.txt'}"), "which is read as the detections of A-01"),
+        ((folder, looks, f"--results={folder / 'img1' / '000001.png'}"), "which is read as a frame"),
+        ((folder / "img1", looks, det, f"--results={text}"), "which is read as --detections"),
+        (
+            (folder, f"--embeddings={tmp_path / 'looks.npy'}", f"--results={tmp_path / 'looks.npy'}"),
+            "which is read as --embeddings",
+        ),
+    ):
+        code, out, err = run(capsys, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert reason in err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -2,7 +2,7 @@
 
 import argparse
 
-from reid_jax.files.writing import require_writable
+from reid_jax.files.writing import require_apart, require_writable
 from reid_jax.ranges import real
 from reid_jax.text_table import format_table
 from reid_jax.tracking.calibration import Threshold, Thresholds, calibrate, write_calibration
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         require_writable("--json", args.json)
     place = place_of(args)
+    require_apart([("--json", args.json)], [*place.inputs, ("--weights", args.weights)])
     rows = place.cut_truth()
     visits = visits_of(rows)
     truth = true_identities(rows, visits, place.truth)

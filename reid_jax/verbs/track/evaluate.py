@@ -4,8 +4,8 @@ import argparse
 
 from reid_jax.errors import InputError
 from reid_jax.files.json_files import write_json
-from reid_jax.files.writing import require_writable
-from reid_jax.tracking.scored_files import read_tracked
+from reid_jax.files.writing import require_apart, require_writable
+from reid_jax.tracking.scored_files import find_tracked, read_tracked
 from reid_jax.tracking.scores import as_one, require_trackeval, score, table
 
 HELP = "score results against ground truth: HOTA, MOTA, IDF1, switches, fragments, per sequence and together"
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without_preprocessing",
         action="store_true",
-        help="count results on distractors (MOT16's and MOT17's classes 2, 7, 8 and 12) as wrong, as py-motmetrics",
+        help="count results on distractors (classes 2, 7, 8 and 12, of MOT20 also 6) as wrong, as py-motmetrics",
     )
     parser.add_argument("--json", help="also write the scores to this file, shares as fractions")
 
@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         require_writable("--json", args.json)
     require_trackeval()
-    sequences = read_tracked(args.sequences, args.results, one_scene=args.one_scene)
+    found = find_tracked(args.sequences, args.results, one_scene=args.one_scene)
+    require_apart([("--json", args.json)], [read for files in found for read in files.inputs])
+    sequences = read_tracked(found)
     if args.one_scene and len(sequences) < 2:
         raise InputError(f"--one_scene takes two sequences or more, a camera each; here is {sequences[0].name} alone")
     preprocessing = not args.without_preprocessing

@@ -56,6 +56,11 @@ class Place:
     query_frames: int
     truth: Rows | None
 
+    @property
+    def inputs(self) -> list[tuple[str, Path]]:
+        """What is read of the sequences; see `Sequence.inputs`."""
+        return [read for sequence in self.sequences for read in sequence.inputs]
+
     def cut_truth(self) -> Rows:
         """The ground truth cut into visits; raises InputError where a sequence has none."""
         if self.truth is None:
@@ -75,7 +80,7 @@ def place_of(args: argparse.Namespace) -> Place:
     rates = sorted({sequence.frame_rate for sequence in sequences})
     if len(rates) > 1:
         raise InputError(f"the sequences have {rates} frames a second; cameras of one place must have the same")
-    return Place(sequences, round(QUERY_SECONDS * rates[0]), _truth(sequences))
+    return Place(sequences, max(1, round(QUERY_SECONDS * rates[0])), _truth(sequences))
 
 
 def looks_by(args: argparse.Namespace) -> tuple[Embed, str]:

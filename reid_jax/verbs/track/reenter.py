@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.files.writing import require_writable
+from reid_jax.files.writing import require_apart
 from reid_jax.ranges import real
 from reid_jax.text_table import format_table
 from reid_jax.tracking.mot_files import read_results, write_results
@@ -20,6 +20,7 @@ from reid_jax.tracking.reentry import (
     reassociations,
     relabel,
 )
+from reid_jax.tracking.results_file import note_newer_run, require_results
 from reid_jax.tracking.visits import NOBODY, true_identities, visits_of
 from reid_jax.verbs.track.place import add_place, looks_by, name_of, place_of
 
@@ -61,14 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Describes the visits, answers, writes, and counts mistakes where the truth is known."""
-    require_writable("--results", args.results)
+    require_results("--results", args.results)
     if args.most_spread is not None and not args.swag_samples:
         raise InputError("--most_spread is of samples of the weights; give --swag_samples too, as in --swag_samples=10")
     place = place_of(args)
+    inputs = [*place.inputs, ("--visits", args.visits), ("--weights", args.weights)]
+    require_apart([("--results", args.results)], inputs)
     if args.cut_truth:
         rows = place.cut_truth()
     else:
         rows = read_results(args.visits)
+        note_newer_run(args.visits)
         if len(place.sequences) == 1 and not rows.camera.any():  # a file without the column
             rows = dataclasses.replace(rows, camera=np.ones_like(rows.camera))
     visits = visits_of(rows)
@@ -78,7 +82,10 @@ def run(args: argparse.Namespace) -> None:
     answers = by_distance
     if args.most_spread is not None:
         answers = answer(visits, described, args.threshold, most_spread=args.most_spread, nearest=args.nearest)
-    write_results(args.results, relabel(rows, visits, answers, place.query_frames if args.online else 0))
+    renamed = relabel(rows, visits, answers, place.query_frames if args.online else 0)
+    if len(place.sequences) == 1:  # other readers take no eleventh column, and it would say nothing
+        renamed = dataclasses.replace(renamed, camera=np.zeros_like(renamed.camera))
+    write_results(args.results, renamed)
     people = len({each.identity for each in answers})
     print(f"{args.results}: {len(visits):,} visits of {people:,} people")
     if place.truth is not None:

@@ -1,13 +1,11 @@
 """`reid-jax convert`."""
 
 import argparse
-import os
 
 from reid_jax import config
 from reid_jax.convert.formats import convert_weights
 from reid_jax.convert.torch_file import read_state_dict
-from reid_jax.errors import InputError
-from reid_jax.files.writing import require_writable
+from reid_jax.files.writing import require_apart, require_writable
 from reid_jax.weights import Weights, save_weights
 
 EXAMPLES = """\
@@ -33,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Reads, converts and writes, never onto what it reads; no pickled code is run."""
     require_writable("--out", args.out, ".safetensors")
-    if os.path.exists(args.out) and os.path.exists(args.torch) and os.path.samefile(args.torch, args.out):
-        raise InputError(f"--out is {args.out}, which is the file to read, --torch; give another")
+    require_apart([("--out", args.out)], [("--torch", args.torch)])
     align = args.crop_align_corners == "true"
     model, variables, image_size = convert_weights(read_state_dict(args.torch), crop_align_corners=align)
     identities = model.pop("identities", 0)

@@ -286,7 +286,7 @@ def test_the_verb_converts_but_never_onto_its_source(tmp_path, capsys):
         tmp_path / "hard.safetensors",
     ):
         assert main(["convert", f"--torch={source}", f"--out={out}"]) == 2
-        assert "which is the file to read" in capsys.readouterr().err
+        assert "which is read as --torch" in capsys.readouterr().err
     for out, words in ((tmp_path / "a.pth", ".safetensors"), (source / "a.safetensors", "cannot be written")):
         assert main(["convert", f"--torch={source}", f"--out={out}"]) == 2
         assert words in capsys.readouterr().err

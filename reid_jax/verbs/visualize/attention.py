@@ -14,7 +14,7 @@ from reid_jax.verbs.visualize.options import (
     add_seed,
     add_weights,
     data_dir_of,
-    require_apart,
+    require_other_file,
     source_of,
 )
 from reid_jax.weights import load_weights
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     if args.split == "train":
         dataset = args.dataset or weights.config.dataset
         sources = [find_source(name, data_dir) for name in check_name(dataset)]
-        require_apart(args.out, sources)
+        require_other_file(args.out, sources)
     else:
         sources = [source_of(args, weights)]
         dataset = sources[0].name

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from reid_jax.data.split import StoredSplit
 from reid_jax.describe import Encoder
 from reid_jax.errors import InputError, shown
 from reid_jax.evaluate import Evaluation, evaluate
+from reid_jax.files.writing import require_apart
 from reid_jax.ranges import whole
 from reid_jax.verbs.protocol import SEED, check_heights, open_test, protocol_of, sources_to_score
 from reid_jax.visualize import embedding_map
@@ -72,15 +72,13 @@ def source_of(args: argparse.Namespace, weights: Weights) -> Source:
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
         raise InputError(f"{names} are several data sets; a picture shows one: choose with --dataset")
-    require_apart(args.out, sources)
+    require_other_file(args.out, sources)
     return sources[0]
 
 
-def require_apart(out: str, sources: Sequence[Source]) -> None:
+def require_other_file(out: str, sources: Sequence[Source]) -> None:
     """Raises InputError where `out` is the file, such as a table, that one of the data sets is read from."""
-    for source in sources:
-        if os.path.isfile(out) and os.path.exists(source.location) and os.path.samefile(out, source.location):
-            raise InputError(f"--out is {shown(out)!r}, the file of data set {shown(source.name)}; give another file")
+    require_apart([("--out", out)], [(f"data set {shown(source.name)}", source.location) for source in sources])
 
 
 @dataclasses.dataclass(frozen=True)

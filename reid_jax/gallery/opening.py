@@ -42,7 +42,7 @@ def open_gallery(
         gallery = _open_folder(Path(os.path.expanduser(name)), name, kind if create else None)
     if kind:
         try:
-            gallery.kind.require_same(kind, name)
+            gallery.kind.require_same(kind, gallery.address)
         except InputError:
             gallery.close()
             raise

@@ -7,7 +7,7 @@ each other at the row 'last' of `meta`, so ids come in the order of commits. Nee
 import contextlib
 import json
 import queue
-import urllib.parse
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -149,7 +149,12 @@ class _Server:
         return None
 
     def _connect(self) -> "psycopg.Connection":
-        return psycopg.connect(self._address, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        try:
+            return psycopg.connect(self._address, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        except psycopg.Error:
+            if not _misread_password(self._address):
+                raise
+        raise InputError(f"{self.name} cannot be reached; in its password write '@' as %40, '/' as %2F and '%' as %25")
 
     def close(self) -> None:
         """Closes the connections."""
@@ -158,13 +163,20 @@ class _Server:
 
 
 def without_password(address: str) -> str:
-    """Returns a server's address as messages show it."""
-    try:
-        parts = urllib.parse.urlsplit(address)
-        user, at, host = parts.netloc.rpartition("@")
-        return urllib.parse.urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=""))
-    except ValueError:
-        return "postgresql://…"
+    """Returns a server's address as messages show it: without what may be its password, nor its options."""
+    scheme, _, rest = address.partition("://")
+    login, at, place = rest.rpartition("@")  # the last '@': a password may hold others, and '/', '?' and '#'
+    user = login.partition(":")[0]
+    place = re.split("[?#]", place, maxsplit=1)[0]
+    if set(user) & set("/?#") or set(place) & set("=&"):  # the '@' is one of an option's value
+        return f"{scheme}://…"
+    return f"{scheme}://{user}{at}{place}"
+
+
+def _misread_password(address: str) -> bool:
+    """Whether a password holds what PostgreSQL takes for its end, so that its messages show the rest as a host."""
+    login = address.partition("://")[2].rpartition("@")[0]
+    return bool(set(login.partition(":")[2]) & set("/@"))
 
 
 def _words(error: "psycopg.Error") -> str:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import psycopg
 from reid_jax.errors import InputError
 from reid_jax.gallery import Filter, open_gallery
 from reid_jax.gallery.postgres import without_password
+from reid_jax.main import main
 
 
 @pytest.fixture
@@ -103,7 +105,39 @@ def test_a_server_that_goes_away_is_one_line_and_what_was_confirmed_stays(on_ser
     assert on_server.check() == []
     with pytest.raises(InputError, match=r"postgresql://me@127\.0\.0\.1:9/none cannot be reached"):
         open_gallery("postgresql://me:secret@127.0.0.1:9/none")
-    assert without_password("postgresql://me:secret@host/name?sslmode=require") == "postgresql://me@host/name"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://me:secret@host/name?sslmode=require", "postgresql://me@host/name"),
+        ("postgresql://me:secret@host:5432/name", "postgresql://me@host:5432/name"),
+        ("postgresql://me:se#cret@host/name", "postgresql://me@host/name"),
+        ("postgresql://me:se/cret@host/name", "postgresql://me@host/name"),
+        ("postgresql://me:se?cr@et@host/name", "postgresql://me@host/name"),
+        ("postgresql://me:se[cret@host/name", "postgresql://me@host/name"),
+        ("postgresql://host/name?user=me&password=secret", "postgresql://host/name"),
+        ("postgres://host/name?password=se@cret", "postgres://…"),
+        ("postgresql://me:secret@host/name?password=se@cret&x=y", "postgresql://…"),
+        ("postgresql://me@host/name", "postgresql://me@host/name"),
+        ("postgresql:///name", "postgresql:///name"),
+    ],
+)
+def test_no_part_of_a_password_is_shown(address, said):
+    assert without_password(address) == said
+
+
+@pytest.mark.parametrize("password", ["topsecret", "top#secret", "top/secret", "top@secret"])
+def test_no_message_shows_a_password(on_server, database, password, capsys, tmp_path, extractor):
+    address = database.replace("postgres:@", f"postgres:{password}@")
+    assert password in address
+    other = types.SimpleNamespace(digest="cd" * 32, streams=(10,))
+    with pytest.raises(InputError) as error:
+        open_gallery(address, other)
+    assert main(["gallery", "export", f"--gallery={address}", f"--out={tmp_path / 'x.npz'}"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "top" not in f"{error.value}{error.value.__cause__}{said}"
+    assert "secret" not in f"{error.value}{error.value.__cause__}{said}"
 
 
 def test_what_was_changed_by_hand_is_told(on_server, people, by_hand, database):

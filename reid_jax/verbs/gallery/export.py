@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> None:
                 entries += some
                 parts.append(vectors)
                 bar.update(len(some))
-        kind = gallery.kind
+        kind, address = gallery.kind, gallery.address
     if not entries:
-        raise InputError(f"the filter leaves no entry of {args.gallery}; see reid-jax gallery list")
+        raise InputError(f"the filter leaves no entry of {address}; see reid-jax gallery list")
     names = np.array([entry.source for entry in entries])
     identity, camera = (_numbers([getattr(entry, field) for entry in entries]) for field in ("person", "camera"))
     write_descriptors(args.out, Descriptors(names, np.concatenate(parts), kind.streams, kind.digest, identity, camera))

@@ -2,7 +2,7 @@
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,27 @@ def checksum(vector: np.ndarray, crop: bytes) -> int:
     return zlib.crc32(crop, zlib.crc32(np.ascontiguousarray(vector, "<f4").tobytes()))
 
 
-def check_folder(folder: Path, facts: FactsFile, vectors: VectorFiles, crops: CropFiles) -> list[str]:
-    """Returns what is damaged, a line for each kind of damage, with the ids and what to do."""
+def check_folder(
+    folder: Path, facts: FactsFile, vectors: VectorFiles, crops: CropFiles, unfinished: Callable[[], list[int]]
+) -> list[str]:
+    """Returns what is damaged, a line for each kind of damage, with the ids and what to do.
+
+    unfinished: gives the ids that a killed erasing has left.
+    """
     try:
         with facts.reading() as database:
-            return [*_in_sqlite(folder, database), *_in_entries(folder, database, vectors, crops)]
+            lines = [*_in_sqlite(folder, database)]
+            wrong = _in_entries(database, vectors, crops)
+        left = unfinished()
+        if left:
+            lines.append(f"{_ids(left)}: an erasing was killed and has not ended; run reid-jax gallery erase again")
+        with facts.reading() as database:  # as it is now: what was erased while it was checked is no damage
+            there = {id for (id,) in database.execute("SELECT id FROM entries")} if wrong else set()
+        for problem, ids in wrong.items():
+            ids = [id for id in ids if id in there]
+            if ids:
+                lines.append(f"{_ids(ids)} in {shown(folder)}: {problem}; {_AGAIN}")
+        return lines
     except InputError as error:  # damage at which SQLite gives up
         return [str(error)]
 
@@ -40,13 +56,10 @@ def _in_sqlite(folder: Path, database: sqlite3.Connection) -> Iterator[str]:
     strays = [id for (id,) in database.execute("SELECT DISTINCT id FROM tags WHERE id NOT IN (SELECT id FROM entries)")]
     if strays:
         yield f"{_ids(strays)}: tags without an entry, the tables were changed by hand; delete them from tags"
-    left = [id for (id,) in database.execute("SELECT id FROM erasing ORDER BY id")]
-    if left:
-        yield f"{_ids(left)}: an erasing was killed and has not ended; run reid-jax gallery erase again"
 
 
-def _in_entries(folder: Path, database: sqlite3.Connection, vectors: VectorFiles, crops: CropFiles) -> Iterator[str]:
-    """Entries whose facts, vectors or crops are not what was added."""
+def _in_entries(database: sqlite3.Connection, vectors: VectorFiles, crops: CropFiles) -> dict[str, list[int]]:
+    """Entries whose facts, vectors or crops are not what was added: the ids of each kind of damage."""
     wrong: dict[str, list[int]] = {}
     (total,) = database.execute("SELECT count(*) FROM entries").fetchone()
     row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
@@ -74,8 +87,7 @@ def _in_entries(folder: Path, database: sqlite3.Connection, vectors: VectorFiles
                 if problem:
                     wrong.setdefault(problem, []).append(id)
             bar.update(len(rows))
-    for problem, those in wrong.items():
-        yield f"{_ids(those)} in {shown(folder)}: {problem}; {_AGAIN}"
+    return wrong
 
 
 def _problem(

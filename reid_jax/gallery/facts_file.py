@@ -50,6 +50,7 @@ class FactsFile:
     def __init__(self, path: Path):
         """Opens a file that `create` made; raises InputError where it is missing, foreign, damaged or newer."""
         self.path = path
+        self._uri = f"{path.absolute().as_uri()}?mode=rw"  # wherever the process goes
         self._free: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         if not path.is_file():
             raise InputError(f"{shown(path.parent)} is no gallery: it has no {path.name}")
@@ -151,8 +152,9 @@ class FactsFile:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            uri = f"{self.path.absolute().as_uri()}?mode=rw"
-            database = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+            database = sqlite3.connect(
+                self._uri, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA secure_delete = ON")
             database.execute("PRAGMA trusted_schema = OFF")

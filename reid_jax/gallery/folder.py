@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid_jax.errors import InputError, shown
+from reid_jax.errors import InputError, first_few, shown
 from reid_jax.files.leftovers import size_of
 from reid_jax.files.writing import new_folder
 from reid_jax.gallery import blockwise, on_device
@@ -70,7 +70,7 @@ class FolderGallery(Gallery):
 
     def __init__(self, folder: Path):
         """Opens what `create` made; raises InputError where it is none, damaged or newer."""
-        self.folder = folder
+        self.folder = folder.absolute()  # wherever the process goes
         self.address = str(folder)
         self._facts = FactsFile(folder / FACTS)
         with self._facts.reading() as database:
@@ -79,8 +79,8 @@ class FolderGallery(Gallery):
             self.kind = Kind(meta["digest"], tuple(map(int, json.loads(meta["streams"]))))
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{shown(folder / FACTS)} does not say which weights made its vectors") from error
-        self._vectors = VectorFiles(folder / "vectors", self.dimensions)
-        self._crops = CropFiles(folder / "crops")
+        self._vectors = VectorFiles(self.folder / "vectors", self.dimensions)
+        self._crops = CropFiles(self.folder / "crops")
         self._chosen: dict[Filter, tuple[int, np.ndarray | None]] = {}
         self._lock = threading.Lock()
         self._on_device = on_device.DeviceBlocks()
@@ -148,11 +148,29 @@ class FolderGallery(Gallery):
 
     def vectors(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """See `Gallery`."""
+        there, last = self._there(ids)
+        vectors = self._vectors.take(there, last)
+        left = np.isin(
+            there, self._there(there.tolist())[0]
+        )  # an erasing may have overwritten rows while they were read
+        there, vectors = there[left], vectors[left]
+        missing = there[~vectors.any(1)]
+        if len(missing):
+            raise self._damaged(missing)
+        return there, vectors
+
+    def _there(self, ids: Sequence[int]) -> tuple[np.ndarray, int]:
+        """(those of `ids` that are there, int64, ascending; the highest id that was ever given)."""
         with self._facts.reading() as database:
             there = [id for (id,) in _by_ids(database, "SELECT id FROM entries WHERE id", ids)]
-            last = _last_id(database)
-        there = np.array(sorted(there), np.int64)
-        return there, self._vectors.take(there, last)
+            return np.array(sorted(there), np.int64), _last_id(database)
+
+    def _damaged(self, ids: np.ndarray) -> InputError:
+        path = self._vectors.path(int(ids[0] - 1) // ROWS)
+        return InputError(
+            f"{shown(path)} is damaged: it lacks vectors that are known (id {first_few(ids.tolist())}); see reid-jax "
+            f"gallery check --gallery={shown(self.address)}"
+        )
 
     def _entries(self, ids: Sequence[int]) -> Iterable[Entry]:
         with self._facts.reading() as database:
@@ -181,9 +199,14 @@ class FolderGallery(Gallery):
                 if start == end:
                     continue
                 meant = chosen[start:end] - first
-            rows = self._vectors.rows(block, min(ROWS, last - block * ROWS))
-            if meant is not None and len(meant) and meant[-1] >= len(rows):
-                meant = meant[meant < len(rows)]  # of a file that was cut by hand, see `check`
+            count = min(ROWS, last - block * ROWS)
+            rows = self._vectors.rows(block, count)
+            if len(rows) <= (count - 1 if meant is None else meant[-1]):  # missing, or cut off
+                meant = np.arange(count) if meant is None else meant
+                left = self._there((meant[meant >= len(rows)] + first).tolist())[0]
+                if len(left):
+                    raise self._damaged(left)
+                meant = meant[meant < len(rows)]  # the others were erased meanwhile, and their file with them
             yield first, rows, meant
 
     def _chosen_ids(self, database: sqlite3.Connection, where: Filter) -> np.ndarray | None:
@@ -219,7 +242,7 @@ class FolderGallery(Gallery):
     # Changes ----------------------------------------------------------------------------------------------------------
 
     def _add(self, facts: Sequence[Facts], embedding: np.ndarray, crops: Sequence[bytes | None]) -> Added:
-        self._finish_erasing(wait=False)
+        self._finish_erasing()
         with self._facts.writing() as database:
             known = _known(database, [each.key for each in facts])
             new: dict[tuple[str, str], int] = {}
@@ -262,40 +285,51 @@ class FolderGallery(Gallery):
 
     def _erase(self, where: Filter) -> int:
         condition, values = _condition(where)
-        with self._facts.writing() as database:
-            ids = [id for (id,) in database.execute(f"SELECT id FROM entries WHERE {condition}", values)]
-            these = [json.dumps(ids)]
-            database.execute(
-                f"INSERT INTO erasing SELECT id, crop_at, crop_bytes FROM entries WHERE id IN {_LISTED}", these
-            )
-            database.execute(f"DELETE FROM tags WHERE id IN {_LISTED}", these)
-            database.execute(f"DELETE FROM entries WHERE id IN {_LISTED}", these)
-        self._finish_erasing(wait=True)
+        with _locked(self.folder / ".erasing", wait=True):  # so that what is listed without it was left by a killed one
+            with self._facts.writing() as database:
+                ids = self._list(database, condition, values)
+            self._end_erasing()
         return len(ids)
 
-    def _finish_erasing(self, wait: bool) -> None:
-        """Overwrites what is listed as being erased, by this process or one that was killed.
+    def _list(self, database: sqlite3.Connection, condition: str, values: Sequence[object]) -> list[int]:
+        """Moves entries to what is being erased; returns their ids."""
+        ids = [id for (id,) in database.execute(f"SELECT id FROM entries WHERE {condition}", values)]
+        these = [json.dumps(ids)]
+        database.execute(
+            f"INSERT INTO erasing SELECT id, crop_at, crop_bytes FROM entries WHERE id IN {_LISTED}", these
+        )
+        database.execute(f"DELETE FROM tags WHERE id IN {_LISTED}", these)
+        database.execute(f"DELETE FROM entries WHERE id IN {_LISTED}", these)
+        return ids
 
-        Where another process is at it, this one waits for it, or leaves it to that one.
-        """
+    def _finish_erasing(self) -> None:
+        """Ends an erasing that was killed; one that another process is at is left to that."""
+        if self._listed():
+            with _locked(self.folder / ".erasing", wait=False) as is_mine:
+                if is_mine:
+                    self._end_erasing()
+
+    def _end_erasing(self) -> None:
+        """Overwrites what is listed as being erased, by this process or one that was killed; who calls has the lock."""
         listed = self._listed()
         if not listed:
             return
-        with _locked(self.folder / ".erasing", wait) as is_mine:
-            if not is_mine:
-                return
-            listed = self._listed()  # the other may have done it
-            if not listed:
-                return
-            with self._facts.writing() as database:
-                self._overwrite(database, listed)
-            self._facts.forget()
-            ids = json.dumps([id for id, _, _ in listed])
-            with self._facts.writing() as database:  # last: a process that is killed before has not ended it
-                database.execute(f"DELETE FROM erasing WHERE id IN {_LISTED}", [ids])
+        with self._facts.writing() as database:
+            self._overwrite(database, listed)
+        self._facts.forget()
+        ids = json.dumps([id for id, _, _ in listed])
+        with self._facts.writing() as database:  # last: a process that is killed before has not ended it
+            database.execute(f"DELETE FROM erasing WHERE id IN {_LISTED}", [ids])
         with self._lock:
             self._chosen.clear()
         self._on_device.forget()
+
+    def _unfinished(self) -> list[int]:
+        """The ids that a killed erasing has left, while no other process is at it."""
+        if not self._listed():
+            return []
+        with _locked(self.folder / ".erasing", wait=True):
+            return [id for id, _, _ in self._listed()]
 
     def _listed(self) -> list[tuple[int, int, int]]:
         """(id, where its crop begins, bytes of that) of what is being erased."""
@@ -323,7 +357,7 @@ class FolderGallery(Gallery):
 
     def check(self) -> list[str]:
         """See `Gallery`."""
-        return check_folder(self.folder, self._facts, self._vectors, self._crops)
+        return check_folder(Path(self.address), self._facts, self._vectors, self._crops, self._unfinished)
 
 
 def _condition(where: Filter) -> tuple[str, list[object]]:

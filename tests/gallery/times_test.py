@@ -33,7 +33,10 @@ def test_dates_and_seconds(text, time):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2026", r"'2026' may be a date or seconds since 1970; write the date as 2026-01-01, or the seconds as 2026\.0"),
+        (
+            "2026",
+            r"'2026' may be a date or seconds since 1970; write the date as 2026-01-01, or the seconds as 2026\.0",
+        ),
         ("202611", "write the date as 2026-11-01,"),
         ("202611291430", "write the date as 2026-11-29T14:30,"),
         ("20261329", "'20261329' is not a time such as 2026-11-29T14:30"),

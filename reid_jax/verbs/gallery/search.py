@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> None:
             print(f"{shown(query)}: {_verdict(gallery, matches, nearer, searched, bool(where != EVERYTHING))}")
             if matches:
                 print(_table(gallery, matches))
-            elif searched:
-                nearest = gallery.search(vector[None], 1, where)[0][0]
-                print(f"the nearest is {nearest.distance:.3f} away: id {nearest.id}, {shown(nearest.source)}")
+            else:
+                for nearest in gallery.search(vector[None], 1, where)[0]:
+                    print(f"the nearest is {nearest.distance:.3f} away: id {nearest.id}, {shown(nearest.source)}")
     if nearer is not None and args.rate is not None:
         print(
             f"rate {args.rate:g}: about {args.rate * searched:,.1f} of {searched:,} entries of others would be nearer"

@@ -18,7 +18,7 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Returns rows as comma-separated lines that end in a line feed; None is an empty field.
 
     A text, not a number, that a spreadsheet would take for a formula gets an apostrophe before it, as does one that
-    begins with an apostrophe: whoever reads a text back takes one leading apostrophe away.
+    begins with an apostrophe: `unshielded` takes it away again.
     """
     lines = []
     for row in rows:
@@ -27,6 +27,11 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
         csv.writer(line, lineterminator="\r\n").writerow([_shielded(field) for field in row])
         lines.append(line.getvalue().removesuffix("\r\n"))
     return "".join(f"{line}\n" for line in lines)
+
+
+def unshielded(field: str) -> str:
+    """Returns a field that was read as it was before `csv_text`; the apostrophe of a name ('t Hooft) stays."""
+    return field[1:] if field.startswith("'") and field[1:].startswith(_FORMULA) else field
 
 
 def write_csv(path: str | os.PathLike, rows: Iterable[Sequence[Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,20 +89,22 @@ def add_images(
 def add_descriptors(
     gallery: Gallery,
     descriptors: Descriptors,
-    labels: Mapping[str, Labels],
-    digests: Mapping[str, str],
+    labels: Sequence[Labels],
+    digests: Sequence[str],
     report: Callable[[AddedImages], object] = lambda added: None,
 ) -> AddedImages:
     """Adds descriptors without their images, thousands at a time: see `add_images`.
 
-    labels: of each name. digests: of the images, where they are known by name; of the vector where not.
+    labels: of each. digests: of each one's image, '' where it is unknown, for which the vector's stands.
     """
     added = AddedImages(len(descriptors))
     for start in range(0, len(descriptors), _VECTORS):
-        vectors = descriptors.embedding[start : start + _VECTORS]
+        part = slice(start, start + _VECTORS)
+        vectors = descriptors.embedding[part]
+        named = zip(descriptors.name[part].tolist(), vectors, labels[part], digests[part], strict=True)
         facts = [
-            Facts(source=name, digest=digests.get(name) or _digest(vector.tobytes()), **vars(labels[name]))
-            for name, vector in zip(descriptors.name[start : start + _VECTORS].tolist(), vectors, strict=True)
+            Facts(source=name, digest=digest or _digest(vector.tobytes()), **vars(label))
+            for name, vector, label, digest in named
         ]
         _count(added, gallery.add(facts, vectors))
         report(added)
@@ -112,7 +114,12 @@ def add_descriptors(
 def copy_entries(
     gallery: Gallery, other: Gallery, where: Filter, report: Callable[[AddedImages], object] = lambda added: None
 ) -> AddedImages:
-    """Adds the entries of a gallery that a filter leaves to another one of the same weights, crops too."""
+    """Adds the entries of a gallery that a filter leaves to another one of the same weights, crops too.
+
+    The other gets the calibration that is attached to the gallery, where it has none.
+    """
+    if gallery.calibration and not other.calibration:
+        other.attach(gallery.calibration)
     added = AddedImages(gallery.count(where))
     for entries, vectors in gallery.blocks(where, size=_VECTORS):
         facts = [Facts(**{name: getattr(entry, name) for name in _FACTS}) for entry in entries]

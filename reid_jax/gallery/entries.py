@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import operator
+import unicodedata
+from collections.abc import Iterable
 
 from reid_jax.errors import InputError, shown
 from reid_jax.tracking.thresholds import Threshold
@@ -30,12 +33,24 @@ class Facts:
     tags: tuple[str, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "tags", tuple(sorted(set(self.tags))))
+        for name in ("source", "digest", "camera", "person"):
+            text = getattr(self, name)
+            if not isinstance(text, str):
+                raise InputError(f"{name} is {shown(repr(text))}; give a text")
+        object.__setattr__(self, "tags", tuple(sorted(set(_texts("tags", self.tags)))))
+        object.__setattr__(self, "time", _seconds("time", self.time))
 
     @property
     def key(self) -> tuple[str, str]:
         """(source, digest): two images of the same key are one."""
         return self.source, self.digest
+
+    def composed(self) -> "Facts":
+        """Returns these facts with their texts in Unicode's form NFC, in which a gallery keeps them."""
+        if all(unicodedata.is_normalized("NFC", text) for text in (self.source, self.camera, self.person, *self.tags)):
+            return self
+        texts = {name: composed(getattr(self, name)) for name in ("source", "camera", "person")}
+        return dataclasses.replace(self, **texts, tags=tuple(map(composed, self.tags)))
 
     def check(self) -> None:
         """Raises InputError for what no gallery can keep: no source, a NUL, a text too long, a time without end."""
@@ -76,7 +91,8 @@ class Filter:
     """Which entries are meant: those for which every field that is given holds; without any, all.
 
     ids, cameras, people: one of these. tags: every one of these. since, until: since <= time < until, in seconds since
-    1970; an entry without a time is in no range. Raises InputError for names that nothing can have.
+    1970; an entry without a time is in no range. A name is met in whichever form of Unicode it was kept: composed as
+    Windows and Linux write it, or decomposed as macOS does. Raises InputError for what is no name, id or time.
     """
 
     ids: tuple[int, ...] = ()
@@ -87,6 +103,13 @@ class Filter:
     until: float | None = None
 
     def __post_init__(self):
+        object.__setattr__(self, "ids", _ids(self.ids))
+        for name in ("cameras", "people", "tags"):
+            object.__setattr__(self, name, _texts(name, getattr(self, name)))
+        for name in ("since", "until"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
+            if (bound := getattr(self, name)) is not None and math.isnan(bound):
+                raise InputError(f"{name} is nan; give seconds since 1970, or None")
         for text in (*self.cameras, *self.people, *self.tags):
             if "\0" in text or _is_broken(text):
                 raise InputError(f"{shown(text)!r} is no name of a camera, a person or a tag: it is no Unicode text")
@@ -94,9 +117,6 @@ class Filter:
     def __bool__(self) -> bool:
         """Whether any field is given."""
         return self != Filter()
-
-
-EVERYTHING = Filter()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +163,45 @@ class Summary:
     bytes: int
 
 
+def composed(text: str) -> str:
+    """Returns a text in Unicode's form NFC: 'é' as one letter, as it is typed."""
+    return unicodedata.normalize("NFC", text)
+
+
+def forms(text: str) -> list[str]:
+    """Returns a text as it is, in NFC and in NFD: one of these is what a gallery holds of an equal one."""
+    return list(dict.fromkeys([text, composed(text), unicodedata.normalize("NFD", text)]))
+
+
+def _several(name: str, values: object) -> tuple:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InputError(f"{name} is {shown(repr(values))}; give several, such as ({shown(repr(values))},)")
+    return tuple(values)
+
+
+def _texts(name: str, values: object) -> tuple[str, ...]:
+    texts = _several(name, values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{name} holds {shown(repr(text))}; give texts")
+    return texts
+
+
+def _ids(values: object) -> tuple[int, ...]:
+    ids = _several("ids", values)
+    try:
+        return tuple(map(operator.index, ids))  # NumPy's too
+    except TypeError as error:
+        raise InputError(f"ids hold what is no whole number ({shown(error)}); give numbers of entries") from error
+
+
+def _seconds(name: str, value: object) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{name} is {shown(repr(value))}; give seconds since 1970, or None") from error
+
+
 def _is_broken(text: str) -> bool:
     """Whether a text cannot be written as UTF-8: bytes of a file name that are none."""
     try:
@@ -150,3 +209,6 @@ def _is_broken(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+EVERYTHING = Filter()

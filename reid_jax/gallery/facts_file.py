@@ -139,6 +139,10 @@ class FactsFile:
             is_sound = True
         except sqlite3.OperationalError as error:
             raise _as_system_error(error, self.path) from error
+        except (sqlite3.ProgrammingError, sqlite3.IntegrityError) as error:  # of a value, not of the file
+            raise InputError(
+                f"{shown(self.path.parent)} cannot keep or find a value ({shown(error)}); give texts and plain numbers"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise _damaged(self.path, error) from error
         except InputError:

@@ -28,7 +28,7 @@ from reid_jax.gallery import blockwise, on_device
 from reid_jax.gallery.calibration_text import calibration_of, text_of
 from reid_jax.gallery.checking import check_folder, checksum
 from reid_jax.gallery.crop_files import CropFiles
-from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
+from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary, forms
 from reid_jax.gallery.facts_file import VERSION, FactsFile
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
@@ -129,7 +129,7 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             rows = database.execute(
                 f"SELECT {_COLUMNS} FROM entries WHERE id > ? AND {condition} ORDER BY id LIMIT ?",
-                [after, *values, limit + 1],
+                [int(after), *values, int(limit) + 1],
             ).fetchall()
             entries = _with_tags(database, rows[:limit])
         return Page(tuple(entries), entries[-1].id if len(rows) > limit else None)
@@ -137,7 +137,7 @@ class FolderGallery(Gallery):
     def crop(self, id: int) -> bytes | None:
         """See `Gallery`."""
         with self._facts.reading() as database:
-            row = database.execute("SELECT crop_at, crop_bytes FROM entries WHERE id = ?", [id]).fetchone()
+            row = database.execute("SELECT crop_at, crop_bytes FROM entries WHERE id = ?", [int(id)]).fetchone()
         crop = self._crops.read((id - 1) // ROWS, *row) if row and row[1] else b""
         return crop if crop.startswith(_JPEG) else None  # zeros where it was erased meanwhile
 
@@ -176,16 +176,18 @@ class FolderGallery(Gallery):
         with self._facts.reading() as database:
             return _with_tags(database, list(_by_ids(database, f"SELECT {_COLUMNS} FROM entries WHERE id", ids)))
 
-    def _groups(self, where: Filter) -> int:
-        condition, values = _condition(where)
-        select = "SELECT count(DISTINCT nullif(person, '')) + coalesce(sum(person = ''), 0) FROM entries"
-        with self._facts.reading() as database:
-            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
-
-    def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
+    def _candidates(
+        self, embedding: np.ndarray, k: int, where: Filter, approximate: bool, besides: Sequence[str]
+    ) -> list[np.ndarray]:
         with self._facts.reading() as database:
             last = _last_id(database)
             chosen = self._chosen_ids(database, where)
+            if besides:
+                meant = np.ones(last + 1, bool)
+                names = [json.dumps([form for name in besides for form in forms(name)])]
+                theirs = database.execute(f"SELECT id FROM entries WHERE person IN {_LISTED}", names)
+                meant[np.fromiter((id for (id,) in theirs), np.int64)] = False
+                chosen = np.flatnonzero(meant)[1:] if chosen is None else chosen[meant[chosen]]
         search = self._on_device.largest if on_device.has_accelerator() else blockwise.largest
         return search(embedding, self._blocks(chosen, last), k)
 
@@ -230,7 +232,9 @@ class FolderGallery(Gallery):
 
     # Thresholds -------------------------------------------------------------------------------------------------------
 
-    def _attached(self) -> Calibration | None:
+    @property
+    def calibration(self) -> Calibration | None:
+        """See `Gallery`."""
         with self._facts.reading() as database:
             row = database.execute("SELECT value FROM meta WHERE key = 'calibration'").fetchone()
         return calibration_of(row[0], self.address) if row else None
@@ -366,10 +370,10 @@ def _condition(where: Filter) -> tuple[str, list[object]]:
     for column, names in (("id", where.ids), ("camera", where.cameras), ("person", where.people)):
         if names:
             parts.append(f"{column} IN {_LISTED}")
-            values.append(json.dumps(names))
+            values.append(json.dumps(names if column == "id" else [form for name in names for form in forms(name)]))
     for tag in where.tags:
-        parts.append("id IN (SELECT id FROM tags WHERE tag = ?)")
-        values.append(tag)
+        parts.append(f"id IN (SELECT id FROM tags WHERE tag IN {_LISTED})")
+        values.append(json.dumps(forms(tag)))
     for sign, bound in ((">=", where.since), ("<", where.until)):
         if bound is not None:
             parts.append(f"time {sign} ?")
@@ -397,14 +401,15 @@ def _last_id(database: sqlite3.Connection) -> int:
 
 def _by_ids(database: sqlite3.Connection, select: str, ids: Sequence[int]) -> Iterable[tuple]:
     """The rows of a statement that ends before `IN (ids)`."""
-    return database.execute(f"{select} IN {_LISTED}", [json.dumps(list(ids))])
+    return database.execute(f"{select} IN {_LISTED}", [json.dumps(list(map(int, ids)))])
 
 
 def _known(database: sqlite3.Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     found = set()
-    for key in keys:
-        if database.execute("SELECT 1 FROM entries WHERE source = ? AND digest = ?", key).fetchone():
-            found.add(key)
+    for source, digest in keys:
+        those = [json.dumps(forms(source)), digest]
+        if database.execute(f"SELECT 1 FROM entries WHERE source IN {_LISTED} AND digest = ?", those).fetchone():
+            found.add((source, digest))
     return found
 
 

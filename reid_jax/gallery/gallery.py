@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from reid_jax.errors import InputError
-from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Match, Page, Summary
+from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Match, Page, Summary, composed
 from reid_jax.gallery.kind import Kind
 from reid_jax.gallery.thresholds import known_thresholds
 from reid_jax.ranges import whole
@@ -16,6 +16,7 @@ from reid_jax.retrieval.aggregate import renormalise
 from reid_jax.tracking.thresholds import Calibration, Threshold
 
 MOST_RESULTS = 10_000
+_QUERIES = 256  # that are compared with a file of vectors at once: 64 MiB of scores
 _SPARE = 16  # candidates beside the k: engines round scores, so near the k-th one may stand for another
 _ROUNDING = 4e-6  # of a squared distance of unit vectors in float32, generously
 _OFF_NORM = 1e-3  # by which a vector's norm may differ from 1
@@ -121,20 +122,24 @@ class Gallery(abc.ABC):
         if not len(embedding):
             return []
         search = self._grouped if by_person else self._nearest
-        found = search(embedding, k, where, approximate)
+        found = []
+        for start in range(0, len(embedding), _QUERIES):
+            found += search(embedding[start : start + _QUERIES], k, where, approximate)
         if nearer is None:
             return found
         return [[match for match in matches if match.distance < nearer] for matches in found]
 
-    def _nearest(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
-        """The k nearest of each query.
+    def _nearest(
+        self, embedding: np.ndarray, k: int, where: Filter, approximate: bool, besides: Sequence[str] = ()
+    ) -> list[list[Match]]:
+        """The k nearest of each query, of other people than `besides`.
 
         Engines round dot products in their own ways. So the distances of a few more than k candidates are computed
         anew, by this code whatever found them, and more are taken where the last of them is as near as the k-th.
         """
         spare = _SPARE
         while True:
-            candidates = self._candidates(embedding, k + spare, where, approximate)
+            candidates = self._candidates(embedding, k + spare, where, approximate, besides)
             ranked = self._ranked(embedding, candidates)
             full = [
                 len(distance) == k + spare and distance[-1] ** 2 - distance[k - 1] ** 2 < _ROUNDING
@@ -169,28 +174,34 @@ class Gallery(abc.ABC):
         return ranked
 
     def _grouped(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[list[Match]]:
-        """The k nearest people: four times as many entries are ranked until there are enough people, or no more."""
-        there = min(k, self._groups(where))
+        """The k nearest people: a few entries for each are ranked; then, without the people found, as many again."""
         found: list[list[Match]] = [[] for _ in embedding]
-        open_queries, depth = list(range(len(embedding))), 4 * k
-        while open_queries:
+        open_queries = list(range(len(embedding)))
+        for depth in (4 * k, 16 * k):
             ranked = self._nearest(embedding[open_queries], depth, where, approximate)
-            still_open = []
             for row, matches in zip(open_queries, ranked, strict=True):
-                found[row] = _first_of_each_person(matches)[:k]
-                if len(found[row]) < there and len(matches) == depth:  # else all were ranked
-                    still_open.append(row)
-            open_queries = still_open
-            depth *= 4
-        return found
+                found[row] = _with_people([], matches)
+            full = [len(matches) == depth for matches in ranked]  # else all were ranked
+            open_queries = [row for row, more in zip(open_queries, full, strict=True) if more and len(found[row]) < k]
+            if not open_queries:
+                break
+        for row in open_queries:
+            is_full = True
+            while is_full and len(found[row]) < k:
+                besides = tuple({match.person for match in found[row] if match.person})
+                (matches,) = self._nearest(embedding[row : row + 1], depth, where, approximate, besides)
+                found[row] = _with_people(found[row], matches)
+                is_full = len(matches) == depth
+        return [people[:k] for people in found]
 
     @abc.abstractmethod
-    def _groups(self, where: Filter) -> int:
-        """The number of people among the entries that `where` leaves, each entry without a person counted as one."""
+    def _candidates(
+        self, embedding: np.ndarray, k: int, where: Filter, approximate: bool, besides: Sequence[str]
+    ) -> list[np.ndarray]:
+        """Of each query the ids int64 [<= k] of the entries with the largest dot products, in any order.
 
-    @abc.abstractmethod
-    def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
-        """Of each query the ids int64 [<= k] of the entries with the largest dot products, in any order."""
+        besides: people whose entries are not meant.
+        """
 
     @abc.abstractmethod
     def _entries(self, ids: Sequence[int]) -> Iterable[Entry]:
@@ -205,7 +216,7 @@ class Gallery(abc.ABC):
         Those of the calibration that was attached, or of the weights' entry in the zoo. A rate is a share of
         comparisons: among n entries of other people, about rate * n lie nearer than the threshold.
         """
-        attached = self._attached()
+        attached = self.calibration
         found = attached.images.at if attached else known_thresholds(self.kind.digest)
         return tuple(sorted(found, key=lambda each: each.rate))
 
@@ -230,9 +241,10 @@ class Gallery(abc.ABC):
             )
         self._attach(calibration)
 
+    @property
     @abc.abstractmethod
-    def _attached(self) -> Calibration | None:
-        """What `_attach` kept."""
+    def calibration(self) -> Calibration | None:
+        """The calibration that was attached; None where none was."""
 
     @abc.abstractmethod
     def _attach(self, calibration: Calibration) -> None:
@@ -244,7 +256,8 @@ class Gallery(abc.ABC):
         """Adds images that are not there yet: all of them or, where it fails, none. When it returns they are on disk.
 
         Args:
-          facts: of n images. One whose key is there already, or stands twice, changes nothing.
+          facts: of n images. One whose key is there already, or stands twice, changes nothing. Texts are kept in
+            Unicode's form NFC.
           embedding: float32 [n, d], unit norm, by the weights of `kind`.
           crops: a small JPEG of each, see `crops.small_jpeg`, or None.
 
@@ -254,6 +267,7 @@ class Gallery(abc.ABC):
         crops = [None] * len(facts) if crops is None else crops
         if not len(facts) == len(embedding) == len(crops):
             raise InputError(f"add: {len(facts)} facts, {len(embedding)} vectors and {len(crops)} crops")
+        facts = [each.composed() for each in facts]
         for each in facts:
             each.check()
         return self._add(facts, embedding, crops)
@@ -312,14 +326,12 @@ class Gallery(abc.ABC):
         return embedding
 
 
-def _first_of_each_person(matches: Sequence[Match]) -> list[Match]:
-    seen: set[str] = set()
-    kept = []
+def _with_people(found: Sequence[Match], matches: Sequence[Match]) -> list[Match]:
+    """`found`, and of those matches that are of other people the first of each."""
+    people = {composed(match.person) or match.id: match for match in found}
     for match in matches:
-        if not match.person or match.person not in seen:
-            kept.append(match)
-            seen.add(match.person)
-    return kept
+        people.setdefault(composed(match.person) or match.id, match)
+    return list(people.values())
 
 
 @functools.cache

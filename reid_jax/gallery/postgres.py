@@ -15,7 +15,7 @@ import numpy as np
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.gallery.calibration_text import calibration_of, text_of
 from reid_jax.gallery.checking import checksum
-from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary
+from reid_jax.gallery.entries import EVERYTHING, Added, Entry, Facts, Filter, Page, Summary, forms
 from reid_jax.gallery.gallery import Gallery
 from reid_jax.gallery.kind import Kind
 from reid_jax.progress import announce, progress_bar
@@ -262,7 +262,7 @@ class PostgresGallery(Gallery):
     def crop(self, id: int) -> bytes | None:
         """See `Gallery`."""
         with self._server.connection() as database:
-            row = database.execute("SELECT jpeg FROM reid_jax.crops WHERE id = %s", [id]).fetchone()
+            row = database.execute("SELECT jpeg FROM reid_jax.crops WHERE id = %s", [int(id)]).fetchone()
         return bytes(row[0]) if row else None
 
     def known(self, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -275,7 +275,7 @@ class PostgresGallery(Gallery):
         with self._server.connection() as database:
             cursor = database.cursor(binary=True)
             rows = cursor.execute(
-                "SELECT id, vector FROM reid_jax.entries WHERE id = ANY(%s) ORDER BY id", [list(ids)]
+                "SELECT id, vector FROM reid_jax.entries WHERE id = ANY(%s) ORDER BY id", [list(map(int, ids))]
             ).fetchall()
         found = np.zeros((len(rows), self.dimensions), np.float32)
         for row, (_, vector) in enumerate(rows):
@@ -289,14 +289,13 @@ class PostgresGallery(Gallery):
             ).fetchall()
         return list(map(_entry, rows))
 
-    def _groups(self, where: Filter) -> int:
+    def _candidates(
+        self, embedding: np.ndarray, k: int, where: Filter, approximate: bool, besides: Sequence[str]
+    ) -> list[np.ndarray]:
         condition, values = _condition(where)
-        select = "SELECT count(DISTINCT nullif(person, '')) + count(*) FILTER (WHERE person = '') FROM reid_jax.entries"
-        with self._server.connection() as database:
-            return database.execute(f"{select} WHERE {condition}", values).fetchone()[0]
-
-    def _candidates(self, embedding: np.ndarray, k: int, where: Filter, approximate: bool) -> list[np.ndarray]:
-        condition, values = _condition(where)
+        if besides:
+            condition += " AND person <> ALL(%s)"
+            values.append([form for name in besides for form in forms(name)])
         select = f"SELECT id FROM reid_jax.entries WHERE {condition} ORDER BY"
         found = []
         with self._server.connection() as database, database.transaction():
@@ -319,7 +318,9 @@ class PostgresGallery(Gallery):
 
     # Thresholds -------------------------------------------------------------------------------------------------------
 
-    def _attached(self) -> Calibration | None:
+    @property
+    def calibration(self) -> Calibration | None:
+        """See `Gallery`."""
         with self._server.connection() as database:
             row = database.execute("SELECT value FROM reid_jax.meta WHERE key = 'calibration'").fetchone()
         return calibration_of(row[0], self.address) if row else None
@@ -436,15 +437,16 @@ def _problem(entry: Entry, vector: np.ndarray, crop: bytes | None, kept: int | N
 def _condition(where: Filter) -> tuple[str, list[object]]:
     """A filter as a condition of SQL over `entries`, and the values in it."""
     parts, values = ["TRUE"], []
-    for test, names in (
-        ("id = ANY(%s)", where.ids),
-        ("camera = ANY(%s)", where.cameras),
-        ("person = ANY(%s)", where.people),
-        ("tags @> %s::text[]", where.tags),
-    ):
+    if where.ids:
+        parts.append("id = ANY(%s)")
+        values.append(list(where.ids))
+    for column, names in (("camera", where.cameras), ("person", where.people)):
         if names:
-            parts.append(test)
-            values.append(list(names))
+            parts.append(f"{column} = ANY(%s)")
+            values.append([form for name in names for form in forms(name)])
+    for tag in where.tags:
+        parts.append("tags && %s::text[]")
+        values.append(forms(tag))
     for sign, bound in ((">=", where.since), ("<", where.until)):
         if bound is not None:
             parts.append(f"time {sign} %s")
@@ -455,7 +457,8 @@ def _condition(where: Filter) -> tuple[str, list[object]]:
 def _known(database: "psycopg.Connection", keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
     digests = [digest for _, digest in keys]
     rows = database.execute("SELECT source, digest FROM reid_jax.entries WHERE digest = ANY(%s)", [digests]).fetchall()
-    return set(keys) & set(rows)
+    there = set(rows)
+    return {(source, digest) for source, digest in keys if any((form, digest) in there for form in forms(source))}
 
 
 def _entry(row: tuple) -> Entry:

@@ -9,6 +9,7 @@ import pytest
 
 from reid_jax.errors import InputError
 from reid_jax.gallery import EVERYTHING, Facts, Filter, open_gallery
+from reid_jax.gallery import gallery as gallery_module
 from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds
 
 COUNT = 60
@@ -150,6 +151,41 @@ def test_few_people_of_many_images_are_found_without_ranking_all(gallery, people
     assert max(depths) < 100
 
 
+def test_by_person_looks_past_one_who_holds_nearly_all(gallery, people, monkeypatch):
+    vectors, facts, _ = people(400)
+    order = np.argsort(np.linalg.norm(vectors - vectors[0], axis=1), kind="stable")
+    names = ["anna"] * 300 + [""] * 3 + ["ben"] * 90 + ["cleo"] * 7  # nearest first
+    named = {int(row): name for row, name in zip(order, names, strict=True)}
+    facts = [dataclasses.replace(each, person=named[row]) for row, each in enumerate(facts)]
+    gallery.add(facts, vectors)
+    depths = []
+    nearest = type(gallery)._candidates
+    monkeypatch.setattr(
+        type(gallery), "_candidates", lambda self, q, k, *rest: depths.append(k) or nearest(self, q, k, *rest)
+    )
+    found = gallery.search(vectors[:1], 6, by_person=True)[0]
+    assert [match.id - 1 for match in found] == order[[0, 300, 301, 302, 303, 393]].tolist()
+    assert max(depths) < 120
+    some = gallery.search(vectors[:1], 2, Filter(cameras=("c1",)), by_person=True)[0]
+    assert [match.person for match in some] == [
+        "anna",
+        "" if any(facts[i].camera == "c1" for i in order[300:303]) else "ben",
+    ]
+
+
+def test_many_queries_are_searched_by_pieces(filled, monkeypatch):
+    whole = filled.gallery.search(filled.vectors, 3), filled.gallery.search(filled.vectors, 3, by_person=True)
+    sizes = []
+    candidates = type(filled.gallery)._candidates
+    monkeypatch.setattr(gallery_module, "_QUERIES", 7)
+    monkeypatch.setattr(
+        type(filled.gallery), "_candidates", lambda self, q, *rest: sizes.append(len(q)) or candidates(self, q, *rest)
+    )
+    assert filled.gallery.search(filled.vectors, 3) == whole[0]
+    assert filled.gallery.search(filled.vectors, 3, by_person=True) == whole[1]
+    assert max(sizes) == 7
+
+
 def test_several_images_of_a_person_are_one_query(filled):
     pooled = filled.gallery.pooled(filled.vectors[:3])
     mean = filled.vectors[:3].mean(0)
@@ -238,6 +274,62 @@ def test_odd_names_are_names(gallery, people):
     for name in ("caf\udce9", "a\0b"):
         with pytest.raises(InputError, match="is no name of a camera, a person or a tag"):
             Filter(tags=(name,))
+
+
+NFC, NFD = "Zoë", "Zoe\u0308"
+
+
+def test_a_name_is_found_in_either_form_of_unicode(gallery, people):
+    vectors, facts, _ = people(4)
+    decomposed = {"person": NFD, "camera": NFD, "tags": (NFD,), "source": f"{NFD}.jpg"}
+    gallery.add([dataclasses.replace(facts[0], **decomposed)], vectors[:1])
+    (entry,) = gallery.page().entries
+    assert (entry.person, entry.camera, entry.tags, entry.source) == (NFC, NFC, (NFC,), f"{NFC}.jpg")
+    gallery._add([dataclasses.replace(facts[1], **decomposed)], vectors[1:2], [None])  # as before names were composed
+    assert gallery.page(after=1).entries[0].person == NFD
+    for name in (NFC, NFD):
+        for where in (Filter(people=(name,)), Filter(cameras=(name,)), Filter(tags=(name,))):
+            assert gallery.count(where) == 2
+        keys = {(f"{name}.jpg", each.digest) for each in facts[:2]}
+        assert gallery.known([*keys, (f"{name}.jpg", "0" * 64)]) == keys
+    assert gallery.add([dataclasses.replace(each, **decomposed) for each in facts[:2]], vectors[:2]).known == 2
+    assert [match.id for match in gallery.search(vectors[:1], 5, by_person=True)[0]] == [1]
+    ideograph = "\ufa19"  # that both forms write as another letter
+    gallery._add([dataclasses.replace(facts[2], person=ideograph)], vectors[2:3], [None])
+    assert gallery.count(Filter(people=(ideograph,))) == 1
+    assert gallery.erase(Filter(people=(NFC,))) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Filter(people="anna"), r"people is 'anna'; give several, such as \('anna',\)"),
+        (lambda: Filter(cameras=3), "cameras is 3; give several"),
+        (lambda: Filter(tags=(3,)), "tags holds 3; give texts"),
+        (lambda: Filter(ids=("3",)), "ids hold what is no whole number"),
+        (lambda: Filter(ids=(3.5,)), "ids hold what is no whole number"),
+        (lambda: Filter(until=float("nan")), "until is nan"),
+        (lambda: Filter(since="2026-11-29"), "since is '2026-11-29'; give seconds since 1970"),
+        (lambda: Facts(source="a", digest="0" * 64, tags="vip"), "tags is 'vip'; give several"),
+        (lambda: Facts(source="a", digest="0" * 64, camera=3), "camera is 3; give a text"),
+        (lambda: Facts(source="a", digest="0" * 64, time="noon"), "time is 'noon'; give seconds since 1970"),
+    ],
+)
+def test_values_of_another_type_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_numbers_of_numpy_and_lists_are_taken(filled, people):
+    gallery = filled.gallery
+    assert Filter(people=["anna"]) == Filter(people=("anna",))
+    assert gallery.count(Filter(people=["person 0.2"], ids=np.array([7, 8]), since=np.float32(3))) == 1
+    assert gallery.crop(np.int64(1)) == filled.crops[0]
+    assert gallery.vectors(np.array([2, 3]))[0].tolist() == [2, 3]
+    assert gallery.page(after=np.int64(58), limit=np.int64(1)).after == 59
+    vectors, facts, _ = people(1, seed=3)
+    gallery.add([dataclasses.replace(facts[0], time=np.float32(3))], vectors)
+    assert gallery.page(after=60).entries[0].time == 3.0
 
 
 def test_vectors_that_are_none_are_refused(gallery, people):

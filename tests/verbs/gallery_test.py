@@ -126,6 +126,51 @@ def test_what_is_exported_is_what_is_added_elsewhere(verb, crops, tmp_path):
     assert "0 added, 10 known" in verb("add", "--gallery=two", "--weights=w", f"--images={crops}")[1]
 
 
+def test_entries_of_one_name_and_odd_tags_go_out_and_in(verb, crops, tmp_path):
+    first = ["--camera=a", "--tag", "x|y", "back\\slash", "end\\"]
+    assert "10 added" in verb("add", "--weights=w", f"--images={crops}", *first)[1]
+    for number, path in enumerate(sorted((crops / "day").iterdir())):
+        path.write_bytes(png(20 + number, (40, 90)))
+    assert "10 added" in verb("add", "--weights=w", f"--images={crops}", "--camera=b", "--person", "' Hooft")[1]
+    assert verb("export", "--out=out.npz", "--facts=out.csv")[0] == 0
+    code, said, error = verb("add", "--gallery=two", "--embeddings=out.npz", "--facts=out.csv")
+    assert (code, error) == (0, "")
+    assert "20 added" in said
+    with open_gallery("gallery") as one, open_gallery("two") as two:
+        for entry, other in zip(one.page().entries, two.page().entries, strict=True):
+            assert {**vars(entry), "has_crop": False} == vars(other)
+        assert two.page().entries[0].tags == ("back\\slash", "end\\", "x|y")
+    code, _, error = verb("add", "--gallery=three", "--weights=w", f"--images={crops}", "--facts=out.csv")
+    assert code == 2
+    assert "day/0_c0_100.png is the name of 1 of the images, and of 2 rows of the table; give a row for each" in error
+
+
+def test_a_table_by_hand(verb, crops, tmp_path):
+    names = sorted(f"day/{path.name}" for path in (crops / "day").iterdir())
+    people = [" anna", "anna", "'t Hooft", "''t Hooft", "'=x", "Zoe\u0308", *[""] * 4]
+    rows = [f"{name} , {person}, a | b ,20261129" for name, person in zip(names, people, strict=True)]
+    (tmp_path / "facts.csv").write_text("\n".join(["name, person, tags, time", *rows]), encoding="utf-8")
+    assert verb("add", "--weights=w", f"--images={crops}", "--facts=facts.csv", "--camera= door ")[0] == 0
+    with open_gallery("gallery") as gallery:
+        entries = gallery.page().entries
+    assert [entry.person for entry in entries[:7]] == ["anna", "anna", "'t Hooft", "'t Hooft", "=x", "Zoë", ""]
+    assert {(entry.camera, entry.tags, entry.time) for entry in entries} == {("door", ("a", "b"), 1795910400.0)}
+
+
+def test_a_copy_has_the_calibration(verb, crops, tmp_path, encoder):
+    at = Thresholds(5, 1000, (Threshold(0.01, 0.5, 0.2),))
+    write_calibration(tmp_path / "t.json", Calibration(at, at, 1, encoder.digest))
+    write_calibration(tmp_path / "own.json", Calibration(at, at, 2, encoder.digest))
+    verb("add", "--weights=w", f"--images={crops}", "--calibration=t.json")
+    assert verb("copy", "--to=two")[0] == 0
+    verb("add", "--gallery=three", "--weights=w", f"--images={crops}", "--calibration=own.json")
+    assert verb("copy", "--to=three")[0] == 0
+    with open_gallery("gallery") as one, open_gallery("two") as two, open_gallery("three") as three:
+        assert one.calibration == two.calibration
+        assert [each.threshold for each in two.thresholds] == [0.5]
+        assert three.calibration == Calibration(at, at, 2, encoder.digest)
+
+
 def test_sound_images_are_added_and_the_others_named(verb, crops, tmp_path):
     (crops / "bad.jpg").write_bytes(b"no image")
     Image.new("1", (20_000, 10_000)).save(crops / "day" / "huge.png")

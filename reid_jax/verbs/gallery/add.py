@@ -1,7 +1,6 @@
 r"""`reid-jax gallery add`."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from reid_jax import parallel
@@ -14,7 +13,7 @@ from reid_jax.extractor import Extractor
 from reid_jax.gallery import Gallery, open_gallery
 from reid_jax.gallery.adding import AddedImages, add_descriptors, add_images
 from reid_jax.gallery.kind import Kind
-from reid_jax.gallery.labels import Labels, labels_of, read_table
+from reid_jax.gallery.labels import Labels, labels_of, read_table, rows_of
 from reid_jax.gallery.times import seconds_of
 from reid_jax.processes import joining
 from reid_jax.progress import progress_bar
@@ -58,13 +57,15 @@ def run(args: argparse.Namespace) -> None:
     of_all = Labels(args.camera, seconds_of(args.time) if args.time else None, args.person, tuple(args.tag))
     table = read_table(Path(args.facts)) if args.facts else None
 
-    def labels(names: list[str]) -> Mapping[str, Labels]:
-        return labels_of(names, of_all, args.pattern, args.time_format, table)
+    def labels(names: list[str]) -> tuple[list[Labels], list[str]]:
+        """The labels of each, and the digests that the table gives."""
+        rows = [] if table is None else rows_of(names, table)
+        digests = [row.get("digest", "") for row in rows] or [""] * len(names)
+        return labels_of(names, of_all, args.pattern, args.time_format, rows), digests
 
     if args.embeddings:
         descriptors = read_descriptors(args.embeddings)
-        known = labels(descriptors.name.tolist())
-        digests = {name: row["digest"] for name, row in (table or {}).items() if row.get("digest")}
+        known, digests = labels(descriptors.name.tolist())
         kind = Kind(descriptors.weights, descriptors.streams)
         with open_gallery(args.gallery, kind, create=True) as gallery:
             if calibration:
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     process, processes = joining.join_several()
     tree, images, left_out = find_images(Path(args.images))
     names = [entry.name for entry in images]
-    known = labels(names)
+    known = dict(zip(names, labels(names)[0], strict=True))
     extractor = Extractor(describer_of(open_weights(args.weights), parallel.create_local_mesh()), flip=args.flip)
     mine = names[process::processes]
     with open_gallery(args.gallery, extractor, create=True) as gallery:

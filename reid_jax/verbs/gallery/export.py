@@ -9,7 +9,7 @@ from reid_jax.errors import InputError
 from reid_jax.files.csv_text import write_csv
 from reid_jax.files.writing import require_writable
 from reid_jax.gallery import Entry, open_gallery
-from reid_jax.gallery.labels import BETWEEN_TAGS, COLUMNS
+from reid_jax.gallery.labels import COLUMNS, tags_text
 from reid_jax.progress import progress_bar
 from reid_jax.verbs.gallery.options import add_filter, add_gallery, filter_of
 
@@ -60,4 +60,4 @@ def _numbers(texts: list[str]) -> np.ndarray:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     time = "" if entry.time is None else repr(entry.time)
-    return entry.source, entry.person, entry.camera, time, BETWEEN_TAGS.join(entry.tags), entry.digest
+    return entry.source, entry.person, entry.camera, time, tags_text(entry.tags), entry.digest

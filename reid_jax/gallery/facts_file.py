@@ -105,10 +105,18 @@ class FactsFile:
     def forget(self) -> None:
         """Rewrites the file without the room of what was deleted, and empties the log that stands beside it.
 
-        Raises InputError where another process reads from the log for minutes.
+        It takes room for a second file beside this one, and for a third in SQLite's temporary folder.
+
+        Raises InputError where another process reads from the log for minutes, OSError for a full disk.
         """
         with self._connection() as database:
-            database.execute("VACUUM")
+            try:
+                database.execute("VACUUM")
+            except sqlite3.OperationalError as error:
+                if _primary(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+                    raise
+                place = f"{self.path}, or SQLite's temporary folder: SQLITE_TMPDIR names one with as much room"
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place) from error
             deadline = time.monotonic() + _PATIENCE
             # Busy at once, without waiting, where another process copies its own part of the log.
             while is_busy := database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
@@ -177,9 +185,13 @@ _SYSTEM_ERRORS = {
 }
 
 
+def _primary(error: sqlite3.OperationalError) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
 def _as_system_error(error: sqlite3.OperationalError, path: Path) -> Exception:
     """What an error of SQLite's means: a full disk as the OSError it is, anything else as an InputError."""
-    primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    primary = _primary(error)
     if primary == sqlite3.SQLITE_BUSY:
         return InputError(f"{shown(path.parent)} is being written by another process; try again when it has ended")
     if primary == sqlite3.SQLITE_FULL:

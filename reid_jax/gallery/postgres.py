@@ -8,6 +8,7 @@ import contextlib
 import json
 import queue
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -33,6 +34,9 @@ VERSION = 1
 _MOST_INDEXED = 2000  # numbers of a vector, of pgvector's HNSW
 _MOST_LIST = 1000  # what hnsw.ef_search takes
 _CREATING = 0x52454944  # number of the lock under which the tables are made
+_ERASING = _CREATING + 1  # that of the lock under which entries are erased
+_UNFINISHED = "erasing"  # the key in `meta` of an erasing that has begun and not ended
+_AGAIN_SECONDS = 0.05
 _CONNECT_SECONDS = 10
 
 _COLUMNS = "id, source, digest, camera, time, person, tags, has_crop"
@@ -336,6 +340,7 @@ class PostgresGallery(Gallery):
     # Changes ----------------------------------------------------------------------------------------------------------
 
     def _add(self, facts: Sequence[Facts], embedding: np.ndarray, crops: Sequence[bytes | None]) -> Added:
+        self._finish_erasing()
         with self._server.connection() as database, database.transaction():
             last = database.execute("SELECT value FROM reid_jax.meta WHERE key = 'last' FOR UPDATE").fetchone()
             last = int(last[0])
@@ -363,15 +368,22 @@ class PostgresGallery(Gallery):
 
     def _erase(self, where: Filter) -> int:
         condition, values = _condition(where)
-        with self._server.connection() as database:
-            erased = database.execute(f"DELETE FROM reid_jax.entries WHERE {condition}", values).rowcount
-            # Deleted rows stay in the files until the tables and their indexes are written anew. Also where nothing
-            # was found now: an erasing that was killed before this leaves nothing else to be found by.
-            for table in ("entries", "crops"):
-                database.execute(f"VACUUM (FULL) reid_jax.{table}")
-            with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # it will come by itself within minutes
-                database.execute("CHECKPOINT")
+        with self._server.connection() as database, _erasing_alone(database, wait=True):
+            with database.transaction():
+                erased = database.execute(f"DELETE FROM reid_jax.entries WHERE {condition}", values).rowcount
+                database.execute(
+                    "INSERT INTO reid_jax.meta VALUES (%s, '') ON CONFLICT (key) DO NOTHING", [_UNFINISHED]
+                )
+            _end_erasing(database)
         return erased
+
+    def _finish_erasing(self) -> None:
+        """Ends an erasing that was killed; one that another process is at is left to that."""
+        with self._server.connection() as database:
+            if _is_unfinished(database):
+                with _erasing_alone(database, wait=False) as is_mine:
+                    if is_mine and _is_unfinished(database):  # the other may have done it
+                        _end_erasing(database)
 
     def require_indexable(self) -> None:
         """See `Gallery`."""
@@ -398,6 +410,8 @@ class PostgresGallery(Gallery):
     def check(self) -> list[str]:
         """See `Gallery`; what PostgreSQL's own checksums find is an error of the server."""
         wrong: dict[str, list[int]] = {}
+        with self._server.connection() as database, _erasing_alone(database, wait=True):
+            is_unfinished = _is_unfinished(database)
         with progress_bar(self.count(), "check", "entries") as bar:
             for entries, vectors in self.blocks(size=1024):
                 ids = [entry.id for entry in entries]
@@ -415,11 +429,52 @@ class PostgresGallery(Gallery):
                     if problem:
                         wrong.setdefault(problem, []).append(entry.id)
                 bar.update(len(entries))
-        return [
+        with self._server.connection() as database:  # what was erased while it was checked is no damage
+            those = [id for ids in wrong.values() for id in ids]
+            rows = database.execute("SELECT id FROM reid_jax.entries WHERE id = ANY(%s)", [those]).fetchall()
+        there = {id for (id,) in rows}
+        wrong = {problem: [id for id in ids if id in there] for problem, ids in wrong.items()}
+        left = f"an erasing in {self.address} was killed and has not ended; run reid-jax gallery erase again"
+        return [left] * is_unfinished + [
             f"{len(ids):,} {'entry' if len(ids) == 1 else 'entries'} (id {first_few(ids)}) in {self.address}: "
             f"{problem}; erase these and add them again"
             for problem, ids in wrong.items()
+            if ids
         ]
+
+
+def _is_unfinished(database: "psycopg.Connection") -> bool:
+    """Whether entries were deleted whose bytes may still be in the tables' files."""
+    return database.execute("SELECT 1 FROM reid_jax.meta WHERE key = %s", [_UNFINISHED]).fetchone() is not None
+
+
+def _end_erasing(database: "psycopg.Connection") -> None:
+    """Writes the tables and their indexes anew: until then deleted rows stay in the files."""
+    for table in ("entries", "crops"):
+        database.execute(f"VACUUM (FULL) reid_jax.{table}")
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # it will come by itself within minutes
+        database.execute("CHECKPOINT")
+    database.execute(
+        "DELETE FROM reid_jax.meta WHERE key = %s", [_UNFINISHED]
+    )  # last: one that is killed has not ended
+
+
+@contextlib.contextmanager
+def _erasing_alone(database: "psycopg.Connection", wait: bool) -> Iterator[bool]:
+    """Holds the lock of erasing, which ends with the connection; gives False where another has it and `wait` is False.
+
+    It asks again and again, since a statement that waited would keep the rows of others' erasings from being vacuumed.
+    """
+    while not database.execute("SELECT pg_try_advisory_lock(%s)", [_ERASING]).fetchone()[0]:
+        if not wait:
+            yield False
+            return
+        time.sleep(_AGAIN_SECONDS)
+    try:
+        yield True
+    finally:
+        if not database.closed:
+            database.execute("SELECT pg_advisory_unlock(%s)", [_ERASING])
 
 
 def _problem(entry: Entry, vector: np.ndarray, crop: bytes | None, kept: int | None) -> str | None:

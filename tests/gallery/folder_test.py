@@ -138,6 +138,30 @@ def test_a_full_disk_adds_nothing_and_harms_nothing(in_folder, people, monkeypat
     assert in_folder.check() == []
 
 
+def test_a_full_temporary_folder_is_named_and_the_erasing_goes_on_later(in_folder, people, monkeypatch):
+    class Full(sqlite3.Connection):
+        def execute(self, statement, *values):
+            if statement == "VACUUM":
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return super().execute(statement, *values)
+
+    vectors, facts, crops = people(20)
+    in_folder.add(facts, vectors, crops)
+    in_folder.close()  # its connections
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **options: connect(*arguments, factory=Full, **options))
+    for change in (lambda: in_folder.erase(Filter(ids=(2,))), lambda: in_folder.add(*people(1, seed=3)[1::-1])):
+        with pytest.raises(OSError, match="No space left") as error:
+            change()
+        assert "or SQLite's temporary folder: SQLITE_TMPDIR names one" in disk_failure(error.value)
+    in_folder.close()
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert len(in_folder.add(*people(1, seed=3)[1::-1]).new) == 1
+    assert in_folder.check() == []
+
+
 def test_a_newer_gallery_and_a_foreign_file_are_refused(in_folder, tmp_path, extractor):
     path = tmp_path / "gallery" / "facts.sqlite"
     run_sql("PRAGMA user_version = 2")(path.parent)

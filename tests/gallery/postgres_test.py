@@ -12,9 +12,13 @@ pytest.importorskip("psycopg", reason="pip install 'reid_jax[postgres]'")
 import psycopg
 
 from reid_jax.errors import InputError
-from reid_jax.gallery import Filter, open_gallery
+from reid_jax.gallery import Filter, open_gallery, postgres
 from reid_jax.gallery.postgres import without_password
 from reid_jax.main import main
+
+TERMINATE_ALL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+)
 
 
 @pytest.fixture
@@ -84,11 +88,73 @@ def test_tables_and_indexes_keep_no_byte_of_what_was_erased(on_server, people, s
     assert on_server.check() == []
 
 
+@pytest.mark.parametrize("change", ["add", "erase"])
+def test_a_killed_erasing_is_ended_by_the_next_change(
+    on_server, people, server, by_hand, database, extractor, monkeypatch, change
+):
+    vectors, facts, crops = people(30)
+    on_server.add(facts, vectors, crops)
+
+    def is_left():
+        by_hand("CHECKPOINT")
+        (path,) = by_hand("SELECT pg_relation_filepath('reid_jax.crops')").fetchone()
+        return crops[4] in (Path(server.pgdata) / path).read_bytes()
+
+    monkeypatch.setattr(postgres, "_end_erasing", lambda database: by_hand(TERMINATE_ALL))  # killed before
+    with pytest.raises(InputError, match="went away"):
+        on_server.erase(Filter(ids=(5,)))
+    monkeypatch.undo()
+    assert on_server.count() == 29
+    assert is_left()
+    with open_gallery(database) as again:
+        assert again.check() == [
+            f"an erasing in {again.address} was killed and has not ended; run reid-jax gallery erase again"
+        ]
+        if change == "add":
+            again.add(*people(1, seed=3)[1::-1])
+        else:
+            assert again.erase(Filter(ids=(5,))) == 0
+        assert not is_left()
+        assert again.check() == []
+
+
+def test_a_check_during_an_erasing_finds_no_damage(on_server, people, database, monkeypatch):
+    vectors, facts, crops = people(30)
+    on_server.add(facts, vectors, crops)
+    vectors_of = on_server.vectors
+
+    def then_erase(ids):
+        found = vectors_of(ids)
+        with open_gallery(database) as other:
+            other.erase(Filter(ids=(5, 6)))
+        return found
+
+    monkeypatch.setattr(on_server, "vectors", then_erase)
+    assert on_server.check() == []
+
+
+def test_an_add_leaves_an_erasing_to_who_is_at_it(on_server, people, database, monkeypatch):
+    vectors, facts, crops = people(30)
+    on_server.add(facts, vectors, crops)
+    end, ended = postgres._end_erasing, []
+
+    def add_then_end(connection):
+        if not ended:
+            ended.append(1)
+            with open_gallery(database) as other:
+                assert len(other.add(*people(1, seed=3)[1::-1]).new) == 1
+        ended.append(2)
+        end(connection)
+
+    monkeypatch.setattr(postgres, "_end_erasing", add_then_end)
+    assert on_server.erase(Filter(ids=(5,))) == 1
+    assert ended == [1, 2]
+    assert on_server.check() == []
+
+
 def test_a_server_that_goes_away_is_one_line_and_what_was_confirmed_stays(on_server, people, by_hand, monkeypatch):
     vectors, facts, crops = people(90)
     on_server.add(facts[:30], vectors[:30], crops[:30])
-    from reid_jax.gallery import postgres
-
     known = postgres._known
 
     def then_gone(database, keys):

@@ -104,6 +104,27 @@ def test_those_of_the_package_are_what_their_entry_and_card_say(capsys):
     assert "What it must not be used for" in capsys.readouterr().out
 
 
+def test_own_weights_of_a_packaged_name_are_shown_as_own(trained, shelf, capsys):
+    own = ("added by you, in place of the package's", "file: ", "digest: ")
+    assert main(["zoo", "add", "street", f"--weights={trained}"]) == 0
+    capsys.readouterr()
+    assert main(["zoo", "show", "street"]) == 0
+    said = capsys.readouterr().out
+    assert all(words in said for words in own)
+    for words in ("Apache-2.0", "made by", "What it must not be used for"):
+        assert words not in said
+    assert main(["zoo", "list"]) == 0
+    assert "zoo:street  here  added by you" in " ".join(capsys.readouterr().out.split()).replace(" here ", "  here  ")
+    (shelf / "street.safetensors").write_bytes(b"damaged")
+    assert main(["zoo", "list"]) == 0
+    assert "Apache-2.0" not in capsys.readouterr().out
+    (shelf / "street.safetensors").unlink()
+    packaged = zoo.file_of("zoo:street").read_bytes()
+    (shelf / "street.safetensors").write_bytes(packaged)  # the same weights elsewhere
+    assert main(["zoo", "show", "street"]) == 0
+    assert "Apache-2.0" in capsys.readouterr().out
+
+
 def test_every_entry_says_what_makes_it():
     for name, entry in zoo.ENTRIES.items():
         assert entry.about

@@ -5,6 +5,18 @@ has the command that makes them. Nothing is ever downloaded.
 """
 
 from reid_jax.zoo.entries import DEFAULT, ENTRIES, PREFIX, Entry
-from reid_jax.zoo.shelf import card_of, file_of, is_here, is_name, names, place_of
+from reid_jax.zoo.shelf import card_of, file_of, is_here, is_name, is_own, names, place_of
 
-__all__ = ["DEFAULT", "ENTRIES", "PREFIX", "Entry", "card_of", "file_of", "is_here", "is_name", "names", "place_of"]
+__all__ = [
+    "DEFAULT",
+    "ENTRIES",
+    "PREFIX",
+    "Entry",
+    "card_of",
+    "file_of",
+    "is_here",
+    "is_name",
+    "is_own",
+    "names",
+    "place_of",
+]

@@ -53,6 +53,11 @@ def is_here(name: str) -> bool:
     return _found(name) is not None
 
 
+def is_own(name: str) -> bool:
+    """Whether the file of this name is in the user's own folder, where it goes before the package's."""
+    return is_here(name) and place_of(name).is_file()
+
+
 def card_of(name: str) -> str:
     """What is known of the weights of this name: their card in Markdown, '' without one."""
     card = _package() / f"{name}.md"

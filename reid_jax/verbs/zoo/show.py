@@ -4,6 +4,7 @@ import argparse
 
 from reid_jax import zoo
 from reid_jax.descriptors import digest_of
+from reid_jax.verbs.zoo.described import entry_of
 from reid_jax.weights import load_weights
 
 HELP = "show what is known of weights: their card, where they are, or what makes them"
@@ -20,13 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints it."""
     name = args.name.removeprefix(zoo.PREFIX)
-    entry = zoo.ENTRIES.get(name)
+    entry = entry_of(name)
     if entry:
         print(f"{zoo.PREFIX}{name}: {entry.about}\nlicence: {entry.licence}\nmade by:")
         print("\n".join(f"  {command}" for command in entry.commands))
+    elif name in zoo.ENTRIES:
+        print(f"{zoo.PREFIX}{name}: added by you, in place of the package's")
     if not entry or zoo.is_here(name):  # a name that nobody knows is refused here
         weights = f"{zoo.PREFIX}{name}"
         print(f"file: {zoo.file_of(weights)}\ndigest: {digest_of(load_weights(weights).variables)}")
-    card = zoo.card_of(name)
+    card = zoo.card_of(name) if entry else ""
     if card:
         print(f"\n{card}", end="")

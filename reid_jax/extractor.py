@@ -242,7 +242,7 @@ def _crops(frame: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
         )
     height, width = frame.shape[:2]
     inside = np.clip(np.rint(boxes), 0, [width, height, width, height])
-    empty = ~((inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1]))  # where a number is NaN, too
+    empty = ~(np.isfinite(boxes).all(1) & (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1]))
     if empty.any():
         rows = [f"{row} ({', '.join(f'{side:g}' for side in boxes[row])})" for row in np.flatnonzero(empty)]
         raise InputError(

@@ -150,6 +150,7 @@ def test_a_box_of_a_frame_file_is_its_crop(extractor, paths):
         ([[4, 4, 4.4, 9]], r"box 0 \(4, 4, 4\.4, 9\)"),
         ([[9, 9, 3, 12]], "box 0"),
         ([[0, 0, np.nan, 9]], r"box 0 \(0, 0, nan, 9\)"),
+        ([[0, 0, np.inf, np.inf]], r"box 0 \(0, 0, inf, inf\)"),
         ([0, 0, 5, 5], r"boxes have shape \[4\]; give \[n, 4\]"),
         ([["a", 0, 5, 5]], "boxes are no numbers"),
     ],

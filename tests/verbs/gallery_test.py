@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 from first_pixel import first_pixel_encoder
 from made_sets import png, zipped
 from PIL import Image
+from places import ROOT
 
 from reid_jax.descriptors import read_descriptors
 from reid_jax.extractor import Extractor
@@ -82,6 +84,41 @@ def test_from_a_folder_to_an_answer(verb, crops, tmp_path):
     assert "3 of 10 entries would be erased; add --yes" in verb("erase", "--person", "1")[1]
     assert "3 entries erased; 7 left" in verb("erase", "--person", "1", "--yes")[1]
     assert "7 entries are sound" in verb("check")[1]
+    code, _, error = verb("erase", "--person", "1", "--yes")
+    assert (code, error.splitlines()[-1].partition("error: ")[2]) == (
+        2,
+        "no entry of gallery is meant by these options: nothing was erased; see reid-jax gallery list",
+    )
+    code, said, _ = verb("erase", "--until=1970-01-01", "--yes")  # as a night's job does
+    assert (code, said) == (0, "0 entries erased; 7 left in gallery\n")
+
+
+def commands(path):
+    """The commands of `gallery` in the first block of a README that has any."""
+    blocks = path.read_text(encoding="utf-8").split("```")[1::2]
+    block = next(block for block in blocks if "reid-jax gallery add" in block)
+    return [shlex.split(line)[2:] for line in block.strip().splitlines()]
+
+
+@pytest.mark.parametrize("path", ["README.md", "reid_jax/gallery/README.md"])
+def test_the_commands_of_the_readme_do_what_they_say(verb, encoder, tmp_path, path):
+    (tmp_path / "crops").mkdir()
+    for number, name in enumerate(("anna_1.jpg", "anna_2.jpg", "ben.jpg")):
+        (tmp_path / "crops" / name).write_bytes(png(number, (40, 90)))
+    at = Thresholds(5, 1000, (Threshold(0.001, 0.5, None),))
+    write_calibration(tmp_path / "t.json", Calibration(at, at, 1, encoder.digest))
+    said = {}
+    for command in commands(ROOT / path):
+        if command[0] == "add":
+            command.append("--calibration=t.json")  # of the weights of this test
+        code, out, error = verb(*command)
+        assert (code, command[0] in said) == (0, False), error
+        said[command[0]] = out
+    assert "3 added" in said["add"]
+    assert " nearer than 0.500" in said["search"]
+    if "list" in said:
+        assert re.findall(r"\.jpg +(\w+) +door", said["list"]) == ["anna", "anna", "ben"]
+    assert "2 entries erased; 1 left" in said["erase"]
 
 
 def test_thresholds_come_with_a_calibration(verb, crops, tmp_path, encoder):
@@ -197,6 +234,10 @@ def test_sound_images_are_added_and_the_others_named(verb, crops, tmp_path):
         (["search", "crops/a.png", "--weights=w"], "there is no gallery gallery; make one by"),
         (["erase", "--yes"], "nothing is named, and all would be erased"),
         (["list", "--gallery=postgresql://nobody@127.0.0.1:9/none"], "cannot be reached"),
+        (
+            ["erase", "--gallery=made", "--person", "anna"],
+            "no entry of made is meant by these options: nothing was erased",
+        ),
         (["index", "--gallery=made"], "an index takes --gallery=postgresql://"),
         (["list", "--gallery=made", "--since=x"], "--since: 'x' is not a time"),
     ],

@@ -7,7 +7,7 @@ from reid_jax.verbs.gallery import add, check, copy, erase, export, index, searc
 from reid_jax.verbs.gallery import list as list_action
 
 EXAMPLES = """\
-  reid-jax gallery add --weights=zoo:street --images=crops
+  reid-jax gallery add --weights=zoo:street --images=crops --pattern='(?P<person>[^_.]+).*'
   reid-jax gallery search anna.jpg --weights=zoo:street
   reid-jax gallery list
   reid-jax gallery erase --person=anna --yes"""

@@ -24,14 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Erases, and prints how many."""
+    """Erases, and prints how many; names that no entry has are an error, since nobody was erased."""
     where = filter_of(args)
     if not where:
         raise InputError("nothing is named, and all would be erased; name --id, --person, --camera, --tag or a time")
     with open_gallery(args.gallery) as gallery:
-        if not args.yes:
-            print(f"{gallery.count(where):,} of {gallery.count():,} entries would be erased; add --yes to do it")
-            return
-        announce("erasing, and writing what is left anew")
-        erased = gallery.erase(where)
-        print(f"{erased:,} entries erased; {gallery.count():,} left in {gallery.address}")
+        if args.yes:
+            announce("erasing, and writing what is left anew")
+        count = gallery.erase(where) if args.yes else gallery.count(where)
+        if not count and (where.ids or where.people or where.cameras or where.tags):  # a range of times may be empty
+            raise InputError(
+                f"no entry of {gallery.address} is meant by these options: nothing was erased; see reid-jax gallery "
+                "list"
+            )
+        if args.yes:
+            print(f"{count:,} entries erased; {gallery.count():,} left in {gallery.address}")
+        else:
+            print(f"{count:,} of {gallery.count():,} entries would be erased; add --yes to do it")

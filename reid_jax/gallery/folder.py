@@ -150,10 +150,8 @@ class FolderGallery(Gallery):
         """See `Gallery`."""
         there, last = self._there(ids)
         vectors = self._vectors.take(there, last)
-        left = np.isin(
-            there, self._there(there.tolist())[0]
-        )  # an erasing may have overwritten rows while they were read
-        there, vectors = there[left], vectors[left]
+        still = np.isin(there, self._there(there.tolist())[0])  # rows may have been erased while they were read
+        there, vectors = there[still], vectors[still]
         missing = there[~vectors.any(1)]
         if len(missing):
             raise self._damaged(missing)

@@ -89,7 +89,9 @@ def open_server(address: str, create: Kind | None) -> "PostgresGallery":
 
 
 def _is_gallery(database: "psycopg.Connection") -> bool:
-    return database.execute("SELECT to_regclass('reid_jax.meta')").fetchone()[0] is not None
+    # From the catalogue: `to_regclass` may answer in a transaction what it knew before another process made the table.
+    meta = "SELECT 1 FROM pg_tables WHERE schemaname = 'reid_jax' AND tablename = 'meta'"
+    return database.execute(meta).fetchone() is not None
 
 
 def _create(database: "psycopg.Connection", kind: Kind) -> None:

@@ -152,6 +152,27 @@ def test_an_add_leaves_an_erasing_to_who_is_at_it(on_server, people, database, m
     assert on_server.check() == []
 
 
+def test_two_processes_make_one_gallery(database, extractor):
+    made = []
+
+    def make():
+        with open_gallery(database, extractor, create=True) as gallery:
+            made.append(gallery.count())
+
+    makers = [threading.Thread(target=make) for _ in range(2)]
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [postgres._CREATING])
+        for maker in makers:
+            maker.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        deadline = time.monotonic() + 10
+        while connection.execute(waiting).fetchone()[0] < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    for maker in makers:
+        maker.join()
+    assert made == [0, 0]
+
+
 def test_a_server_that_goes_away_is_one_line_and_what_was_confirmed_stays(on_server, people, by_hand, monkeypatch):
     vectors, facts, crops = people(90)
     on_server.add(facts[:30], vectors[:30], crops[:30])

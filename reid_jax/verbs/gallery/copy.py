@@ -7,7 +7,7 @@ from reid_jax.gallery.adding import copy_entries
 from reid_jax.progress import progress_bar
 from reid_jax.verbs.gallery.options import add_filter, add_gallery, filter_of
 
-HELP = "add the entries of one gallery to another, crops too: from a folder to a server, or back"
+HELP = "add the entries of one gallery to another, with crops and thresholds: from a folder to a server, or back"
 EXAMPLES = """\
   reid-jax gallery copy --gallery=people --to=postgresql://reid@server/people
   reid-jax gallery copy --gallery=postgresql://reid@server/people --to=of_the_door --camera door"""
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Copies; what is there already stays as it is."""
+    """Copies; what is there already, entries and thresholds, stays as it is."""
     where = filter_of(args)
     with open_gallery(args.gallery) as gallery, open_gallery(args.to, gallery.kind, create=True) as other:
         with progress_bar(gallery.count(where), "copy", "entries") as bar:

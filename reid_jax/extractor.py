@@ -73,7 +73,8 @@ class Extractor:
         """
         if weights is None:
             weights = f"{zoo.PREFIX}{zoo.DEFAULT}"
-            about = zoo.ENTRIES[zoo.DEFAULT].about
+            own = f"your own weights in {zoo.place_of(zoo.DEFAULT)}"
+            about = own if zoo.is_own(zoo.DEFAULT) else zoo.ENTRIES[zoo.DEFAULT].about
             print(f"Extractor: {weights}, {about}; see reid-jax zoo show {zoo.DEFAULT}", file=sys.stderr)
         if not isinstance(weights, Describer):
             weights = describer_of(open_weights(weights), parallel.create_mesh())

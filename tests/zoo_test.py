@@ -115,6 +115,8 @@ def test_own_weights_of_a_packaged_name_are_shown_as_own(trained, shelf, capsys)
         assert words not in said
     assert main(["zoo", "list"]) == 0
     assert "zoo:street  here  added by you" in " ".join(capsys.readouterr().out.split()).replace(" here ", "  here  ")
+    Extractor()
+    assert "Extractor: zoo:street, your own weights in " in capsys.readouterr().err
     (shelf / "street.safetensors").write_bytes(b"damaged")
     assert main(["zoo", "list"]) == 0
     assert "Apache-2.0" not in capsys.readouterr().out

@@ -98,8 +98,10 @@ def _run(config: ConfigDict, workdir: Path) -> dict[str, dict[str, dict[str, flo
     optimizer = assemble.optimizer_of(config, schedule, variables["params"])
     say(summary.format_costs(summary.component_costs(network, config.image_size)))
     say(optim.format_rules(variables["params"], assemble.rules_of(config)))
-    epochs = assemble.turning_points_of(config)
-    say(optim.format_schedule(schedule, epochs=epochs, steps_per_epoch=plan.steps_per_epoch))
+    turns = assemble.turning_points_of(config, plan)
+    say(optim.format_schedule(schedule, steps=turns, steps_per_epoch=plan.steps_per_epoch))
+    if cut := assemble.describe_cut_cycle(config, plan):
+        say(cut)
 
     def evaluate_on(pair, variables, progress=False):
         encoder = Encoder(network, variables, config.image_size, mesh)

@@ -73,12 +73,14 @@ def schedule_of(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     )
 
 
-def turning_points_of(config: ConfigDict) -> list[float]:
-    """Returns the epochs at which the learning rate of `config.schedule` changes its course, within the run."""
+def turning_points_of(config: ConfigDict, plan: Plan) -> list[int]:
+    """Returns the first steps, from 0, after the learning rate of `config.schedule` changed its course in the run."""
     s = config.schedule
     if s.name == "cyclic_cosine":
-        return [s.cycle_epochs * cycle for cycle in range(1, math.ceil(config.epochs / s.cycle_epochs))]
-    return [epoch for epoch in (s.warmup_epochs, *s.boundaries) if 0 < epoch <= config.epochs]
+        cycle = optim.steps_of(s.cycle_epochs, plan.steps_per_epoch)
+        return list(range(cycle, plan.total, cycle))
+    turns = [optim.turn_of(epoch, plan.steps_per_epoch) for epoch in (s.warmup_epochs, *s.boundaries)]
+    return [step for step in turns if 0 < step <= plan.total]
 
 
 def optimizer_of(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
@@ -127,25 +129,44 @@ def sampler_of(config: ConfigDict, label: np.ndarray, origin: np.ndarray) -> Ide
 def plan_of(config: ConfigDict, steps_per_epoch: int) -> Plan:
     """Returns the plan that `config` describes; every interval is at least one step.
 
+    A run of whole cycles has as many steps as they have, each rounded by itself, so that it ends with the last of them.
     Raises InputError for more steps than an int32 counts.
     """
 
     def steps(epochs: float) -> int:
-        return max(1, round(epochs * steps_per_epoch))
+        return optim.steps_of(epochs, steps_per_epoch)
 
-    if steps(config.epochs) > _MOST_STEPS:
+    s = config.schedule
+    total, cycle = steps(config.epochs), steps(s.cycle_epochs)
+    if s.name == "cyclic_cosine" and s.cycle_epochs * steps_per_epoch >= 1:
+        cycles = config.epochs / s.cycle_epochs
+        total = round(cycles) * cycle if math.isclose(cycles, round(cycles)) else total
+    if total > _MOST_STEPS:
         raise InputError(
-            f"config.epochs is {config.epochs:g}, with {steps_per_epoch:,} steps an epoch {steps(config.epochs):,} "
-            f"steps; a run has at most {_MOST_STEPS:,}"
+            f"config.epochs is {config.epochs:g}, with {steps_per_epoch:,} steps an epoch {total:,} steps; a run has "
+            f"at most {_MOST_STEPS:,}"
         )
 
     return Plan(
-        steps(config.epochs),
+        total,
         steps_per_epoch,
         config.steps_per_dispatch,
         steps(config.eval_every),
         steps(config.checkpoint_every),
-        steps(config.schedule.cycle_epochs) if config.swag.collect else None,
+        cycle if config.swag.collect else None,
+    )
+
+
+def describe_cut_cycle(config: ConfigDict, plan: Plan) -> str:
+    """Returns a line that counts the cycles of a run that ends within one, for its start; '' for any other run."""
+    cycle = optim.steps_of(config.schedule.cycle_epochs, plan.steps_per_epoch)
+    whole, left = divmod(plan.total, cycle)
+    if config.schedule.name != "cyclic_cosine" or not left:
+        return ""
+    collected = ", whose weights are not collected" if config.swag.collect else ""
+    return (
+        f"cycles      {whole} of {cycle:,} steps, then {left:,} steps of another{collected}: config.epochs="
+        f"{config.epochs:g} is no whole number of config.schedule.cycle_epochs={config.schedule.cycle_epochs:g}"
     )
 
 

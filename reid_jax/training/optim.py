@@ -43,6 +43,16 @@ KERNELS, ALL = DECAYED = ("kernels", "all")  # which parameters weight decay is 
 Rule = tuple[str, bool, float]
 
 
+def steps_of(epochs: float, steps_per_epoch: int) -> int:
+    """Returns the number of whole steps nearest to so many epochs, at least one."""
+    return max(1, round(epochs * steps_per_epoch))
+
+
+def turn_of(epoch: float, steps_per_epoch: int) -> int:
+    """Returns the first step, from 0, that ends after `epoch`: the one from which on `warmup_step_schedule` turns."""
+    return int(np.float32(epoch * steps_per_epoch))  # which the schedule compares with, too
+
+
 def warmup_step_schedule(
     *,
     peak: float,
@@ -103,7 +113,7 @@ def cyclic_cosine_schedule(
 ) -> optax.Schedule:
     """Cosine annealing in cycles, each peak `decay` times the one before: arXiv 1910.07038, 3.1, 4 and 4.2.
 
-    Step s, from 0, of cycle c, from 0, of L = cycle_epochs · steps_per_epoch steps:
+    Step s, from 0, of cycle c, from 0, of L = cycle_epochs · steps_per_epoch steps, rounded to whole ones:
 
       rate = floor + (peak_c - floor) · (1 + cos(π s / L)) / 2,   peak_c = max(peak · decay^c, floor)
 
@@ -124,7 +134,7 @@ def cyclic_cosine_schedule(
     """
     _require(peak=peak, cycle_epochs=cycle_epochs, steps_per_epoch=steps_per_epoch, decay=decay, floor=floor)
     check_floor(floor, peak)
-    length = max(1, round(cycle_epochs * steps_per_epoch))
+    length = steps_of(cycle_epochs, steps_per_epoch)
 
     def schedule(step):
         cycle, within = jnp.divmod(jnp.asarray(step), length)
@@ -252,21 +262,21 @@ def format_rules(params, rules: Sequence[Rule] | None = None) -> str:
     return format_table(rows)
 
 
-def format_schedule(schedule: optax.Schedule, *, epochs: Sequence[float], steps_per_epoch: int) -> str:
+def format_schedule(schedule: optax.Schedule, *, steps: Sequence[int], steps_per_epoch: int) -> str:
     """A table of the learning rate at its turning points.
 
     Args:
       schedule: step -> learning rate.
-      epochs: the turning points, e.g. (10, 150, 225, 350); the start of the run is added.
+      steps: the first ones, from 0, after its turning points; the start of the run is added.
       steps_per_epoch: updates in an epoch.
 
     Returns:
-      Lines of text: an epoch, the step which begins there, the rate of the step before it and of that step.
+      Lines of text: the epochs before a step, the step, the rate of the one before it and of that step.
     """
     rows = [("epoch", "step", "rate before", "rate after"), ("0", "0", "-", f"{float(schedule(0)):.3e}")]
-    for epoch in epochs:
-        step = round(epoch * steps_per_epoch)
-        rows.append((f"{epoch:g}", str(step), f"{float(schedule(step - 1)):.3e}", f"{float(schedule(step)):.3e}"))
+    for step in steps:
+        rates = (f"{float(schedule(each)):.3e}" for each in (step - 1, step))
+        rows.append((f"{step / steps_per_epoch:g}", str(step), *rates))
     return format_table(rows)
 
 

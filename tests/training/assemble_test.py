@@ -3,6 +3,7 @@
 import numpy as np
 import optax
 import pytest
+from places import ROOT
 
 from reid_jax import config as run_config
 from reid_jax.data.sampler import IdentitySampler, JoinedSampler
@@ -17,12 +18,16 @@ def config():
     return run_config.default()
 
 
+def turns(config, steps_per_epoch):
+    return assemble.turning_points_of(config, assemble.plan_of(config, steps_per_epoch))
+
+
 def test_the_papers_schedule_turns_after_the_warm_up_and_at_each_boundary_within_the_run(config):
-    assert assemble.turning_points_of(config) == [10, 150, 225]
+    assert turns(config, 10) == [100, 1500, 2250]
     config.epochs = 200.0
-    assert assemble.turning_points_of(config) == [10, 150]
+    assert turns(config, 10) == [100, 1500]
     config.schedule.warmup_epochs = 0.0
-    assert assemble.turning_points_of(config) == [150]
+    assert turns(config, 10) == [1500]
     schedule = assemble.schedule_of(config, 10)
     np.testing.assert_allclose([schedule(0), schedule(1499), schedule(1500)], [3e-2, 3e-2, 3e-3], rtol=1e-6)
 
@@ -30,9 +35,45 @@ def test_the_papers_schedule_turns_after_the_warm_up_and_at_each_boundary_within
 def test_cycles_turn_where_the_next_one_begins(config):
     config.schedule.name, config.schedule.cycle_epochs = "cyclic_cosine", 35.0
     config.epochs = 105.0
-    assert assemble.turning_points_of(config) == [35, 70]  # the end of the run begins none
+    assert turns(config, 10) == [350, 700]  # the end of the run begins none
     schedule = assemble.schedule_of(config, 10)
     np.testing.assert_allclose([schedule(0), schedule(350), schedule(700)], 3e-2 * 0.7 ** np.arange(3), rtol=1e-6)
+
+
+def cyclic(config, cycle_epochs, epochs, collect=True):
+    config.schedule.name, config.swag.collect = "cyclic_cosine", collect
+    config.schedule.cycle_epochs, config.epochs = cycle_epochs, epochs
+    return config
+
+
+@pytest.mark.parametrize(
+    ("cycle_epochs", "cycles", "steps_per_epoch", "cycle"),
+    [(35.0, 15, 361, 12635), (3.5, 15, 361, 1264), (2.5, 15, 359, 898), (2.5, 15, 361, 902), (0.5, 15, 3, 2)],
+)
+def test_a_run_of_whole_cycles_ends_with_the_last_of_them(config, cycle_epochs, cycles, steps_per_epoch, cycle):
+    config = cyclic(config, cycle_epochs, cycle_epochs * cycles)
+    plan = assemble.plan_of(config, steps_per_epoch)
+    assert (plan.cycle, plan.total) == (cycle, cycles * cycle)
+    # The rate is that of the same cycles: low at the end of each, high where the next one begins.
+    rate = assemble.schedule_of(config, steps_per_epoch)(np.arange(plan.total + 1))
+    assert list(np.flatnonzero(np.diff(rate) > 0) + 1) == [*turns(config, steps_per_epoch), plan.total]
+    assert assemble.describe_cut_cycle(config, plan) == ""
+
+
+def test_a_compressed_run_of_cycles_from_scratch_has_all_fifteen():
+    config = run_config.load(f"{ROOT / 'configs' / 'tricks.py'}:trick=cyclic,epochs=25")
+    assert assemble.plan_of(config, 361).total == 15 * 902
+
+
+@pytest.mark.parametrize("collect", [True, False])
+def test_a_run_that_ends_within_a_cycle_says_so(config, collect):
+    config = cyclic(config, 4.0, 11.0, collect)
+    plan = assemble.plan_of(config, 10)
+    assert (plan.total, turns(config, 10)) == (110, [40, 80])
+    text = assemble.describe_cut_cycle(config, plan)
+    assert text.startswith("cycles      2 of 40 steps, then 30 steps of another")
+    assert ("not collected" in text) == collect
+    assert assemble.describe_cut_cycle(run_config.default(), plan) == ""
 
 
 def test_the_soft_margin_takes_the_place_of_the_hinges(config):

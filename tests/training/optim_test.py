@@ -12,6 +12,7 @@ from reid_jax.training.optim import (
     format_schedule,
     optimizer,
     resolve_rules,
+    turn_of,
     warmup_step_schedule,
 )
 
@@ -218,6 +219,14 @@ def test_format_rules_counts_tensors_and_parameters():
 
 
 def test_format_schedule_shows_both_sides_of_a_turn():
-    lines = format_schedule(paper_schedule(), epochs=(10, 150), steps_per_epoch=SPE).splitlines()
+    lines = format_schedule(paper_schedule(), steps=(3600, 54000), steps_per_epoch=SPE).splitlines()
     assert lines[1].split() == ["0", "0", "-", "8.333e-06"]
     assert lines[3].split() == ["150", "54000", "3.000e-02", "3.000e-03"]
+
+
+@pytest.mark.parametrize("epoch", [1.5, 5.571428571428571, 8.357142857142858, 10 / 3])
+def test_a_turn_within_an_epoch_is_the_step_from_which_on_the_rate_is_lower(epoch):
+    schedule = warmup_step_schedule(peak=1.0, steps_per_epoch=361, warmup_epochs=0, boundaries=(epoch,), factor=0.1)
+    turn = turn_of(epoch, 361)
+    np.testing.assert_allclose(schedule(np.array([turn - 1, turn])), [1.0, 0.1])
+    assert format_schedule(schedule, steps=[turn], steps_per_epoch=361).split()[-2:] == ["1.000e+00", "1.000e-01"]

@@ -10,9 +10,10 @@
 # of several hosts: launch/jobset_tpu.yaml. A TYPE like v5litepod-8 is a slice of the Cloud TPU API (gcloud compute
 # tpus tpu-vm), which is legacy and serves v2 to v6e; its runtime version follows from TYPE, and VERSION overrides it.
 # A host that is about to be taken away gets SIGTERM: the run saves and exits with 0. The next one resumes it from its
-# workdir, which has to outlive the host: SETUP is run on every new one, to mount a disk or bucket.
-# RETRY is the number of seconds between attempts (60). The TPU is deleted when the run is done; a run that fails three
-# times in a row on one that was not taken away is given up, and the TPU left for a look.
+# workdir, which has to outlive the host and begins with /: SETUP is run on every new one, to mount a disk or bucket,
+# and once more where the set-up failed after it.
+# RETRY is the number of seconds between attempts (60). The TPU is deleted when the run is done; a set-up or run that
+# fails three times in a row on one that was not taken away is given up, and the TPU left for a look.
 set -euo pipefail
 dry=
 [[ ${1:-} != --dry-run ]] || { dry=--dry-run; shift; }
@@ -50,6 +51,10 @@ for argument in "$@"; do
   before=$argument
 done
 [[ -n $workdir ]] || { echo "$0: give --workdir=FOLDER" >&2; exit 2; }
+[[ $workdir == /* ]] || {
+  echo "$0: --workdir is $workdir; give one that begins with /, on a disk that outlives the TPU: /mnt/runs/2x" >&2
+  exit 2
+}
 
 run() {
   if [[ $dry ]]; then printf '%q ' "$@" && echo; else "$@"; fi
@@ -65,7 +70,15 @@ state() {
   "${vm[@]}" describe "$TPU" "${where[@]}" --format="value($field)" 2>/dev/null || echo NONE
 }
 
+give_up_after_three() { # what fails
+  failures=$((failures + 1))
+  [[ $failures -lt 3 ]] || { echo "$0: $1 fails, and not for want of its TPU; $TPU is left for a look" >&2; exit 1; }
+}
+
 failures=0
+set_up=
+# One that was there before: the set-up's last step has made the command.
+[[ $(state) != "$ready" ]] || ! on all "test -x ~/venv/bin/reid-jax" || set_up=yes
 while true; do
   if [[ $(state) != "$ready" ]]; then
     delete 2>/dev/null # one that was taken away keeps its name
@@ -74,11 +87,16 @@ while true; do
       sleep "${RETRY:-60}"
       continue
     fi
+    set_up=
+  fi
+  if [[ ! $set_up ]]; then
     if ! { on all "${SETUP:-true}" && "$here/tpu_vm.sh" $dry setup; }; then
       echo "$0: the TPU could not be set up; trying again in ${RETRY:-60} s" >&2
       sleep "${RETRY:-60}"
+      if [[ $(state) == "$ready" ]]; then give_up_after_three "the set-up"; else failures=0; fi
       continue
     fi
+    set_up=yes failures=0
   fi
   code=0
   "$here/tpu_vm.sh" $dry "$@" || code=$?
@@ -89,8 +107,7 @@ while true; do
   echo "$0: interrupted (exit code $code); going on in ${RETRY:-60} s" >&2
   sleep "${RETRY:-60}"
   if [[ $code -ne 0 && $(state) == "$ready" ]]; then
-    failures=$((failures + 1))
-    [[ $failures -lt 3 ]] || { echo "$0: the run fails, and not for want of its TPU" >&2; exit 1; }
+    give_up_after_three "the run"
   else
     failures=0
   fi

@@ -5,6 +5,7 @@
 #       launch/tpu_vm.sh --config=configs/robust_reid.py:size=2x --workdir=/mnt/runs/2x
 #
 # Before it, once an instance or slice (and after every change here): the same with `setup` in the place of the options.
+# It puts what is committed here into ~/reid_jax there; what else lies in that folder, such as runs/ and data/, stays.
 # --dry-run, as the first argument, prints the commands and runs none. PROJECT is gcloud's default.
 #
 # TYPE is a machine type of Compute Engine (ct5p-..., ct6e-..., tpu7x-...), as Google recommends; one instance, which
@@ -34,7 +35,9 @@ if [[ ${1:-} == setup ]]; then
   fi
   run git -C "$(dirname "$0")/.." archive --format=tar.gz --output="$archive" HEAD
   run "${gcloud[@]}" scp "$archive" "$TPU:reid_jax.tar.gz" "${where[@]}"
-  on_all 'rm -rf reid_jax && mkdir reid_jax && tar -xzf reid_jax.tar.gz -C reid_jax && cd reid_jax &&
+  on_all 'rm -rf reid_jax.new && mkdir -p reid_jax reid_jax.new && tar -xzf reid_jax.tar.gz -C reid_jax.new &&
+    for each in $(ls -A reid_jax.new); do rm -rf "reid_jax/$each" && mv "reid_jax.new/$each" reid_jax/ || exit; done &&
+    rmdir reid_jax.new && cd reid_jax &&
     python3 -m venv ~/venv && ~/venv/bin/pip install --quiet -e ".[tpu,plot]"'
 else
   printf -v arguments ' %q' "$@"

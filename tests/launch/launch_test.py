@@ -98,6 +98,24 @@ def test_a_slurm_job_that_was_told_to_stop_queues_itself_again(commands, tmp_pat
     assert not any(call.startswith("scontrol") for call in calls(tmp_path)[3:])
 
 
+@pytest.mark.parametrize("script", ["slurm.sbatch", "until_done.sh"])
+def test_a_finished_run_below_the_home_is_found(commands, tmp_path, script):
+    environment = {**commands(srun="", scontrol="", sleep="", reid_jax=""), "HOME": str(tmp_path), "SLURM_JOB_ID": "5"}
+    (tmp_path / "a run").mkdir()
+    line = ["bash", LAUNCH / script, "--workdir=~/a run"]
+    assert subprocess.run(line, env=environment, check=False).returncode in (1, 75)
+    (tmp_path / "a run" / "results.json").write_text("{}")
+    assert subprocess.run(line, env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("workdir", ["runs/2x", "~/runs/2x", "gs://bucket/2x"])
+def test_a_spot_run_whose_workdir_would_go_with_its_host_is_refused(commands, tmp_path, workdir):
+    (tmp_path / "calls").touch()
+    done, verbs = spot(commands, tmp_path, GCLOUD, f"--workdir={workdir}")
+    assert (done.returncode, verbs) == (2, [])
+    assert f"--workdir is {workdir}; give one that begins with /" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["--workdir="], ["--workdir"], ["--config.init_from=--workdir"]])
 @pytest.mark.parametrize("script", ["slurm.sbatch", "spot_tpu.sh", "until_done.sh"])
 def test_without_a_workdir_nothing_is_started(commands, tmp_path, script, arguments):
@@ -244,6 +262,61 @@ def test_the_runtime_version_follows_from_the_type(commands, tmp_path, variables
         assert done.returncode == 0, done.stderr
         (create,) = [call for call in calls(tmp_path) if "tpu-vm create" in call]
         assert f"--accelerator-type={variables['TYPE']} --version={version} --spot" in create
+
+
+def test_a_set_up_that_failed_is_repeated_before_the_run_begins(commands, tmp_path):
+    failing = f"*mount*) [ -f {tmp_path}/mounted ] || {{{{ touch {tmp_path}/mounted; exit 1; }}}} ;;\n  *describe*)"
+    done, verbs = spot(commands, tmp_path, GCLOUD.replace("*describe*)", failing))
+    assert done.returncode == 0, done.stderr
+    begun = [call for call in calls(tmp_path) if "mount it" in call or "reid-jax train" in call]
+    assert ["train" in call for call in begun] == [False, False, True, False, True]
+    assert verbs.count("create") == 2
+
+
+def test_a_set_up_that_goes_on_failing_is_given_up(commands, tmp_path):
+    done, verbs = spot(commands, tmp_path, GCLOUD.replace("*describe*)", "*mount*) exit 1 ;;\n  *describe*)"))
+    assert done.returncode == 1
+    assert "the set-up fails, and not for want of its TPU; t is left for a look" in done.stderr
+    assert verbs.count("create") == 1
+    assert not any("reid-jax train" in call for call in calls(tmp_path))
+
+
+@pytest.mark.parametrize("set_up", [True, False])
+def test_a_spot_run_begun_again_sets_up_only_a_host_that_was_not(commands, tmp_path, set_up):
+    (tmp_path / "state").write_text("READY")
+    has = GCLOUD.replace("*describe*)", f"*test\\ -x*) {str(set_up).lower()} ;;\n  *describe*)")
+    done, verbs = spot(commands, tmp_path, has.replace("if [ -f {once} ]; then", "if true; then"))
+    assert done.returncode == 0, done.stderr
+    assert "create" not in verbs
+    assert sum("--command=mount it" in call for call in calls(tmp_path)) == (not set_up)
+
+
+def test_a_set_up_replaces_the_package_and_leaves_runs_and_data(commands, tmp_path):
+    # The machine is a folder: what is sent there is copied, and a command runs in it as a home.
+    home = tmp_path / "home"
+    for file in ("runs/1x/results.json", "data/market/a.jpg", "reid_jax/old.py", "own.py"):
+        (home / "reid_jax" / file).parent.mkdir(parents=True, exist_ok=True)
+        (home / "reid_jax" / file).touch()
+    (home / "venv" / "bin").mkdir(parents=True)
+    (home / "venv" / "bin" / "pip").write_text("#!/bin/bash\npwd > ~/installed\n")
+    (home / "venv" / "bin" / "pip").chmod(0o755)
+    command = 'for each; do [[ $each != --command=* ]] || eval "${each#--command=}"; done'
+    gcloud = f'cd {home}; export HOME={home}; if [[ $2 == scp ]]; then cp "$3" reid_jax.tar.gz; else {command}; fi'
+    environment = {**commands(gcloud=gcloud, python3=""), "TPU": "t", "ZONE": "z", "TYPE": "ct6e-standard-8t"}
+    for _ in range(2):
+        subprocess.run([LAUNCH / "tpu_vm.sh", "setup"], env=environment, check=True)
+    for file in (
+        "runs/1x/results.json",
+        "data/market/a.jpg",
+        "own.py",
+        "reid_jax/main.py",
+        "configs/swag.py",
+        ".gitignore",
+    ):
+        assert (home / "reid_jax" / file).is_file(), file
+    assert not (home / "reid_jax" / "reid_jax" / "old.py").exists()
+    assert not (home / "reid_jax.new").exists()
+    assert (home / "installed").read_text().strip() == str(home / "reid_jax")
 
 
 def test_a_spot_run_that_fails_by_itself_is_given_up(commands, tmp_path):

@@ -79,7 +79,7 @@ def _first_phase(arg, switches):
 
 def _second_phase(arg, name, switches):
     config = swag.get_config(f"from={arg['from']},cycles={arg['cycles']},cycle_epochs={arg['cycle_epochs']}")
-    found = paper.switches_of(run_config.from_dict(read_json(Path(arg["from"]) / "config.json")))
+    found = paper.switches_of(run_config.from_dict(read_json(Path(arg["from"]).expanduser() / "config.json")))
     if found != _without_update(switches):
         raise InputError(f"{arg['from']} is not the first phase of {name}: it has {found}")
     return config

@@ -27,7 +27,7 @@ def get_config(arg=None):
     arg = parse_arg(arg, **{"from": ""}, cycles=15, cycle_epochs=35.0, peak=0.0, rank=0, samples=30)
     if not arg["from"]:
         raise InputError("configs/swag.py continues a finished run; name its workdir: configs/swag.py:from=runs/1x")
-    stored = read_json(Path(arg["from"]) / "config.json")
+    stored = read_json(Path(arg["from"]).expanduser() / "config.json")
     if stored is None:
         raise InputError(f"config argument from is {arg['from']!r}, which is no run's workdir: it has no config.json")
     config = run_config.from_dict(stored).unlock()

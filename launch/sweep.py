@@ -18,7 +18,8 @@ A sweep file is a config file that also defines `sweep(add, arg)`, with `arg` th
 once a run, and gets the run's folder, OUT/name. `config` is looked for in the folder above the sweep's, `configs/`;
 without it the run's config is the sweep file's own `get_config(arg)`. Every other keyword is a key of the config, and
 `after` names the folders of the runs that have to be finished first. `--config.KEY=VALUE` on the command line is set
-for every run that does not come after another: a second phase takes over what its first phase had.
+for every run that does not come after another: a second phase takes over what its first phase had. A key that such a
+run sets itself is refused there.
 """
 
 import argparse
@@ -37,6 +38,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from reid_jax import config as run_config
 from reid_jax.errors import InputError
@@ -79,10 +82,11 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
     """Returns the runs that the sweep 'FILE.py' or 'FILE.py:ARG' adds, each after those it starts from.
 
     `common` is set for every run that comes after no other. Raises InputError for a missing or broken file, a name that
-    is no folder's or given twice, and an `after` that was not added before.
+    is no folder's or given twice, an `after` that was not added before, and a key of `common` that such a run sets.
     """
-    name, _, arg = file.partition(":")
-    path = Path(name)
+    path, arg = run_config.split_file(file)
+    configs = Path(os.path.normpath(path.parent / os.pardir))
+    common_keys = [override.removeprefix("--config.").partition("=")[0] for override in common]
     if not path.is_file():
         raise InputError(f"{path} is no file; give a sweep, see configs/sweeps/ for those there are")
     if "," in str(out):
@@ -101,19 +105,25 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
             if folder not in names:
                 raise InputError(f"run {name} comes after {folder!r}, which is no folder that add() has returned")
         given = [] if before else common
+        for key in common_keys if given else ():
+            if key in keys:
+                raise InputError(
+                    f"--config.{key} is meant for every run, but run {name} sets {key}={_text(keys[key])} itself; "
+                    "leave the option out, or change the sweep"
+                )
         own = [f"--config.{key}={_text(value)}" for key, value in keys.items()]
-        where = str(path.parent.parent / config) if config else file
+        where = str(configs / config) if config else file
         after_names = tuple(names[folder] for folder in before)
         runs[name] = Run(name, where, (*given, *own), out / name, after_names)
         return str(runs[name].workdir)
 
     try:
         with own_modules(path):
-            runpy.run_path(name)["sweep"](add, arg or None)
+            runpy.run_path(str(path))["sweep"](add, arg or None)
     except InputError as error:
         raise InputError(f"sweep {path}: {error}") from error
     except Exception as error:  # a sweep is the user's own code: it may raise anything
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f", line {lines[-1]}" if lines else ""
         missing = isinstance(error, KeyError) and error.args == ("sweep",)
         reason = "it defines no sweep(add, arg)" if missing else f"{type(error).__name__}{where}: {error}"
@@ -124,13 +134,17 @@ def load_sweep(file: str, out: Path, common: Sequence[str] = ()) -> list[Run]:
 
 
 def _text(value: Any) -> str:
-    return "".join(str(value).split()) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    numbers = tuple(each.item() if isinstance(each, np.generic) else each for each in value)
+    return "".join(str(numbers).split())
 
 
 def check(run: Run, done: set[str]) -> None:
     """Raises InputError where the run's config cannot be read, or its folder holds a run of another config.
 
-    Before the runs that it starts from are done there is nothing to read its config from, and nothing is checked.
+    Before the runs that it starts from are done there is nothing to read its config from, and nothing is checked. A run
+    that is done may have been moved together with the one that it started from.
     """
     if not set(run.after) <= done:
         return
@@ -139,6 +153,10 @@ def check(run: Run, done: set[str]) -> None:
     except InputError as error:
         raise InputError(f"run {run.name}: {error}") from error
     stored = read_json(run.workdir / "config.json")
+    if run.done and isinstance(stored, dict):
+        start = wanted["init_from"]
+        if Path(str(stored.get("init_from"))).name == Path(start).name:
+            stored = {**stored, "init_from": start}
     changed = "; ".join(run_config.differences(stored, wanted)) if stored is not None else ""
     if changed:
         raise InputError(f"run {run.name}: {run.workdir} holds a run of another config ({changed}); give another --out")
@@ -260,7 +278,7 @@ JOB = """\
 #!/bin/bash
 # The runs of a sweep, each a task of a job array: submit.sh submits them. A task is launch/slurm.sbatch with a run's
 # arguments; stopped by the time limit or preempted, it queues itself again.
-#SBATCH --job-name={sweep}
+#SBATCH --job-name={job}
 #SBATCH --output={own_output}
 #SBATCH --open-mode=append
 #SBATCH --chdir={root}
@@ -290,14 +308,15 @@ def write_jobs(runs: Sequence[Run], folder: Path, sweep: str, sbatch: str) -> tu
         cases.append(f"  {task[run.name]}) log={log}; run=({shlex.join(run.arguments)}) ;;")
         run.log.parent.mkdir(parents=True, exist_ok=True)
     text = JOB.format(
-        sweep=sweep,
-        own_output=f"{folder.resolve()}/%x-%a.out",
-        root=Path.cwd(),
+        job=_for_sbatch(sweep),
+        own_output=_for_sbatch(str(folder.resolve()).replace("%", "%%") + "/%x-%a.out"),
+        root=_for_sbatch(str(Path.cwd())),
         options="".join(f"#SBATCH {option}\n" for option in _options(sbatch)),
         cases="\n".join(cases),
         launcher=shlex.quote(str(Path(__file__).resolve().with_name("slurm.sbatch"))),
     )
     file, submit = folder / f"{sweep}.sbatch", folder / "submit.sh"
+    quoted = shlex.quote(file.name)
     lines = [
         "#!/bin/bash",
         f"# Submits the runs in {file.name}, each after those it starts from.",
@@ -307,13 +326,14 @@ def write_jobs(runs: Sequence[Run], folder: Path, sweep: str, sbatch: str) -> tu
     # Singleton: a job of the same name, still queued from another time, is never at work beside this one.
     if at_once:
         numbers = ",".join(map(str, at_once))
-        lines.append(f"array=$(sbatch --parsable --array={numbers} --dependency=singleton {file.name})")
+        lines.append(f"array=$(sbatch --parsable --array={numbers} --dependency=singleton {quoted})")
     queued = {name: f"${{array}}_{number}" for name, number in task.items() if number in at_once}
     for name, number in task.items():
         if before[name]:
             depends = ",".join(["singleton", *(f"afterok:{queued[other]}" for other in before[name])])
-            options = f'--job-name={sweep}-{name} --array={number} --kill-on-invalid-dep=yes --dependency="{depends}"'
-            lines.append(f"job{number}=$(sbatch --parsable {options} {file.name})")
+            job = shlex.quote(f"{sweep}-{name}")
+            options = f'--job-name={job} --array={number} --kill-on-invalid-dep=yes --dependency="{depends}"'
+            lines.append(f"job{number}=$(sbatch --parsable {options} {quoted})")
             queued[name] = f"${{job{number}}}_{number}"
         lines.append(f'echo "{name}: job {queued[name]}"')
     for path, content, mode in ((file, text, 0o644), (submit, "\n".join(lines) + "\n", 0o755)):
@@ -326,14 +346,22 @@ def write_jobs(runs: Sequence[Run], folder: Path, sweep: str, sbatch: str) -> tu
     return len(waiting), submit
 
 
+def _for_sbatch(value: str) -> str:
+    """The value as a line '#SBATCH --option=value' takes it: in double quotes but for the plainest."""
+    if re.fullmatch(r"[\w%+,./:=@^~-]*", value):
+        return value
+    return '"{}"'.format(re.sub(r'(["\\])', r"\\\1", value))
+
+
 def _options(text: str) -> list[str]:
-    """'--gres=gpu:1 --time 1:00:00' -> ['--gres=gpu:1', '--time 1:00:00']."""
+    """'--gres=gpu:1 --comment "a b"' -> ['--gres=gpu:1', '--comment "a b"'], as lines of a job file."""
     options: list[str] = []
     for word in shlex.split(text):
         if word.startswith("-"):
-            options.append(word)
+            name, equals, value = word.partition("=")
+            options.append(f"{name}={_for_sbatch(value)}" if equals else _for_sbatch(word))
         elif options:
-            options[-1] += f" {word}"
+            options[-1] += f" {_for_sbatch(word)}"
         else:
             raise InputError(f"--sbatch begins with {word!r}; give options as on sbatch's command line")
     return options
@@ -341,7 +369,10 @@ def _options(text: str) -> list[str]:
 
 def _slots(args: argparse.Namespace) -> list[dict[str, str]]:
     if args.gpus:
-        return [{"CUDA_VISIBLE_DEVICES": gpu.strip()} for gpu in args.gpus.split(",")]
+        gpus = [gpu.strip() for gpu in args.gpus.split(",")]
+        if not all(gpus):
+            raise InputError(f"--gpus is {args.gpus!r}; give the numbers of GPUs with a comma between two: 0,1")
+        return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus]
     if args.run < 1:
         raise InputError(f"--run is {args.run}; give the number of runs at a time, at least 1")
     # Several on one GPU: none may reserve most of its memory.
@@ -378,7 +409,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
-    runs = load_sweep(args.sweep, Path(args.out), common)
+    runs = load_sweep(args.sweep, Path(os.path.expanduser(args.out)), common)
     if args.only:
         chosen = [run for run in runs if fnmatch.fnmatch(run.name, args.only)]
         known = {run.name for run in chosen}
@@ -393,9 +424,10 @@ def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
     for run in runs:
         check(run, done)
     if args.slurm:
-        require_writable_folder("--slurm", args.slurm)
-        name = Path(args.sweep.partition(":")[0]).stem
-        tasks, submit = write_jobs(runs, Path(args.slurm), name, args.sbatch)
+        folder = os.path.expanduser(args.slurm)
+        require_writable_folder("--slurm", folder)
+        name = run_config.split_file(args.sweep)[0].stem
+        tasks, submit = write_jobs(runs, Path(folder), name, args.sbatch)
         print(f"{tasks} tasks for {len(runs)} runs, {len(done)} done before; submit them by {submit}")
         return 0
     if args.run is None and not args.gpus:
@@ -403,7 +435,7 @@ def _walk(args: argparse.Namespace, common: Sequence[str]) -> int:
             note = "  # done" if run.done else f"  # after {', '.join(run.after)}" if run.after else ""
             print(shlex.join(["reid-jax", "train", *run.arguments]) + note)
         return 0
-    require_writable_folder("--out", args.out)
+    require_writable_folder("--out", os.path.expanduser(args.out))
     pool = Pool(runs, _slots(args), lambda line: print(line, flush=True))
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, pool.stop) for number in signals]

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_dict, config_flags
 
@@ -51,18 +52,27 @@ def load(file: str, overrides: Sequence[str] = ()) -> ConfigDict:
     it imports from there is its own (`reid_jax.own_modules`).
     Raises InputError for a missing or broken file, an unknown key and a value of the wrong type.
     """
-    name, colon, argument = file.partition(":")
-    path = Path(os.path.expanduser(name))
+    path, argument = split_file(file)
     if not path.is_file():
         raise InputError(f"--config names {path}, which is no file; see configs/ for those there are")
     with own_modules(path):
         try:
-            config = runpy.run_path(str(path))["get_config"](*([argument] if colon else []))
+            config = runpy.run_path(str(path))["get_config"](*([] if argument is None else [argument]))
         except Exception as error:  # a config file is the user's own code: it may raise anything
             raise InputError(f"config {path}: {_explain(error, str(path))}") from error
         if not isinstance(config, ConfigDict):
             raise InputError(f"config {path}: get_config() returns {config!r:.60}; it returns a ConfigDict")
         return _override(check(config), overrides)  # a network's class may stand beside the file too
+
+
+def split_file(file: str) -> tuple[Path, str | None]:
+    """Returns FILE, its '~' expanded, and ARG of 'FILE' or 'FILE:ARG'; None without one.
+
+    A folder's name may have a ':' too: FILE is the shortest that is a file, or, where none is, ends at the first ':'.
+    """
+    ends = [index for index, letter in enumerate(file) if letter == ":"] + [len(file)]
+    end = next((end for end in ends if os.path.isfile(os.path.expanduser(file[:end]))), ends[0])
+    return Path(os.path.expanduser(file[:end])), file[end + 1 :] if end < len(file) else None
 
 
 def _explain(error: Exception, file: str) -> str:
@@ -154,19 +164,26 @@ def from_dict(values: Mapping[str, Any]) -> ConfigDict:
 
 
 def to_dict(config: ConfigDict) -> dict[str, Any]:
-    """Returns the config as nested plain values that JSON can hold (tuples become lists)."""
+    """Returns the config as nested plain values that JSON can hold (tuples become lists, NumPy's numbers Python's)."""
     return _plain(config.to_dict())
 
 
 def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+    return json.loads(json.dumps(value, default=_python_number))
+
+
+def _python_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.60} is nothing that JSON can hold")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Lists 'key: old -> new' for every key whose value differs between two nested dicts as `to_dict` gives them.
 
     A key that the old one lacks has its default: it was written before there was such a key. One that is absent is no
-    different from one that is None, which takes its preset's value.
+    different from one that is None, which takes its preset's value. `init_from` names the same where it is the same
+    place, however it is written.
     """
     a, b = _flatten(old), _flatten(new)
     known = keys_of(b.get("model.name", registry.DEFAULT))
@@ -175,8 +192,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {a.get(key, missing)} -> {b.get(key, missing)}"
         for key in sorted(set(a) | set(b))
-        if a.get(key) != b.get(key)
+        if a.get(key) != b.get(key) and not (key == "init_from" and _same_place(a.get(key), b.get(key)))
     ]
+
+
+def _same_place(old: Any, new: Any) -> bool:
+    names = old, new
+    if not all(Text(filled=True).holds(name) for name in names):
+        return False
+    return len({os.path.realpath(os.path.expanduser(name)) for name in names}) == 1
 
 
 def check(config: ConfigDict) -> ConfigDict:

@@ -27,10 +27,10 @@ KEYS: dict[str, tuple[Any, Range]] = {
     "test_dataset": ("", Text()),
     "data_dir": ("data", Text()),
     "init_from": ("", Text()),  # weights to start from: a run's workdir, a file or zoo:NAME; empty: from scratch
-    # Training identities held out to choose by; the paper's runs train on all of them.
     # Where the training images lie: on every device, whole, or on disk, streamed; auto goes by their size.
     "train_images": (residence.AUTO, choice(residence.CHOICES)),
     "stream_workers": (0, whole(0, 1024)),  # processes that decode what is streamed; 0: threads of the run's own
+    # Training identities held out to choose by; the paper's runs train on all of them.
     "val_identities": (0, whole(0, 10**7)),
     "image_size": ((160, 64), registry.image_size_of(registry.DEFAULT)),  # height, width [P 4]
     "model.name": (registry.DEFAULT, Text(filled=True)),  # of `registry.NETWORKS`, or MODULE:CLASS

@@ -1,8 +1,10 @@
 """Configs: the files load and carry the paper's numbers; whatever is wrong is told in one line."""
 
+import json
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 from places import ROOT
 
@@ -95,6 +97,42 @@ def test_quickstart_shortens_the_run_and_keeps_the_recipe():
     assert quick.schedule.factor == paper.schedule.factor
     assert quick.schedule.warmup_epochs < min(quick.schedule.boundaries)
     assert max(quick.schedule.boundaries) < quick.epochs < 50
+
+
+def test_a_config_lies_in_a_folder_with_a_colon_too(tmp_path):
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    body = "from reid_jax import config\ndef get_config(arg='none'):\n    c = config.default()\n    c.init_from = arg\n"
+    (folder / "c.py").write_text(f"{body}    return c\n")
+    for arg, expected in (("", "none"), (":", ""), (":d:e.py", "d:e.py")):
+        assert config.load(f"{folder}/c.py{arg}").init_from == expected
+    with pytest.raises(InputError, match="a, which is no file"):
+        config.load(f"{folder}/d.py:arg")
+
+
+def test_numpys_numbers_become_pythons():
+    c = config.default()
+    c.schedule.boundaries = tuple(np.arange(100, 300, 100))
+    c.augment.erase_area = tuple(np.array([0.25, 0.5], np.float32))
+    c.image_size = tuple(np.array([160, 64]))
+    plain = config.to_dict(config.check(c))
+    assert (plain["schedule"]["boundaries"], plain["augment"]["erase_area"]) == ([100, 200], [0.25, 0.5])
+    assert config.to_dict(config.from_dict(json.loads(json.dumps(plain)))) == plain
+
+
+def test_a_start_is_the_same_however_its_place_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to("runs")
+
+    def changed(old, new):
+        return config.differences({"init_from": old}, {"init_from": new})
+
+    for same in ("./runs/g", f"{tmp_path}/runs/g", "~/runs/g", "link/g"):
+        assert changed("runs/g", same) == []
+    for other in ("runs/h", "", "zoo:street"):
+        assert changed("runs/g", other) == [f"init_from: runs/g -> {other}"]
+    assert changed(7, "runs/g") == ["init_from: 7 -> runs/g"]
 
 
 def test_quickstart_from_weights_that_there_are_differs_in_its_length_and_has_their_network():

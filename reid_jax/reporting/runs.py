@@ -162,7 +162,7 @@ def _first_phase(workdir: Path, config: ConfigDict) -> tuple[ConfigDict | None, 
         except InputError:  # it is not here
             return None, config.init_from
     for base in (Path(), *workdir.resolve().parents):
-        start = base / config.init_from
+        start = base / os.path.expanduser(config.init_from)
         try:
             if (start / "config.json").is_file():
                 return run_config.from_dict(read_json(start / "config.json")), ""

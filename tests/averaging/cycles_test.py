@@ -41,6 +41,12 @@ def test_it_takes_over_the_first_phases_config(tiny_run):
     assert (config.schedule.name, config.swag.collect, config.init_from) == ("cyclic_cosine", True, str(tiny_run))
 
 
+def test_its_first_phase_may_lie_below_the_home(tiny_run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny_run.parent))
+    config = run_config.load(f"{SWAG}:from=~/{tiny_run.name},cycles=2,cycle_epochs=1")
+    assert load_weights(config.init_from).config == load_weights(tiny_run).config
+
+
 def test_it_scores_last_swa_and_swag_at_the_end_of_each_cycle(finished):
     workdir, results = finished
     ends = [record for record in read_records(workdir / "metrics.jsonl") if "swag_mAP" in record]

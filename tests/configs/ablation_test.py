@@ -205,10 +205,11 @@ def test_arguments_compress_and_cut_the_schedule(name):
     ("first", "second"),
     [("column=g", "column=h"), ("column=i", "column=robust"), *[(f"setup={n}",) * 2 for n in "123"]],
 )
-def test_a_second_phase_takes_its_runs_config_and_adds_swag(tmp_path, first, second):
+def test_a_second_phase_takes_its_runs_config_and_adds_swag(tmp_path, monkeypatch, first, second):
     begun = run_config.load(f"{ABLATION}:{first},size=nano,epochs=35,seed=4,val=5")
     (tmp_path / "config.json").write_text(json.dumps(run_config.to_dict(begun)))
-    config = run_config.load(f"{ABLATION}:{second},from={tmp_path},cycles=5,cycle_epochs=3")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = run_config.load(f"{ABLATION}:{second},from=~/,cycles=5,cycle_epochs=3")
     assert changed_keys(begun, config) == {
         "init_from",
         "schedule.name",

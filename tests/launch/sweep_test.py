@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from places import ROOT
 
@@ -243,6 +244,45 @@ def test_a_folder_of_another_config_is_refused_before_anything_starts(folder, ca
     assert calls(folder) == before
 
 
+def test_done_runs_may_be_moved_and_their_folder_spelled_otherwise(folder, capsys):
+    assert walk(capsys, "--run=2")[0] == 0
+    before = calls(folder)
+    for out in (f"{folder}/runs/small", "runs/../runs/small"):
+        assert walk(capsys, "--run", f"--out={out}")[0] == 0
+    (folder / "runs/small/second/results.json").unlink()  # one that goes on has to start from the same place
+    assert "second" in walk(capsys, f"--out={folder}/runs/small")[1]
+    (folder / "runs/small/second/results.json").write_text("{}")
+    (folder / "runs/small").rename(folder / "moved")
+    code, _, err = walk(capsys, "--run", "--out=moved")
+    assert (code, calls(folder)) == (0, before), err
+
+
+def test_a_home_in_a_path_is_expanded(folder, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert launcher.main(["~/configs/sweeps/small.py", "--out=~/runs/small", "--run=2", "--only=other"]) == 0
+    assert (folder / "runs/small/other/results.json").exists()
+    assert launcher.main(["~/configs/sweeps/small.py", "--out=~/runs/small", "--slurm=~/jobs"]) == 0
+    assert "3 tasks for 4 runs, 1 done before" in capsys.readouterr().out
+    assert (folder / "jobs" / "submit.sh").exists()
+    assert not (folder / "~").exists()
+
+
+def test_a_sweep_begun_beside_its_file_finds_its_configs(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder / "configs" / "sweeps")
+    assert launcher.main(["small.py", "--out=../../runs", "--run=2"]) == 0, capsys.readouterr()
+    assert launcher.main(["small.py", "--out=../../runs"]) == 0
+    assert "--config=../swag.py:from=../../runs/first,cycles=2" in capsys.readouterr().out
+
+
+def test_numpys_numbers_are_written_as_pythons(folder):
+    values = (np.float64(20.0), np.int32(30))
+    assert launcher._text(values) == "(20.0,30)"
+    text = SWEEP.replace("(20.0, 30.0)", "tuple(np.linspace(20, 30, 2))")
+    (folder / "configs/sweeps/small.py").write_text(f"import numpy as np\n{text}")
+    first, *_ = launcher.load_sweep("configs/sweeps/small.py", Path("runs"))
+    assert load(first).schedule.boundaries == (20.0, 30.0)
+
+
 def test_sigterm_lets_the_running_ones_save_and_starts_no_more(folder):
     for name in ("first", "other", "second", "third"):
         (folder / f"hold-{name}").touch()
@@ -311,6 +351,46 @@ def test_slurm_gets_a_task_a_run_in_order_of_dependency(folder, capsys):
     assert code_of(1) == 0
 
 
+# sbatch reads its lines so: a quote of either kind, anywhere in a word, and a backslash in and out of them.
+def words_of(line):
+    words = shlex.shlex(line, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.escapedquotes, words.commenters = True, "'\"", "#"
+    return list(words)
+
+
+def test_slurm_gets_paths_names_and_options_with_spaces_whole(folder, capsys, monkeypatch):
+    place = folder / 'a "b" c#d'
+    place.mkdir()
+    (folder / "configs").rename(place / "configs")
+    monkeypatch.chdir(place)
+    (place / "configs/sweeps/small.py").rename(place / "configs/sweeps/my sweep.py")
+    options = "--comment='a  b # c' --time 1:00:00 --export=ALL,A=\"x y\" -J 'the job'"
+    line = ["configs/sweeps/my sweep.py", "--out=my runs", "--slurm=my jobs", f"--sbatch={options}"]
+    assert launcher.main(line) == 0, capsys.readouterr()
+    job = place / "my jobs" / "my sweep.sbatch"
+    lines = [line.removeprefix("#SBATCH ") for line in job.read_text().splitlines() if line.startswith("#SBATCH ")]
+    assert [word for line in lines for word in words_of(line)] == [
+        "--job-name=my sweep",
+        f"--output={place}/my jobs/%x-%a.out",
+        "--open-mode=append",
+        f"--chdir={place}",
+        "--requeue",
+        "--signal=TERM@180",
+        "--comment=a  b # c",
+        *("--time", "1:00:00"),
+        "--export=ALL,A=x y",
+        *("-J", "the job"),
+    ]
+    (folder / "bin").mkdir()
+    (folder / "bin" / "sbatch").write_text(f'#!/bin/bash\nprintf "%s|" "$@" >> {folder}/submitted; echo 7\n')
+    (folder / "bin" / "sbatch").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    subprocess.run([place / "my jobs" / "submit.sh"], env=environment, check=True, capture_output=True)
+    submitted = (folder / "submitted").read_text().split("|")
+    assert submitted.count("my sweep.sbatch") == 2
+    assert "--job-name=my sweep-second" in submitted
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -337,6 +417,8 @@ def test_a_broken_sweep_is_one_line(folder, capsys, body, words):
     ("arguments", "words"),
     [
         (["--run=0"], "--run is 0"),
+        (["--gpus=0,"], "--gpus is '0,'; give the numbers of GPUs"),
+        (["--config.seed=7"], "--config.seed is meant for every run, but run first sets seed=1 itself"),
         (["--out=a,b"], "ends at a comma"),
         (["--only=zz*"], "no run is called so: first, other"),
         (["--only=second", "--run"], "starts from first, which is not done"),

@@ -4,16 +4,19 @@ from reid_jax.config_keys import KEYS
 from reid_jax.errors import InputError, shown
 from reid_jax.ranges import require, whole
 
+OF_A_TRIAL = ("epochs", "val")  # the arguments that `run_local` decides
+
 
 def parse_arg(arg: str | None, **defaults):
     """Returns a dict with `defaults` overridden by 'key=value,flag' pairs, each of its default's type.
 
-    A key alone sets a flag whose default is False. Raises InputError for unknown keys and for values that do not
-    read as the default's type.
+    A key alone sets a flag whose default is False. Raises InputError for unknown keys, for values that do not
+    read as the default's type, and for what a trial, 'runlocal', has of its own.
     """
-    values = dict(defaults)
+    values, given = dict(defaults), set()
     for item in filter(None, (arg or "").split(",")):
         key, equals, text = item.partition("=")
+        given.add(key)
         if key not in defaults:
             raise InputError(f"config argument {shown(key)!r} is unknown; there are {', '.join(defaults)}")
         kind = type(defaults[key])
@@ -28,6 +31,13 @@ def parse_arg(arg: str | None, **defaults):
             values[key] = kind(text)
         except ValueError as error:
             raise InputError(f"config argument {key} is {shown(text)!r}; it takes a {kind.__name__}") from error
+    if values.get("runlocal"):
+        for key in OF_A_TRIAL:
+            if key in given:
+                raise InputError(
+                    f"config argument {key} is {values[key]} beside runlocal, a trial of two epochs with people of its "
+                    "own held out; leave one of them out"
+                )
     return values
 
 

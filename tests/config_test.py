@@ -26,7 +26,7 @@ FILES = [
     "robust_reid.py:size=2x",
     "robust_reid.py:size=2x_table",
     "robust_reid.py:size=nano,data=market1501,val=50",
-    "robust_reid.py:epochs=70,runlocal",
+    "robust_reid.py:epochs=70",
     "hacnn.py",
     "hacnn.py:data=market1501,epochs=35,val=20",
     "hacnn.py:runlocal",
@@ -334,6 +334,8 @@ def test_every_default_lies_within_its_range():
         ("robust_reid.py:epochs=many", ("epochs", "'many'", "float")),
         ("robust_reid.py:epochs=0", ("config argument epochs", "0.0", "above 0")),
         ("robust_reid.py:runlocal=maybe", ("runlocal", "'maybe'")),
+        ("robust_reid.py:epochs=5,runlocal", ("epochs", "5.0", "runlocal", "leave one of them out")),
+        ("ablation.py:runlocal,column=a,val=3", ("val", "3", "runlocal")),
     ],
 )
 def test_wrong_config_arguments_are_told(file, words):

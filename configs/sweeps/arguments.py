@@ -1,5 +1,7 @@
 """What sweeps share: dividing the text after ':' into what is theirs and what they hand on to their runs' configs."""
 
+from common import OF_A_TRIAL
+
 
 def pick(arg: str | None, *keys: str) -> tuple[str, str]:
     """Divides 'a=1,b=2,c' into the items of `keys` and the others: pick('a=1,b=2,c', 'b') -> ('b=2', 'a=1,c')."""
@@ -11,3 +13,12 @@ def pick(arg: str | None, *keys: str) -> tuple[str, str]:
 def join(*parts: str) -> str:
     """Joins arguments, of which some may be empty: join('column=c', '', 'val=50') -> 'column=c,val=50'."""
     return ",".join(filter(None, parts))
+
+
+def over(defaults: str, arg: str | None) -> str:
+    """Puts `arg` after defaults, of which it then overrules what it names: over('val=50', 'val=5') -> 'val=50,val=5'.
+
+    What a trial decides has no default there: over('size=nano,val=50', 'runlocal') -> 'size=nano,runlocal'.
+    """
+    trial = not {"runlocal", "runlocal=true"}.isdisjoint((arg or "").split(","))
+    return join(pick(defaults, *OF_A_TRIAL)[1] if trial else defaults, arg or "")

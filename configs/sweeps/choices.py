@@ -15,9 +15,10 @@ proportion); and those of configs/robust_reid.py, of which size=nano, epochs=25 
 """
 
 import robust_reid
-from arguments import join, pick
+from arguments import over, pick
 from common import parse_arg
 
+from reid_jax.config_keys import KEYS
 from reid_jax.errors import InputError
 
 PAD, SMALL_PAD = 10, 6
@@ -40,11 +41,11 @@ CHOICES = {
 
 def get_config(arg=None):
     """Returns the config that all runs start from: the peak and the warm-up are those of a compressed schedule."""
-    config = robust_reid.get_config(join("size=nano,epochs=25,val=50", pick(arg, *OWN)[1]))
+    config = robust_reid.get_config(over("size=nano,epochs=25,val=50", pick(arg, *OWN)[1]))
     if _own(arg)["small"]:
         config.image_size = (96, 32)
         config.augment.pad = SMALL_PAD
-    config.schedule.peak = 0.1
+    config.schedule.peak = 0.1 * (config.schedule.peak / KEYS["schedule.peak"][0])  # which a larger batch has raised
     config.schedule.warmup_epochs = 1.0
     config.schedule.boundaries = (config.epochs * 2 / 3, config.epochs * 0.87)
     config.eval_every = config.checkpoint_every = config.epochs / 3

@@ -14,6 +14,8 @@ Arguments: seeds=3; columns=a-b-g-no_l2-h (h continues g).
 
 from common import parse_arg
 
+from reid_jax.errors import InputError
+
 KEYS = {
     "dataset": "synthetic:train_identities=150,test_identities=50",
     "image_size": (96, 32),
@@ -30,6 +32,8 @@ def sweep(add, arg=None):
     """Adds the runs of each seed."""
     arg = parse_arg(arg, seeds=3, columns="a-b-g-no_l2-h")
     columns = arg["columns"].split("-")
+    if "h" in columns and "g" not in columns:
+        raise InputError("column h continues g; name that in columns= too")
     for seed in range(arg["seeds"]):
         for column in columns:
             if column == "h":

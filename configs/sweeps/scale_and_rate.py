@@ -10,7 +10,7 @@ Arguments: epochs=60, val=50 and the others of configs/robust_reid.py: size, dat
 """
 
 import robust_reid
-from arguments import join
+from arguments import over
 
 SCALES = (8.0, 16.0, 32.0)
 PEAKS = (1e-2, 3e-2, 6e-2)  # 3e-2: equation 1
@@ -18,7 +18,7 @@ PEAKS = (1e-2, 3e-2, 6e-2)  # 3e-2: equation 1
 
 def get_config(arg=None):
     """Returns the config that the runs start from."""
-    return robust_reid.get_config(join("epochs=60,val=50", arg or ""))  # of two values the later one holds
+    return robust_reid.get_config(over("epochs=60,val=50", arg))
 
 
 def sweep(add, arg=None):

@@ -147,8 +147,9 @@ def test_table2_reduced_to_a_cpu():
     assert len(runs) == 12
     config = load(runs["no_l2-seed2"])
     assert (config.model.name, config.model.normalisation, config.dataset) == ("nano", "inference", "synthetic")
-    with pytest.raises(InputError, match="column h continues g"):
-        arguments_of("table2.py", "columns=a-h")
+    for file in ("table2.py", "nano.py"):
+        with pytest.raises(InputError, match="column h continues g"):
+            arguments_of(file, "columns=a-h")
 
 
 def test_table3_and_figure6_pair_their_phases():
@@ -164,6 +165,18 @@ def test_choices_are_made_on_held_out_identities():
     for run in arguments_of("scale_and_rate.py").values():
         assert load(run).val_identities == 50
     assert load(arguments_of("scale_and_rate.py", "val=30")["scale8-fixed"]).val_identities == 30
+
+
+@pytest.mark.parametrize(("file", "run"), [("choices.py", "base-seed0"), ("scale_and_rate.py", "scale8-fixed")])
+def test_a_trial_of_a_sweep_has_its_own_length_and_people(file, run):
+    config = load(arguments_of(file, "runlocal")[run])
+    assert (config.epochs, config.val_identities) == (2.0, 4)
+
+
+@pytest.mark.parametrize(("arg", "peak"), [("", 0.1), ("batch=2", 0.2), ("batch=4,rate=root", 0.2), ("rate=same", 0.1)])
+def test_the_peak_of_open_choices_follows_a_larger_batch(arg, peak):
+    config = load(arguments_of("choices.py", arg)["base-seed0"])
+    assert config.schedule.peak == (peak if peak == 0.1 else pytest.approx(peak))
 
 
 def test_open_choices_change_one_thing_each_against_the_same_base():

@@ -90,7 +90,8 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """Applies '--config.KEY=VALUE' in their order; a value is read as its key's type.
 
     The network that the last '--config.model.name' names decides which fields there are. One of another class begins
-    with the defaults of its own, but for `dtype`, which means the same for all.
+    with the defaults of its own, but for `dtype`, which means the same for all. Fields whose default depends on others,
+    such as the logits' scale, follow these where they had their default and no override sets them.
     """
     pairs = [override.removeprefix("--config.").partition("=") for override in overrides]
     names = [value for key, _, value in pairs if key == "model.name" and value]
@@ -104,8 +105,9 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
             raise InputError(f"--config.{key} has no value; write --config.{key}=VALUE")
     if names and not registry.same_class(names[-1], config.model.name):
         config = _with_model(config, default(names[-1]).model, {"dtype"})
+    before = config
     try:
-        return check(_parsed(config, overrides))
+        config = check(_parsed(before, overrides))
     except _UNREADABLE as error:
         if isinstance(error, InputError):
             raise
@@ -115,6 +117,11 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
             except _UNREADABLE:
                 raise InputError(f"--config.{key} is {shown(value)!r}; it takes {keys[key][1]}") from error
         raise
+    old, new = (registry.config_defaults(registry.build_network(each, 0)) for each in (before, config))
+    for field in old.keys() & new.keys():
+        if before.model[field] == old[field] and not any(key == f"model.{field}" for key, *_ in pairs):
+            config.model[field] = new[field]
+    return config
 
 
 def _parsed(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:

@@ -99,6 +99,38 @@ def test_quickstart_shortens_the_run_and_keeps_the_recipe():
     assert max(quick.schedule.boundaries) < quick.epochs < 50
 
 
+UNIT, RAW = (16.0, True), (1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "scale"),
+    [
+        ("robust_reid.py", "", UNIT),
+        ("robust_reid.py", "normalisation=bnneck", RAW),
+        ("robust_reid.py", "normalisation=inference", RAW),
+        ("robust_reid.py", "classifier_reads=raw", RAW),
+        ("robust_reid.py", "name=hacnn", RAW),
+        ("osnet.py", "name=hacnn", RAW),
+        ("osnet.py", "name=nano", UNIT),
+        ("hacnn.py", "name=nano", UNIT),
+        ("tricks.py:trick=bnneck", "normalisation=l2", UNIT),
+        # What is set holds.
+        ("robust_reid.py", "normalisation=bnneck logit_scale=16 logit_scale_learned=True", UNIT),
+        ("robust_reid.py", "logit_scale=8 normalisation=bnneck", (8.0, False)),
+    ],
+)
+def test_the_logits_have_a_scale_where_the_classifier_reads_unit_vectors(file, fields, scale):
+    model = config.load(f"{CONFIGS}/{file}", [f"--config.model.{field}" for field in fields.split()]).model
+    assert (model.logit_scale, model.logit_scale_learned) == scale
+    assert model.is_locked
+
+
+def test_a_networks_default_scale_is_that_of_its_vectors():
+    for network, expected in (("robust_reid_1x", UNIT), ("nano", UNIT), ("hacnn", RAW)):
+        model = config.default(network).model
+        assert (model.logit_scale, model.logit_scale_learned) == expected
+
+
 def test_a_config_lies_in_a_folder_with_a_colon_too(tmp_path):
     folder = tmp_path / "a:b"
     folder.mkdir()

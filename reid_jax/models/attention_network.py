@@ -25,7 +25,7 @@ from reid_jax.models.blocks import (
 from reid_jax.models.chain import chain_layout
 from reid_jax.models.fields import DTYPE, require_fields
 from reid_jax.models.heads import RANGES as HEAD_RANGES
-from reid_jax.models.heads import read_out, require_reader
+from reid_jax.models.heads import read_out, require_reader, scale_defaults
 from reid_jax.models.output import Output
 from reid_jax.models.pooling import POOLINGS, Pooling
 from reid_jax.ranges import Numbers, Range, Switch, choice, real, whole
@@ -139,8 +139,6 @@ class AttentionNetwork(nn.Module):
         "instance_share": real(0, 1, above=True),
         **HEAD_RANGES,
     }
-    # Unit vectors bound the logits to [-1, 1], where the cross-entropy hardly moves.
-    CONFIG_DEFAULTS: ClassVar[dict[str, Any]] = {"logit_scale": 16.0, "logit_scale_learned": True}
     # Five halvings, the last one in the spatial attention.
     IMAGE_SIZE: ClassVar[Range] = Numbers(whole(32, 1024, multiple=32), 2)
     COMPONENTS: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -161,6 +159,10 @@ class AttentionNetwork(nn.Module):
             raise InputError(f"model.widths is {self.widths}; inception blocks have four streams: give multiples of 4")
         require_reader(self)
         super().__post_init__()
+
+    def config_defaults(self) -> dict[str, Any]:
+        """Returns {field: its value in a config with these other fields that does not set it}."""
+        return scale_defaults(self)
 
     def least_size(self) -> dict[str, tuple[int, int]]:
         """Returns (numbers, arrays) that the variables have at the least by a field, for each that makes them many."""

@@ -23,6 +23,7 @@ Optional attributes of the class, each absent without harm:
   PRESETS: dict[str, dict[str, Any]]    name -> fields that differ from the class's defaults (classes in the package)
   RANGES: dict[str, Range]              field -> what it may be, see `reid_jax.ranges`; else what its default's type is
   CONFIG_DEFAULTS: dict[str, Any]       field -> its value in a config that does not set it; else the preset's
+  config_defaults() -> dict             a method: the same, of those that depend on the other fields
   IMAGE_SIZE: Range                     what (height, width) may be, in pixels; else each any from 8 to 1,024
   COMPONENTS: tuple[tuple[str, str]]    rows of the cost table, in order: (regular expression that a module's path
                                         'a/b' begins with, row, which may hold \\1); else a row for each module of the

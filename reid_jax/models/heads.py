@@ -10,7 +10,7 @@ Each network calls `read_out` with its pooled features, a stream each, and has t
 """
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -89,6 +89,15 @@ def require_reader(network: HeadFields) -> None:
     """Raises InputError where the classifier would not read what BNNeck makes for it."""
     if network.normalisation == "bnneck" and network.classifier_reads == "raw":
         raise InputError("model.classifier_reads='raw' leaves BNNeck without a reader; use 'normalised'")
+
+
+def scale_defaults(network: HeadFields) -> dict[str, Any]:
+    """Returns the logits' scale, and whether it is learnt, for what the classifier reads: 16, learnt, for unit vectors.
+
+    These bound the logits to [-1, 1], where the cross-entropy hardly moves. Nothing bounds others: 1, not learnt.
+    """
+    unit = network.normalisation == "l2" and network.classifier_reads == "normalised"
+    return {"logit_scale": 16.0 if unit else 1.0, "logit_scale_learned": unit}
 
 
 def read_out(network: HeadFields, pooled: dict[str, jax.Array], widths: dict[str, int], train: bool) -> Output:

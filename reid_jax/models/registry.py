@@ -53,7 +53,16 @@ def model_keys(name: str) -> dict[str, tuple[Any, Range]]:
     A default of None takes the preset's value.
     """
     network_class, _ = find_network(name)
-    return {f"model.{field}": entry for field, entry in config_fields(network_class).items()}
+    keys = config_fields(network_class)
+    if hasattr(network_class, "config_defaults"):
+        for field, value in config_defaults(create_network(name, 0)).items():
+            keys[field] = (value, keys[field][1])
+    return {f"model.{field}": entry for field, entry in keys.items()}
+
+
+def config_defaults(network: nn.Module) -> dict[str, Any]:
+    """Returns {field: its value in a config that does not set it} for the fields whose default depends on others."""
+    return network.config_defaults() if hasattr(network, "config_defaults") else {}
 
 
 def image_size_of(name: str) -> Range:

@@ -339,7 +339,7 @@ def test_what_a_run_starts_from_sets_its_row_apart(tmp_path):
         write_run(tmp_path / f"run{number}", config_of(init_from=start), {"synthetic": scores(0.6, 0.5)})
     labels = {groups.label(group, "synthetic") for group in gather([tmp_path]).groups}
     starts = ("zoo:street", tmp_path / "scratch", "gone/run")
-    assert labels == {"nano g", *(f"nano g: starts from={start}" for start in starts)}
+    assert labels == {"nano g", *(f"near nano g: starts from={start}" for start in starts)}
 
 
 def test_a_run_that_was_scored_once_more_on_another_set_keeps_both_scores(tmp_path):

@@ -17,10 +17,8 @@ for argument in "$@"; do
 done
 [[ -n $workdir ]] || { echo "$0: give --workdir=FOLDER" >&2; exit 2; }
 # As reid-jax does it: what tells that the run is done is looked for where it is written.
-if [[ $workdir =~ ^~[A-Za-z0-9_.-]*(/|$) ]]; then
-  eval "home=${BASH_REMATCH[0]%/}"
-  workdir=$home${workdir#"${BASH_REMATCH[0]%/}"}
-fi
+[[ $workdir != "~" && $workdir != "~/"* ]] || workdir=$HOME${workdir#"~"}
+[[ $workdir != "~"* ]] || { echo "$0: --workdir is $workdir; write that home in full" >&2; exit 2; }
 
 reid-jax train "$@" &
 run=$!

@@ -5,9 +5,10 @@ every n-th part, writes it complete or not at all, and leaves those that are the
 stopped goes on where it was, with as many processes as one likes.
 
 A part is called after what it is made of: each image's name, size and time (in a zip its CRC), the weights, and whether
-images are mirrored. Where a part ends depends on names near by alone, so that one image more, less or mended changes
-one part, seldom two, and all others stay. `list.json` has the parts in their order; `join` reads them into one set of
-descriptors.
+images are mirrored. Of several processes, which may each have a copy of the images, process 0's times count. Where a
+part ends depends on names near by alone, so that one image more, less or mended changes one part, seldom two, and all
+others stay; where none stays, as of a set of one part, it is another set. `list.json` has the parts in their order;
+`join` reads them into one set of descriptors.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from reid_jax.descriptors import Descriptors, read_descriptors, write_descriptor
 from reid_jax.errors import InputError, first_few, shown
 from reid_jax.extractor import BrokenImages, Extractor
 from reid_jax.files.json_files import read_json, write_json
+from reid_jax.processes import joining
 from reid_jax.progress import progress_bar
 
 LEAST, MOST = 2048, 8192  # images to a part; the last may have fewer
@@ -50,11 +52,13 @@ def embed_parts(
       read, place: as for `Extractor.describe_files`.
 
     Raises:
-      InputError: the folder has parts of other images or weights.
+      InputError: the folder has parts of other images or weights, or this process has other images than process 0.
       BrokenImages: some images cannot be read or decoded; all parts without such are written by then.
     """
-    parts = {_name_of(part, extractor): part for part in _cut(images)}
-    _claim(folder, list(parts), len(images), extractor)
+    cut = list(_cut(images))
+    names = _agreed([_name_of(part, extractor) for part in cut], images, place)
+    parts = dict(zip(names, cut, strict=True))
+    _claim(folder, names, len(images), extractor)
     mine = list(parts.items())[process::processes]
     total = sum(len(part) for _, part in mine)
     described = there = 0
@@ -125,6 +129,15 @@ def _name_of(part: Sequence[Entry], extractor: Extractor) -> str:
     return f"part-{digest.hexdigest()[:32]}.npz"
 
 
+def _agreed(names: list[str], images: Sequence[Entry], place: str) -> list[str]:
+    """Process 0's names of the parts, whatever times the files have here."""
+    mine = hashlib.sha256("\0".join(f"{image.name}\0{image.size}" for image in images).encode()).hexdigest()
+    theirs, *names = joining.told_by_process_zero(" ".join([mine, *names])).split(" ")
+    if theirs != mine:
+        raise InputError(f"{place} has other images here than in process 0, by their names or sizes; give all the same")
+    return names
+
+
 def _is_whole(path: Path, names: Sequence[str]) -> bool:
     """Whether the part is there and can be read."""
     if not path.exists():
@@ -150,7 +163,7 @@ def _claim(folder: Path, parts: Sequence[str], images: int, extractor: Extractor
     if not differing and old.isdisjoint(parts) and any((folder / name).exists() for name in old):
         differing = ["images"]
     if differing:
-        what = {"weights": "weights", "flip": "--flip", "images": "images, or they have all changed"}[differing[0]]
+        what = {"weights": "weights", "flip": "--flip", "images": "images, or all have new times"}[differing[0]]
         raise InputError(f"{shown(folder)} has parts of other {what}; name another folder, or remove this one")
     write_json(folder / _LIST, mine)
     for name in old.difference(parts):

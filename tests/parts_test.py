@@ -80,6 +80,23 @@ def test_processes_share_parts_and_none_is_described_twice(folder):
     assert parts.join(folder).name.tolist() == NAMES
 
 
+def test_copies_of_the_images_have_the_times_that_process_zero_has(folder, monkeypatch):
+    told = []
+
+    def by_process_zero(text):
+        told.append(text)
+        return told[0]
+
+    monkeypatch.setattr(parts.joining, "told_by_process_zero", by_process_zero)
+    copied = [dataclasses.replace(image, stamp=9) for image in IMAGES]
+    run(folder, Describer(), 0, 2)
+    run(folder, Describer(), 1, 2, images=copied)
+    assert parts.join(folder).name.tolist() == NAMES
+    cut_short = [dataclasses.replace(copied[0], size=1), *copied[1:]]
+    with pytest.raises(InputError, match="there has other images here than in process 0, by their names or sizes"):
+        run(folder, Describer(), 1, 2, images=cut_short)
+
+
 def test_one_image_more_less_or_changed_costs_the_part_around_it(folder):
     run(folder, Describer())
     changed = [dataclasses.replace(image, size=7) if image.name == "031.png" else image for image in IMAGES]
@@ -108,7 +125,7 @@ def test_parts_of_other_images_or_weights_are_refused(folder):
     run(folder, Describer())
     before = files(folder)
     # Frames of another camera have the same names.
-    with pytest.raises(InputError, match="has parts of other images, or they have all changed; name another folder"):
+    with pytest.raises(InputError, match="has parts of other images, or all have new times; name another folder"):
         run(folder, Describer(), images=[dataclasses.replace(image, stamp=5) for image in IMAGES])
     with pytest.raises(InputError, match="has parts of other weights"):
         run(folder, Describer("cd" * 32))

@@ -116,19 +116,19 @@ def _people(
         if category is not None:
             raise InputError(f"--category={category} is given, but {shown(path)} has no column category; leave it out")
         return lines
-    kinds = [tuple(line[place].strip().lower() for place in places if place < len(line)) for _, line in lines]
+    kinds = [tuple(_plain(line[place]) for place in places if place < len(line)) for _, line in lines]
     too_short = {kind for kind in kinds if len(kind) < len(places)}  # told with the other wrong lines
     if category is None:
         wanted = {kind for kind in kinds if not set(_PEOPLE).isdisjoint(kind)}
     else:
-        wanted = {kind for kind in kinds if any(_is_number(text, category) for text in kind)}
-    there = sorted({" ".join(kind) for kind in kinds if kind not in too_short}, key=by_number)
+        wanted = {kind for kind in kinds if f"{category}" in kind}
+    there = sorted({" ".join(filter(None, kind)) for kind in kinds if kind not in too_short} - {""}, key=by_number)
     if category is not None and there and not wanted:
         raise InputError(_no_category(path, category, there))
     if category is None and not wanted and len(there) > 1:
         raise InputError(
             f"{shown(path)} has detections of the categories {first_few(there)}; say the number of people with "
-            "--category, or leave only people's lines"
+            "--category, leave only people's lines, or, where these are none, give the column another name"
         )
     return [line for line, kind in zip(lines, kinds, strict=True) if kind in wanted | too_short] if wanted else lines
 
@@ -137,11 +137,10 @@ def _category_places(names: list[str]) -> list[int]:
     return [number for number, name in enumerate(names) if _spelt(name) in _CATEGORIES]
 
 
-def _is_number(text: str, number: int) -> bool:
-    try:
-        return float(text) == number
-    except ValueError:
-        return False
+def _plain(category: Any) -> str:
+    """A category's text, or a number's: alike for 1, 1.0 and '1'."""
+    text = f"{category}".strip().lower()
+    return f"{int(float(text))}" if re.fullmatch(r"[0-9]{1,10}(\.0*)?", text) else text
 
 
 def _no_category(path: Path, category: int, there: list[str]) -> str:
@@ -182,32 +181,34 @@ def read_coco(path: str | os.PathLike, category: int | None = None) -> Rows:
         declared = value.get("categories")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{shown(path)} is not COCO's: it takes a list of results, or an object with annotations")
-    people = _coco_people(declared) if category is None else {category}
-    kinds = {entry.get("category_id") for entry in entries if is_number(entry.get("category_id"))}
-    if category is not None and entries and category not in kinds | _numbers(declared):
-        raise InputError(_no_category(path, category, [f"{kind:g}" for kind in sorted(kinds)] or ["none"]))
+    people = _coco_people(declared) if category is None else {f"{category}"}
+    kinds = {_plain(entry["category_id"]) for entry in entries if _is_category(entry.get("category_id"))}
+    there = sorted(kinds, key=by_number)
+    if category is not None and entries and f"{category}" not in kinds | _numbers(declared):
+        raise InputError(_no_category(path, category, there or ["none"]))
     if people is None and len(kinds) > 1:
-        raise InputError(
-            f"{shown(path)} has detections of the categories {', '.join(f'{kind:g}' for kind in sorted(kinds))}; say "
-            "which are people with --category"
-        )
+        people = kinds.intersection(_PEOPLE)
+        if not people:
+            raise InputError(
+                f"{shown(path)} has detections of the categories {first_few(there)}; say which are people with "
+                "--category"
+            )
     return gather(path, "entries", _coco_rows(entries, frame_of, people))
 
 
 def _coco_rows(
-    entries: list[dict], frame_of: dict[Any, int] | None, people: set[int] | None
+    entries: list[dict], frame_of: dict[Any, int] | None, people: set[str] | None
 ) -> Iterator[tuple[str, Callable[[], Row]]]:
     for number, entry in enumerate(entries):
         kind = entry.get("category_id")
-        is_sound = kind is None or is_number(kind)
-        if people is None or not is_sound or kind in people:
+        if people is None or (kind is not None and not _is_category(kind)) or _plain(kind) in people:
             yield f"entry {number}, counted from 0", functools.partial(_coco_row, entry, frame_of)
 
 
 def _coco_row(entry: dict, frame_of: dict[Any, int] | None) -> Row:
     box, image, score = entry.get("bbox"), entry.get("image_id"), entry.get("score", 1.0)
     kind = entry.get("category_id")
-    if kind is not None and not is_number(kind):
+    if kind is not None and not _is_category(kind):
         raise InputError(f"category_id is {shown(kind, 60)}; it takes a number")
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise InputError(f"bbox is {shown(box, 60)}; it takes four numbers: left, top, width, height")
@@ -257,13 +258,17 @@ def _require_once(path: Path, images: list[dict], key: str) -> None:
         raise InputError(f"{shown(path)} has {times:,} images of the {key} {shown(value)}; give each its own")
 
 
-def _coco_people(categories: Any) -> set[int] | None:
+def _is_category(value: Any) -> bool:
+    return isinstance(value, str) or is_number(value)
+
+
+def _coco_people(categories: Any) -> set[str] | None:
     """The numbers of the categories that are called person; None where none is."""
     return _numbers(categories, _PEOPLE) or None
 
 
-def _numbers(categories: Any, names: tuple[str, ...] = ()) -> set[int]:
+def _numbers(categories: Any, names: tuple[str, ...] = ()) -> set[str]:
     """The numbers of the categories that a file declares, or only of those with one of the names."""
     declared = [each for each in categories if isinstance(each, dict)] if isinstance(categories, list) else []
     named = [each for each in declared if not names or str(each.get("name")).lower() in names]
-    return {each["id"] for each in named if isinstance(each.get("id"), int)}
+    return {_plain(each["id"]) for each in named if _is_category(each.get("id"))}

@@ -118,9 +118,10 @@ def _open_locked(path: Path) -> TextIO:
             except OSError:  # a file system without locks
                 pass
             # A run that ended between the two calls has taken the file away: then this one is nobody's.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                file.truncate(0)
-                return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    file.truncate(0)
+                    return file
         except BaseException:
             file.close()
             raise

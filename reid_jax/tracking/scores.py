@@ -57,11 +57,13 @@ class Tracked:
     name: the sequence's.
     truth: every box of the ground truth; of any class and flag.
     results: identities and boxes of the tracker; frames without a box, and none at all, are fine.
+    distractors: the classes that are; None for those of the sequence's name.
     """
 
     name: str
     truth: Rows
     results: Rows
+    distractors: tuple[int, ...] | None = None
 
 
 def score(
@@ -120,7 +122,14 @@ def as_one(name: str, cameras: Sequence[Tracked]) -> Tracked:
         fields = [field.name for field in dataclasses.fields(Rows)]
         return Rows(*(np.concatenate([getattr(rows, field) for rows in moved]) for field in fields))
 
-    return Tracked(name, joined([each.truth for each in cameras]), joined([each.results for each in cameras]))
+    distractors = sorted({kind for each in cameras for kind in _distractors(each)})
+    return Tracked(
+        name, joined([each.truth for each in cameras]), joined([each.results for each in cameras]), tuple(distractors)
+    )
+
+
+def _distractors(tracked: Tracked) -> tuple[int, ...]:
+    return distractors_of(tracked.name) if tracked.distractors is None else tracked.distractors
 
 
 def table(by_sequence: dict[str, dict[str, float]], together: dict[str, float]) -> str:
@@ -162,7 +171,7 @@ def _arrays(tracked: Tracked, preprocessing: bool) -> dict:
         _require_one_box_each(tracked.name, what, rows)
     try:
         if preprocessing:
-            truth, results = preprocess(tracked.truth, tracked.results, distractors_of(tracked.name))
+            truth, results = preprocess(tracked.truth, tracked.results, _distractors(tracked))
         else:
             truth, results = tracked.truth.select(to_follow(tracked.truth)), tracked.results
     except InputError as error:

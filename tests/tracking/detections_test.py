@@ -74,6 +74,12 @@ def test_a_category_is_chosen(tmp_path):
     assert_expected(read(file, 1))
     with pytest.raises(InputError, match="--category is 5, which no detection of .*a.json has; these have 0, 1"):
         read(file, 5)
+    file.write_text(json.dumps([{**each, "category_id": f"{each['category_id']}"} for each in ENTRIES]))
+    assert_expected(read(file))
+    assert_expected(read(file, 1))
+    words = [*({**each, "category_id": "person"} for each in ENTRIES), entry(1, [9, 9, 9, 9], category="car")]
+    file.write_text(json.dumps(words))
+    assert_expected(read(file))
     file.write_text(json.dumps({"images": [], "annotations": [], "categories": [{"id": 5, "name": "seal"}]}))
     assert len(read(file, 5)) == 0
     (tmp_path / "det.txt").write_text(MOT)
@@ -159,12 +165,15 @@ def test_the_people_of_a_table_are_chosen(tmp_path):
     assert len(read(file, 2)) == 1
     write("category_id", "1", "1.0", "3")
     assert_expected(read(file, 1))
-    with pytest.raises(InputError, match="categories 1, 1.0, 3; say the number of people with --category"):
+    with pytest.raises(InputError, match="categories 1, 3; say the number of people with --category"):
         read(file)
-    with pytest.raises(InputError, match="--category is 7, which no detection of .*a.csv has; these have 1, 1.0, 3"):
+    with pytest.raises(InputError, match="--category is 7, which no detection of .*a.csv has; these have 1, 3"):
         read(file, 7)
-    write("class", "3", "3", "3")
+    write("class", "3", "3.0", "")
     assert len(read(file)) == 3
+    write("label", "ID-1", "ID-2", "ID-3")  # no category, but who would know
+    with pytest.raises(InputError, match="or, where these are none, give the column another name"):
+        read(file)
     write("camera", "1", "2", "3")
     assert len(read(file)) == 3
     with pytest.raises(InputError, match="--category=1 is given, but .*a.csv has no column category"):

@@ -31,6 +31,20 @@ def test_the_number_that_varies_counts_wherever_it_stands(name):
     assert f"between {names[5]} and {names[7]}" in str(caught.value)
 
 
+def test_a_counter_behind_a_time_counts():
+    names = [f"{1700000000000 + round(number * 1000 / 30)}_{number:06d}.png" for number in range(1, 31)]
+    assert in_order(reversed(names), "here", "mend it") == names
+    with pytest.raises(InputError, match="here lacks frames in 1 place"):
+        in_order(names[:8] + names[9:], "here", "mend it")
+
+
+@pytest.mark.parametrize("copy", ["frame_0004_copy.jpg", "frame_4.jpg", "frame_0004.png"])
+def test_a_frame_that_is_there_twice_is_told(copy):
+    names = [*(f"frame_{number:04d}.jpg" for number in range(1, 11)), copy]
+    with pytest.raises(InputError, match=f"here has frame frame_0004.jpg and {copy}|here has frame {copy} and frame"):
+        in_order(names, "here", "mend it")
+
+
 @pytest.mark.parametrize(
     "names",
     [

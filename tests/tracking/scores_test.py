@@ -173,3 +173,5 @@ def test_mot20_has_its_own_rule():
     for name, count in (("MOT20-01", 0), ("MOT17-02", 10)):
         found, _ = score([Tracked(name, truth, together(walk(1), walk(2, top=100.0)))])
         assert found[name]["false_positives"] == count
+        cameras = [Tracked(f"{name}{camera}", truth, together(walk(1), walk(2, top=100.0))) for camera in "ab"]
+        assert score([as_one("both", cameras)])[0]["both"]["false_positives"] == 2 * count

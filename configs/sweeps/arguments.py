@@ -20,5 +20,5 @@ def over(defaults: str, arg: str | None) -> str:
 
     What a trial decides has no default there: over('size=nano,val=50', 'runlocal') -> 'size=nano,runlocal'.
     """
-    trial = not {"runlocal", "runlocal=true"}.isdisjoint((arg or "").split(","))
+    trial = {"runlocal", "runlocal=", "runlocal=true"} & set((arg or "").lower().split(","))
     return join(pick(defaults, *OF_A_TRIAL)[1] if trial else defaults, arg or "")

@@ -162,7 +162,7 @@ def _prepare(gallery, extractor, names, read, labels, crops, pool) -> _Prepared:
             return None
 
     def facts_of(name: str, data: bytes) -> Facts:
-        facts = Facts(source=name, digest=_digest(data), **vars(labels(name)))
+        facts = Facts(source=name, digest=_digest(data), **vars(labels(name))).composed()
         facts.check()
         return facts
 

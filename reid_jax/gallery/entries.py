@@ -91,8 +91,8 @@ class Filter:
     """Which entries are meant: those for which every field that is given holds; without any, all.
 
     ids, cameras, people: one of these. tags: every one of these. since, until: since <= time < until, in seconds since
-    1970; an entry without a time is in no range. A name is met in whichever form of Unicode it was kept: composed as
-    Windows and Linux write it, or decomposed as macOS does. Raises InputError for what is no name, id or time.
+    1970; an entry without a time is in no range. A name is met as it is, composed as Windows and Linux write it, and
+    decomposed as macOS does. Raises InputError for what is no name, id or time.
     """
 
     ids: tuple[int, ...] = ()

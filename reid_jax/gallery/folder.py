@@ -326,6 +326,10 @@ class FolderGallery(Gallery):
             self._chosen.clear()
         self._on_device.forget()
 
+    def has_unfinished_erasing(self) -> bool:
+        """See `Gallery`."""
+        return bool(self._unfinished())
+
     def _unfinished(self) -> list[int]:
         """The ids that a killed erasing has left, while no other process is at it."""
         if not self._listed():

@@ -186,11 +186,12 @@ class Gallery(abc.ABC):
             if not open_queries:
                 break
         for row in open_queries:
-            is_full = True
+            is_full, met = True, {match.person for match in found[row]}
             while is_full and len(found[row]) < k:
-                besides = tuple({match.person for match in found[row] if match.person})
+                besides = tuple(met - {""})
                 (matches,) = self._nearest(embedding[row : row + 1], depth, where, approximate, besides)
                 found[row] = _with_people(found[row], matches)
+                met.update(match.person for match in matches)  # a name may be kept in several forms
                 is_full = len(matches) == depth
         return [people[:k] for people in found]
 
@@ -299,6 +300,10 @@ class Gallery(abc.ABC):
         raise InputError(
             "a gallery in a folder has no index, it searches exactly; an index takes --gallery=postgresql://…"
         )
+
+    @abc.abstractmethod
+    def has_unfinished_erasing(self) -> bool:
+        """Whether an erasing was killed, and nothing has ended it since."""
 
     @abc.abstractmethod
     def check(self) -> list[str]:

@@ -157,6 +157,8 @@ class _Server:
     def _connect(self) -> "psycopg.Connection":
         try:
             return psycopg.connect(self._address, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        except psycopg.ProgrammingError:  # no address, and its message quotes what it stumbled over
+            pass
         except psycopg.Error:
             if not _misread_password(self._address):
                 raise
@@ -171,18 +173,20 @@ class _Server:
 def without_password(address: str) -> str:
     """Returns a server's address as messages show it: without what may be its password, nor its options."""
     scheme, _, rest = address.partition("://")
-    login, at, place = rest.rpartition("@")  # the last '@': a password may hold others, and '/', '?' and '#'
+    head, slash, tail = rest.partition("/")
+    path = tail.partition("?")[0]
+    login, at, host = head.rpartition("@")  # the last '@': a password may hold others, and '?' and '#'
     user = login.partition(":")[0]
-    place = re.split("[?#]", place, maxsplit=1)[0]
-    if set(user) & set("/?#") or set(place) & set("=&"):  # the '@' is one of an option's value
-        return f"{scheme}://…"
-    return f"{scheme}://{user}{at}{place}"
+    place = re.split("[?#]", f"{host}{slash}{path}", maxsplit=1)[0]
+    # Such a '@' is one of an option's value, or of a password that holds a '/'.
+    unsure = "@" in path or ("@" in tail and not at) or set(user) & set("?#") or set(place) & set("=&")
+    return f"{scheme}://…" if unsure else f"{scheme}://{user}{at}{place}"
 
 
 def _misread_password(address: str) -> bool:
     """Whether a password holds what PostgreSQL takes for its end, so that its messages show the rest as a host."""
-    login = address.partition("://")[2].rpartition("@")[0]
-    return bool(set(login.partition(":")[2]) & set("/@"))
+    head, _, tail = address.partition("://")[2].partition("/")
+    return head.count("@") > 1 or "@" in tail.partition("?")[0]
 
 
 def _words(error: "psycopg.Error") -> str:
@@ -409,11 +413,15 @@ class PostgresGallery(Gallery):
                 "CREATE INDEX IF NOT EXISTS entries_vector ON reid_jax.entries USING hnsw (vector vector_ip_ops)"
             )
 
+    def has_unfinished_erasing(self) -> bool:
+        """See `Gallery`."""
+        with self._server.connection() as database, _erasing_alone(database, wait=True):
+            return _is_unfinished(database)
+
     def check(self) -> list[str]:
         """See `Gallery`; what PostgreSQL's own checksums find is an error of the server."""
         wrong: dict[str, list[int]] = {}
-        with self._server.connection() as database, _erasing_alone(database, wait=True):
-            is_unfinished = _is_unfinished(database)
+        is_unfinished = self.has_unfinished_erasing()
         with progress_bar(self.count(), "check", "entries") as bar:
             for entries, vectors in self.blocks(size=1024):
                 ids = [entry.id for entry in entries]

@@ -61,8 +61,21 @@ def model_keys(name: str) -> dict[str, tuple[Any, Range]]:
 
 
 def config_defaults(network: nn.Module) -> dict[str, Any]:
-    """Returns {field: its value in a config that does not set it} for the fields whose default depends on others."""
-    return network.config_defaults() if hasattr(network, "config_defaults") else {}
+    """Returns {field: its value in a config that does not set it} for the fields whose default depends on others.
+
+    What the class has in CONFIG_DEFAULTS does not depend on them. Raises InputError where a class's method fails.
+    """
+    if not hasattr(network, "config_defaults"):
+        return {}
+    name = f"{type(network).__name__}.config_defaults()"
+    try:
+        found = dict(network.config_defaults())
+    except Exception as error:  # a user's own class may raise anything
+        raise InputError(f"{name} fails: {type(error).__name__}: {shown(error)}; mend the class") from error
+    unknown = found.keys() - config_fields(type(network)).keys()
+    if unknown:
+        raise InputError(f"{name} gives {shown(sorted(unknown)[0])}, which is no field of the class; mend the class")
+    return {field: value for field, value in found.items() if field not in getattr(network, "CONFIG_DEFAULTS", {})}
 
 
 def image_size_of(name: str) -> Range:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -60,6 +62,14 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def allow_files(most: int = 8192) -> None:
+    """Raises the limit of open files to `most`, as far as the system lets it: an image that waits is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def address_of(host: str, listener: socket.socket) -> str:
     """The address of the page, as it is typed on this machine."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
@@ -70,8 +80,9 @@ class _Connection(H11Protocol):
     """A connection that does not hold its place for nothing.
 
     It is closed where the head of a request, the first or the next one, has not come in time; uvicorn itself waits for
-    ever once a byte of it came. One more than an address may have is closed at once; those from this machine are not
-    counted so, as a proxy's are everybody's.
+    ever once a byte of it came. A body that was answered before it had come may go on, unless nothing of it comes for
+    so long: who is still sending reads no answer. One more than an address may have is closed at once; those from this
+    machine are not counted so, as a proxy's are everybody's.
     """
 
     _late: asyncio.TimerHandle | None = None
@@ -96,9 +107,10 @@ class _Connection(H11Protocol):
         self._forget()
 
     def _expect_head(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or self.conn.their_state is h11.SEND_BODY:
             self._forget()
-        elif self._late is None and not self.transport.is_closing():
+        if not is_answering and self._late is None and not self.transport.is_closing():
             self._late = self.loop.call_later(_HEAD, self.transport.close)
 
     def _forget(self) -> None:

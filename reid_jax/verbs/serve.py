@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     token = _read_token(args.token_file) if args.token_file else None
     access, made = server.access_for(args.host, args.name, token)
     limits = dataclasses.replace(Limits(), rate=args.rate)
+    server.allow_files()
     extractor = Extractor(args.weights, flip=args.flip)
     with (
         open_gallery(args.gallery, extractor, create=args.create) as gallery,

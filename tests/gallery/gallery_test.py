@@ -173,6 +173,16 @@ def test_by_person_looks_past_one_who_holds_nearly_all(gallery, people, monkeypa
     ]
 
 
+def test_by_person_ends_where_a_name_is_kept_in_a_third_form(gallery, people, monkeypatch):
+    vectors, facts, _ = people(60)
+    vectors[:] = vectors[0]
+    hybrid = "Ti\u00ea\u0301n"  # as some keyboards write it: neither composed nor decomposed
+    monkeypatch.setattr(Facts, "composed", lambda self: self)  # as galleries were filled once
+    facts = [dataclasses.replace(each, person=hybrid if row else "Ti\u1ebfn") for row, each in enumerate(facts)]
+    gallery.add(facts, vectors)
+    assert [match.id for match in gallery.search(vectors[:1], 2, by_person=True)[0]] == [1]
+
+
 def test_many_queries_are_searched_by_pieces(filled, monkeypatch):
     whole = filled.gallery.search(filled.vectors, 3), filled.gallery.search(filled.vectors, 3, by_person=True)
     sizes = []

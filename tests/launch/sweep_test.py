@@ -169,8 +169,9 @@ def test_choices_are_made_on_held_out_identities():
 
 @pytest.mark.parametrize(("file", "run"), [("choices.py", "base-seed0"), ("scale_and_rate.py", "scale8-fixed")])
 def test_a_trial_of_a_sweep_has_its_own_length_and_people(file, run):
-    config = load(arguments_of(file, "runlocal")[run])
-    assert (config.epochs, config.val_identities) == (2.0, 4)
+    for flag in ("runlocal", "runlocal=True"):
+        config = load(arguments_of(file, flag)[run])
+        assert (config.epochs, config.val_identities) == (2.0, 4)
 
 
 @pytest.mark.parametrize(("arg", "peak"), [("", 0.1), ("batch=2", 0.2), ("batch=4,rate=root", 0.2), ("rate=same", 0.1)])

@@ -187,6 +187,37 @@ def test_a_request_whose_head_does_not_come_is_closed(connect):
     asyncio.run(tell())
 
 
+def test_a_body_that_is_answered_early_may_still_come(connect):
+    async def tell():
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body"})
+
+        connection, line, clock = connect("10.0.0.7", app)
+        connection.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
+        await asyncio.gather(*connection.tasks)
+        assert line.sent.startswith(b"HTTP/1.1 401")
+        (first,) = (timer for timer in clock.timers if timer.seconds == 10)
+        connection.data_received(b"def")
+        (second,) = (timer for timer in clock.timers if timer.seconds == 10)
+        assert second is not first  # later with each part
+        assert not line.closed
+        second.call()
+        assert line.closed
+        connection.connection_lost(None)
+
+    asyncio.run(tell())
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch):
+    limits = []
+    monkeypatch.setattr(server.resource, "setrlimit", lambda kind, pair: limits.append(pair))
+    for has in ((256, 4096), (256, server.resource.RLIM_INFINITY), (9000, 9000)):
+        monkeypatch.setattr(server.resource, "getrlimit", lambda kind, has=has: has)
+        server.allow_files()
+    assert limits == [(4096, 4096), (8192, server.resource.RLIM_INFINITY)]
+
+
 def test_one_address_does_not_take_all_connections(connect, monkeypatch):
     monkeypatch.setattr(server, "_OF_ONE_ADDRESS", 3)
     addresses = ["10.0.0.7"] * 4 + ["10.0.0.8"] + [f"2001:db8::{n}" for n in range(4)] + ["127.0.0.1"] * 5

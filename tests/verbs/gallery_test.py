@@ -14,7 +14,7 @@ from places import ROOT
 
 from reid_jax.descriptors import read_descriptors
 from reid_jax.extractor import Extractor
-from reid_jax.gallery import adding, open_gallery
+from reid_jax.gallery import Filter, adding, open_gallery
 from reid_jax.gallery.times import time_text
 from reid_jax.main import main
 from reid_jax.tracking.calibration import Calibration, Threshold, Thresholds, write_calibration
@@ -91,6 +91,22 @@ def test_from_a_folder_to_an_answer(verb, crops, tmp_path):
     )
     code, said, _ = verb("erase", "--until=1970-01-01", "--yes")  # as a night's job does
     assert (code, said) == (0, "0 entries erased; 7 left in gallery\n")
+
+
+def test_an_erasing_that_was_killed_is_ended_by_the_same_command(verb, crops, monkeypatch):
+    verb("add", "--weights=w", f"--images={crops}", PATTERN)
+    with monkeypatch.context() as killed, open_gallery("gallery") as gallery:
+        killed.setattr(type(gallery), "_end_erasing", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            gallery.erase(Filter(people=("1",)))
+    assert "run reid-jax gallery erase again" in "".join(verb("check")[1:])
+    assert verb("erase", "--person", "1")[:2] == (
+        0,
+        "an erasing that was killed is ended by --yes\n0 of 7 entries would be erased; add --yes to do it\n",
+    )
+    code, said, _ = verb("erase", "--person", "1", "--yes")
+    assert (code, said.splitlines()[0]) == (0, "an erasing that was killed has been ended")
+    assert verb("check")[0] == 0
 
 
 def commands(path):

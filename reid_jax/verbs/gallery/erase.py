@@ -24,15 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Erases, and prints how many; names that no entry has are an error, since nobody was erased."""
+    """Erases, and prints how many; names that no entry has are an error, since nobody was erased.
+
+    Not where it ends an erasing that was killed, whose names no entry has any more.
+    """
     where = filter_of(args)
     if not where:
         raise InputError("nothing is named, and all would be erased; name --id, --person, --camera, --tag or a time")
     with open_gallery(args.gallery) as gallery:
+        killed = gallery.has_unfinished_erasing()
         if args.yes:
             announce("erasing, and writing what is left anew")
         count = gallery.erase(where) if args.yes else gallery.count(where)
-        if not count and (where.ids or where.people or where.cameras or where.tags):  # a range of times may be empty
+        if killed:
+            print(f"an erasing that was killed {'has been ended' if args.yes else 'is ended by --yes'}")
+        elif not count and (where.ids or where.people or where.cameras or where.tags):  # a range of times may be empty
             raise InputError(
                 f"no entry of {gallery.address} is meant by these options: nothing was erased; see reid-jax gallery "
                 "list"
